@@ -1,0 +1,76 @@
+"""A figure with its unit, spread, number of repeats and where it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from results.units import format_size, format_time
+
+Source = Literal["measured", "predicted", "estimated"]
+Unit = Literal["s", "byte", "share"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a named figure means: its unit, which direction is better, and its heading for people."""
+
+    name: str
+    unit: Unit
+    maximise: bool
+    heading: str
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "share", True, "accuracy"),
+        Metric("latency", "s", False, "latency"),
+        Metric("size", "byte", False, "size"),
+        Metric("memory", "byte", False, "peak memory"),
+    )
+}
+"""The metrics a search may optimise. ``accuracy`` is a share in 0..1 on the validation split."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One figure.
+
+    ``value`` is in ``unit`` (seconds, bytes or a share in 0..1); ``low`` and ``high`` are the quartiles of
+    the repeats (or the prediction interval); ``repeats`` is how many samples stand behind it; ``source``
+    is how it was obtained.
+
+    Raises ``ValueError`` when the value is not finite or the interval does not hold it.
+    """
+
+    value: float
+    unit: Unit
+    source: Source = "measured"
+    low: float | None = None
+    high: float | None = None
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a measurement must be finite, but got {self.value} {self.unit}")
+        if (self.low is not None and self.low > self.value) or (self.high is not None and self.high < self.value):
+            raise ValueError(f"the interval [{self.low}, {self.high}] must hold the value {self.value}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, the inverse of ``from_json``."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Measurement:
+        """The measurement written by ``to_json``."""
+        return Measurement(**data)
+
+    def __str__(self) -> str:
+        return {"s": format_time, "byte": format_size, "share": _percent}[self.unit](self.value)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

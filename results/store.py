@@ -1,0 +1,141 @@
+"""The record of a run on disk: appended safely, readable after a kill at any instant.
+
+Layout of ``results/runs/<name>/``::
+
+    config.yaml        what was asked for; `understudy search --config` runs it again
+    run.json           facts of the run: teacher, profile, space, versions, how it ended
+    candidates.jsonl   one line a finished candidate, appended and synced to disk
+    study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
+    students.json      the finalists with their figures
+    students/<n>/      weights.safetensors, student.onnx, student.so
+    report.html, front.png, front.svg
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from results.candidate import Candidate, Student
+from understudy import RunError
+
+
+class RunStore:
+    """The folder of one run. A line of the record is complete on disk before ``append`` returns.
+
+    Raises ``RunError`` when the folder cannot be written (full disk, no permission) or read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._record = path / "candidates.jsonl"
+
+    @staticmethod
+    def create(path: Path) -> RunStore:
+        """A new run folder; raises ``RunError`` when one is there already."""
+        if path.exists() and any(path.iterdir()):
+            raise RunError(
+                f"the run folder {path} exists: continue it with `understudy resume {path}`, "
+                "or choose another with --name"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        return RunStore(path)
+
+    @staticmethod
+    def open(path: Path) -> RunStore:
+        """An existing run folder; raises ``RunError`` when it holds no run."""
+        if not (path / "config.yaml").is_file():
+            raise RunError(f"{path} is not a run folder (no config.yaml): name one made by `understudy search`")
+        return RunStore(path)
+
+    def append(self, candidate: Candidate) -> None:
+        """Add one finished candidate to the record, synced to disk.
+
+        A torn last line, left by a kill, is closed first so that it cannot swallow the new one.
+        """
+        line = json.dumps(candidate.to_json(), ensure_ascii=False).encode() + b"\n"
+        try:
+            with self._record.open("ab+") as record:
+                if record.tell() and not _ends_with_newline(record.fileno(), record.tell()):
+                    line = b"\n" + line
+                record.write(line)
+                record.flush()
+                os.fsync(record.fileno())
+        except OSError as error:
+            raise _unwritable(self._record, error) from error
+
+    def candidates(self) -> list[Candidate]:
+        """Every finished candidate in order of its number; torn lines are passed over."""
+        if not self._record.exists():
+            return []
+        found: dict[int, Candidate] = {}
+        for line in self._record.read_bytes().splitlines():
+            try:
+                candidate = Candidate.from_json(json.loads(line))
+            except (json.JSONDecodeError, UnicodeDecodeError):
+                continue
+            found.setdefault(candidate.number, candidate)
+        return [found[number] for number in sorted(found)]
+
+    def write_students(self, students: Sequence[Student]) -> None:
+        """Replace the list of finalists, atomically."""
+        self._write_json("students.json", [student.to_json() for student in students])
+
+    def students(self) -> list[Student]:
+        """The finalists, or an empty list before the end of a search."""
+        return [Student.from_json(data) for data in self._read_json("students.json", [])]
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Replace the facts of the run (``run.json``), atomically."""
+        self._write_json("run.json", facts)
+
+    def facts(self) -> dict[str, Any]:
+        """The facts of the run, or an empty dict before they are known."""
+        return dict(self._read_json("run.json", {}))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a text file of the run, atomically: the old one or the new one, never half of it."""
+        write_atomically(self.path / name, text.encode())
+
+    def _write_json(self, name: str, data: Any) -> None:
+        self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+    def _read_json(self, name: str, missing: Any) -> Any:
+        path = self.path / name
+        if not path.exists():
+            return missing
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path} cannot be read ({error}): restore it, or start the run anew") from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a kill leaves the old one or the new one; raises ``RunError`` when it cannot."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _ends_with_newline(descriptor: int, size: int) -> bool:
+    return os.pread(descriptor, 1, size - 1) == b"\n"
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return RunError(f"no space left to write {path}: free some, then `understudy resume` goes on from here")
+    return RunError(f"cannot write {path}: {error.strerror}")
