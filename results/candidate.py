@@ -20,7 +20,8 @@ class Candidate:
     signature of the architecture (equal for equal networks); ``reason`` says why a candidate is not
     ``done``; ``measurements`` holds what was measured before it ended (any of ``METRICS``, and
     ``agreement``: share of validation samples on which it gives the teacher's answer); ``seconds`` is
-    where its time went, by stage; ``finished`` is a UTC time, ISO 8601.
+    where its time went, by stage; ``finished`` is a UTC time, ISO 8601, and ``elapsed`` the seconds the
+    search had been running by then (interruptions left out).
     """
 
     number: int
@@ -31,6 +32,7 @@ class Candidate:
     measurements: Mapping[str, Measurement] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     finished: str = ""
+    elapsed: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of ``from_json``."""
