@@ -1,0 +1,104 @@
+"""From the flags of a processor to the LLVM name of it that is safe to compile for.
+
+LLVM may use every instruction of the processor it is told of, and an instruction that the machine lacks kills
+the process. So a name is chosen by the flags that are really there, never by the model alone: virtual
+machines hide features, and firmware can switch them off. A row lists every feature that LLVM gives the
+processor and that its code generator uses by itself (a test holds the table against the installed LLVM);
+features reachable through intrinsics only (``mwaitx``, ``pku``, ``clzero``, ...) are left out. The levels
+x86-64-v2 to v4 are those of the System V ABI, AMD64 supplement, table 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+
+
+def _flags(text: str, *bases: frozenset[str]) -> frozenset[str]:
+    return frozenset(text.split()).union(*bases)
+
+
+_V1 = _flags("cmov cx8 fxsr mmx sse sse2")
+_V2 = _flags("cx16 lahf_lm pni popcnt sse4_1 sse4_2 ssse3", _V1)
+_V3 = _flags("abm avx avx2 bmi1 bmi2 f16c fma movbe xsave", _V2)
+_V4 = _flags("avx512bw avx512cd avx512dq avx512f avx512vl", _V3)
+_CRYPTO = _flags("gfni vaes vpclmulqdq")
+_AVX512_2019 = _flags(
+    "avx512_bitalg avx512_vbmi2 avx512_vnni avx512_vpopcntdq avx512ifma avx512vbmi rdpid sha_ni", _CRYPTO, _V4
+)
+_ZEN1 = _flags("3dnowprefetch adx aes clflushopt pclmulqdq rdrand rdseed sha_ni sse4a xsavec xsaveopt xsaves", _V3)
+_ZEN2 = _flags("clwb rdpid", _ZEN1)
+_ZEN3 = _flags("vaes vpclmulqdq", _ZEN2)
+_ZEN4 = _flags("avx512_bf16", _AVX512_2019, _ZEN3)
+_ZEN5 = _flags("avx512_vp2intersect avx_vnni movdir64b movdiri", _ZEN4)
+_HASWELL = _flags("pclmulqdq rdrand xsaveopt", _V3)
+_SKYLAKE = _flags("3dnowprefetch adx aes clflushopt rdseed xsavec xsaves", _HASWELL)
+_ALDERLAKE = _flags("avx_vnni clwb movdir64b movdiri rdpid serialize sha_ni waitpkg", _CRYPTO, _SKYLAKE)
+_SKYLAKE_SERVER = _flags("clwb", _SKYLAKE, _V4)
+_CASCADELAKE = _flags("avx512_vnni", _SKYLAKE_SERVER)
+_ICELAKE_CLIENT = _flags("", _AVX512_2019, _SKYLAKE)
+_ICELAKE_SERVER = _flags("", _ICELAKE_CLIENT, _CASCADELAKE)
+_SAPPHIRERAPIDS = _flags(
+    "amx_bf16 amx_int8 amx_tile avx512_bf16 avx512_fp16 avx_vnni cldemote movdir64b movdiri serialize waitpkg",
+    _ICELAKE_SERVER,
+)
+
+LEVELS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"x86-64-v4": _V4, "x86-64-v3": _V3, "x86-64-v2": _V2, "x86-64": _V1}
+)
+"""The levels that any maker's processor may have, richest first, with the flags each needs."""
+
+FAMILIES: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "AuthenticAMD": {"znver5": _ZEN5, "znver4": _ZEN4, "znver3": _ZEN3, "znver2": _ZEN2, "znver1": _ZEN1},
+        "GenuineIntel": {
+            "sapphirerapids": _SAPPHIRERAPIDS,
+            "icelake-server": _ICELAKE_SERVER,
+            "icelake-client": _ICELAKE_CLIENT,
+            "cascadelake": _CASCADELAKE,
+            "skylake-avx512": _SKYLAKE_SERVER,
+            "alderlake": _ALDERLAKE,
+            "skylake": _SKYLAKE,
+            "haswell": _HASWELL,
+        },
+    }
+)
+"""By maker: the processors told apart, richest first, with the flags each needs."""
+
+
+def llvm_cpu(vendor: str, flags: Collection[str]) -> str:
+    """The richest LLVM processor name whose every needed flag is among ``flags`` (names of /proc/cpuinfo).
+
+    >>> llvm_cpu("GenuineIntel", {"cmov", "cx8", "fxsr", "mmx", "sse", "sse2"})
+    'x86-64'
+    """
+    there = frozenset(flags)
+    return next((name for name, needed in _names(vendor).items() if needed <= there), "x86-64")
+
+
+def mcpu_names() -> tuple[str, ...]:
+    """The LLVM names of the tables."""
+    return tuple(_EVERY)
+
+
+def features_of(mcpu: str) -> frozenset[str]:
+    """The flags that code for an LLVM name of the tables may use; raises ``KeyError`` for another name."""
+    return _EVERY[mcpu]
+
+
+def vector_width(flags: Collection[str]) -> tuple[int, int]:
+    """Bits of a vector register and how many there are, for code that may use ``flags``.
+
+    >>> vector_width({"avx2"})
+    (256, 16)
+    """
+    if "avx512f" in flags:
+        return 512, 32
+    return (256, 16) if "avx" in flags else (128, 16)
+
+
+def _names(vendor: str) -> dict[str, frozenset[str]]:
+    return {**FAMILIES.get(vendor, {}), **LEVELS}
+
+
+_EVERY = {name: flags for vendor in FAMILIES for name, flags in _names(vendor).items()}
