@@ -1,0 +1,60 @@
+"""The seam of teaching: from the signals of student and teacher to a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from evaluators.distill.signals import Signals
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A step's loss, each a scalar tensor.
+
+    ``total`` is what is minimised; ``task`` is the unweighted loss against the labels and ``distillation``
+    the unweighted loss against the teacher (zero where a distiller has none).
+    """
+
+    total: Tensor
+    task: Tensor
+    distillation: Tensor
+
+
+class Distiller(ABC):
+    """A way of teaching.
+
+    ``student_layers`` and ``teacher_layers`` name the layers whose outputs ``loss`` wants in
+    ``Signals.features``. A distiller that names teacher layers makes the trainer run the live teacher at every
+    step; one that names none is served from the stored ``TeacherOutputs``. ``uses_teacher`` is False for a
+    distiller that learns from labels alone; it is handed ``Signals.none()`` for the teacher.
+    """
+
+    name: ClassVar[str]
+    uses_teacher: ClassVar[bool] = True
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+
+    def prepared(self, student: Signals, teacher: Signals) -> Distiller:
+        """The distiller for one training, given both networks' signals on a first batch.
+
+        A method that learns parts of its own (an adapter between features of different shapes, as in FitNets)
+        returns a new distiller that holds them; the default is the distiller itself.
+        """
+        return self
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """The distiller's own trainable parameters, trained along with the student's."""
+        return ()
+
+    @abstractmethod
+    def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
+        """The loss of one batch.
+
+        ``targets`` is int64 (B,), or None for data without labels. Raises ``TrainError`` where the method
+        cannot do without them.
+        """

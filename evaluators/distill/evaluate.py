@@ -1,0 +1,60 @@
+"""What a trained network answers, and how good its answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from evaluators.tasks.image import ImageTask
+
+Guard = Callable[[], AbstractContextManager[object]]
+
+
+def predict_logits(
+    network: nn.Module,
+    task: ImageTask,
+    split: str,
+    resolution: int,
+    *,
+    device: str = "cpu",
+    batch_size: int = 128,
+    guard: Guard = nullcontext,
+) -> Tensor:
+    """The network's logits of every clean image of a split, float32 (N, classes), on the CPU.
+
+    The network is left in the mode (training or not) in which it came; ``guard`` is entered around each batch.
+    """
+    training = network.training
+    network.eval()
+    parts = []
+    with torch.inference_mode():
+        for ids in batches(np.arange(len(task.targets(split))), batch_size):
+            with guard():
+                images = task.batch(split, ids, resolution).to(device)
+                parts.append(network(images.contiguous(memory_format=torch.channels_last)).float().cpu())
+    network.train(training)
+    return torch.cat(parts).clone()
+
+
+def accuracy(logits: Tensor, targets: np.ndarray | Tensor) -> float:
+    """Share of samples whose largest logit is at the target."""
+    return float((logits.argmax(1) == torch.as_tensor(targets)).float().mean())
+
+
+def agreement(logits: Tensor, others: np.ndarray | Tensor) -> float:
+    """Share of samples on which two networks' logits, both (N, classes), have the same largest entry."""
+    return accuracy(logits, torch.as_tensor(others).argmax(1))
+
+
+def batches(ids: np.ndarray, size: int) -> list[np.ndarray]:
+    """The ids in as few near-equal parts of about ``size`` as hold them all, in order.
+
+    Near-equal, so that no batch is so small that its statistics mislead batch normalisation.
+    """
+    return np.array_split(ids, max(1, round(len(ids) / size)))

@@ -1,0 +1,54 @@
+"""How long and how fast a network learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from understudy import ConfigError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A training's length and pace.
+
+    The learning rate climbs linearly over ``warmup_epochs`` to ``learning_rate`` and falls to zero along half a
+    cosine (SGDR without restarts; Loshchilov and Hutter, 2017). ``views`` is how many augmented views of the
+    training images take turns, one an epoch; 0 trains on the clean images. ``validations`` is how often the
+    student is scored on the validation split, evenly spread, the last time after the last epoch.
+
+    Raises ``ConfigError`` for values outside their range.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    learning_rate: float = 0.1
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 1.0
+    views: int = 8
+    validations: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "validations"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, but got {getattr(self, name)}")
+        for name in ("weight_decay", "warmup_epochs", "views"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be below 0, but got {getattr(self, name)}")
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate at a moment of the training, counted in epochs from 0.0 to ``epochs``."""
+        warmup = min(self.warmup_epochs, self.epochs / 4)
+        if epoch < warmup:
+            return self.learning_rate * (epoch + 0.01) / (warmup + 0.01)
+        done = (epoch - warmup) / (self.epochs - warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def view(self, epoch: int) -> int:
+        """The view of the training images that an epoch (from 0) learns from: 1..views, or 0 for clean."""
+        return 1 + epoch % self.views if self.views else 0
+
+    def validates(self, epoch: int) -> bool:
+        """Whether the student is scored on the validation split after this epoch (from 0)."""
+        times = min(self.validations, self.epochs)
+        return (epoch + 1) * times // self.epochs > epoch * times // self.epochs

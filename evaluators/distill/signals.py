@@ -1,0 +1,26 @@
+"""What a network says about a batch: its logits and the outputs of chosen layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Signals:
+    """One network's view of one batch.
+
+    ``logits`` is (B, classes), unscaled; ``features`` maps the names of layers (as in ``named_modules``) to
+    their outputs, batch first.
+    """
+
+    logits: Tensor
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def none() -> Signals:
+        """The signals of no network: what a distiller that uses no teacher is handed for one."""
+        return Signals(torch.empty(0))

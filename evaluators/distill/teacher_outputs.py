@@ -1,0 +1,142 @@
+"""The teacher's logits of every split and augmented view, computed once and shared by all workers.
+
+Layout of a folder: ``val.npy``, ``test.npy``, ``train.npy`` (clean) and ``train-1.npy`` ... (augmented views),
+each float32 (N, classes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from evaluators.distill.evaluate import batches
+from results.store import write_atomically
+from understudy import TeacherError
+
+if TYPE_CHECKING:
+    from evaluators.tasks.image import ImageTask
+    from evaluators.teachers.teacher import Teacher
+
+Progress = Callable[[int, int], None]
+SPLITS = ("val", "test", "train")
+
+
+@dataclass(frozen=True)
+class TeacherOutputs:
+    """Stored logits of one teacher on one task; opens by path, without the teacher.
+
+    ``folder`` is theirs and ``views`` how many augmented views of the training images they cover.
+    """
+
+    folder: Path
+    views: int
+
+    def logits(self, split: str, view: int = 0) -> np.ndarray:
+        """Float32 (N, classes), memory-mapped; views above 0 exist for ``train`` only.
+
+        Raises ``TeacherError`` where they were not computed.
+        """
+        path = self.folder / _file_name(split, view)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise TeacherError(
+                f"the teacher's outputs {path} cannot be read ({error}): compute them again, "
+                f"with more than {view} views if a schedule asks for them"
+            ) from error
+
+
+def compute_outputs(
+    teacher: Teacher,
+    task: ImageTask,
+    *,
+    views: int,
+    cache: Path,
+    progress: Progress | None = None,
+    batch_size: int = 128,
+) -> TeacherOutputs:
+    """The teacher's outputs, computing the files that ``cache`` lacks.
+
+    Each file appears whole or not at all, so a call after a kill resumes where the last one stopped.
+    ``progress`` is told images done and images in all. Raises ``TeacherError`` when the teacher gives
+    something other than one finite logit a class.
+    """
+    folder = cache / "teacher-outputs" / _key(teacher.fingerprint, task.fingerprint)
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = TeacherOutputs(folder, views)
+    wanted = [(split, 0) for split in SPLITS] + [("train", view) for view in range(1, views + 1)]
+    sizes = [len(task.targets(split)) for split, _ in wanted]
+    done = 0
+    for (split, view), size in zip(wanted, sizes, strict=True):
+        report = _shifted(progress, done, sum(sizes))
+        if not _is_whole(outputs, split, view, (size, len(task.labels))):
+            logits = _answer(teacher, task, split, view, batch_size, report)
+            write_atomically(folder / _file_name(split, view), _npy(logits))
+        done += size
+        report(size)
+    return outputs
+
+
+def _answer(
+    teacher: Teacher, task: ImageTask, split: str, view: int, batch_size: int, report: Callable[[int], None]
+) -> np.ndarray:
+    parts: list[np.ndarray] = []
+    count = 0
+    with torch.inference_mode():
+        for ids in batches(np.arange(len(task.targets(split))), batch_size):
+            logits = teacher.logits(task.images(split, ids, teacher.resolution, view)).float().cpu().numpy()
+            _check(logits, (len(ids), len(task.labels)), teacher.name, split)
+            parts.append(logits)
+            count += len(ids)
+            report(count)
+    return np.concatenate(parts)
+
+
+def _check(logits: np.ndarray, shape: tuple[int, int], name: str, split: str) -> None:
+    if logits.shape != shape:
+        raise TeacherError(
+            f"teacher {name} gives logits of shape {logits.shape}, but {shape} is needed (one a label of the data): "
+            "use a teacher trained for these labels"
+        )
+    if not np.isfinite(logits).all():
+        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        raise TeacherError(
+            f"teacher {name} gives {logits[row].tolist()} for an image of {split}: "
+            "its weights or its input scaling are damaged"
+        )
+
+
+def _is_whole(outputs: TeacherOutputs, split: str, view: int, shape: tuple[int, int]) -> bool:
+    try:
+        return outputs.logits(split, view).shape == shape
+    except TeacherError:
+        return False
+
+
+def _key(*fingerprints: str) -> str:
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
+
+
+def _file_name(split: str, view: int) -> str:
+    return f"{split}-{view}.npy" if view else f"{split}.npy"
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    def report(count: int) -> None:
+        if progress is not None:
+            progress(before + count, total)
+
+    return report
