@@ -64,19 +64,7 @@ INTRINSICS_ONLY = frozenset(
     ]
 )
 TUNING = tuple(
-    [
-        "allow-",
-        "branchfusion",
-        "false-deps",
-        "fast",
-        "idivq",
-        "macrofusion",
-        "no-bypass",
-        "prefer-",
-        "sbb-",
-        "slow-",
-        "tuning-",
-    ]
+    """allow- branchfusion false-deps fast idivq macrofusion no-bypass prefer- sbb- slow- tuning-""".split()
 )
 
 
