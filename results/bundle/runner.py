@@ -1,69 +1,418 @@
-"""Run a compiled student: decode, resize, normalise, execute. Needs numpy and the TVM runtime only."""
+#!/usr/bin/env python3
+"""Run a compiled student: what a bundle carries as ``run.py``, and what the search measures with.
+
+    python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
+    python run.py bench                                the latency on this machine, beside the claimed one
+
+or, from Python::
+
+    from run import Bundle
+    bundle = Bundle()
+    bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
+
+One file, so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and
+Pillow to decode image files (``.npy`` arrays work without it).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import hashlib
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
-def decode_image(path: str | Path | BinaryIO, channels: int) -> NDArray[np.uint8]:
-    """An image file as uint8 (H, W, channels), upright; needs Pillow.
+FORMAT = 1
+"""The version of ``manifest.json`` that this file reads."""
 
-    Raises ``OSError`` for a file that is not an image or is cut short.
+MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
+
+
+class BundleProblem(Exception):  # noqa: N818
+    """A bundle, image or library cannot be used; the text says what is wrong and what to do."""
+
+
+# ---------------------------------------------------------------------------- from a file to an input
+
+
+def decode_image(path: str | Path | BinaryIO, channels: int) -> Pixels:
+    """The image of a file (or of an open one) as uint8 (height, width, channels), upright by its EXIF data.
+
+    ``.npy`` files hold uint8 (height, width) or (height, width, channels); everything else is decoded by
+    Pillow. Raises ``BundleProblem`` for a file that is no such image.
     """
-    from PIL import Image, ImageOps
+    is_array = isinstance(path, str | Path) and Path(path).suffix == ".npy"
+    try:
+        image = np.load(path, allow_pickle=False) if is_array else _decode_with_pillow(path, channels)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BundleProblem(f"{path} cannot be read as an image ({error})") from error
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        raise BundleProblem(
+            f"{path} must hold a uint8 image of {channels} channels (height, width, channels), "
+            f"but got {image.dtype} {image.shape}"
+        )
+    return image
 
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        return np.asarray(upright).reshape(upright.height, upright.width, channels)
+
+def _decode_with_pillow(path: str | Path | BinaryIO, channels: int) -> Pixels:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise BundleProblem(
+            "decoding image files needs Pillow: `pip install pillow`, or pass .npy files"
+        ) from error
+    modes = {1: "L", 3: "RGB", 4: "RGBA"}
+    if channels not in modes:
+        raise BundleProblem(f"{path}: inputs of {channels} channels must be .npy files")
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8 instead of scaling
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            return np.asarray(upright.convert(modes[channels]))
+    except Image.DecompressionBombError as error:
+        raise BundleProblem(f"{path} is too large an image ({error})") from error
 
 
-def resize(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The centre square of uint8 (H, W, C), scaled to (size, size, C), bilinear with antialiasing."""
-    height, width = image.shape[:2]
+def resize(image: Pixels, size: int) -> Pixels:
+    """Centre-cropped to a square, then scaled to ``size``: uint8 (H, W, C) -> uint8 (size, size, C).
+
+    Antialiased bilinear, as Pillow's ``BILINEAR`` and torch's ``antialias=True`` (within one grey level).
+    An image of that size already is returned as it is.
+    """
+    height, width, channels = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     square = image[top : top + side, left : left + side]
     if side == size:
         return square
-    taps, weights = _filter(side, size)
-    rows = _weigh(square.reshape(side, -1), taps, weights).reshape(size, side, -1)
-    both = _weigh(rows.transpose(1, 0, 2).reshape(side, -1), taps, weights).reshape(size, size, -1)
-    return np.rint(both.transpose(1, 0, 2)).astype(np.uint8)
-
-
-def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """The network's input, float32 (1, C, H, W): (image / 255 - mean) / std, channel by channel."""
-    scaled = image.astype(np.float32) / np.float32(255)
-    result = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(result.transpose(2, 0, 1)[None])
+    taps = _taps(side, size)
+    rows = _weigh(square.reshape(side, side * channels), *taps).reshape(size, side, channels)
+    both = _weigh(rows.swapaxes(0, 1).reshape(side, size * channels), *taps).reshape(size, size, channels)
+    scaled: Pixels = np.rint(both).astype(np.uint8).swapaxes(0, 1)
+    return scaled
 
 
 @lru_cache(maxsize=64)
-def _filter(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Input positions and weights of every output position, each (taps, target): a triangle as wide as the step."""
+def _taps(source: int, target: int) -> tuple[NDArray[np.intp], Floats]:
+    """Input lines and weights of every output line, each (taps, target).
+
+    The filter is a triangle, as wide as the step when scaling down.
+    """
     step = source / target
     reach = max(step, 1.0)
     centre = (np.arange(target) + 0.5) * step
-    first = np.floor(centre - reach).astype(np.intp)
-    position = first + np.arange(int(np.ceil(2 * reach)) + 1)[:, None]
-    weight = np.maximum(0.0, 1 - np.abs(position + 0.5 - centre) / reach)
-    weight[(position < 0) | (position >= source)] = 0
+    line = np.floor(centre - reach).astype(np.intp) + np.arange(math.ceil(2 * reach) + 1)[:, None]
+    weight = np.maximum(0.0, 1 - np.abs(line + 0.5 - centre) / reach)
+    weight[(line < 0) | (line >= source)] = 0
     weight /= weight.sum(axis=0)
     used = weight.any(axis=1)
-    return position.clip(0, source - 1)[used], weight[used].astype(np.float32)
+    return line.clip(0, source - 1)[used], weight[used].astype(np.float32)
 
 
-def _weigh(
-    lines: NDArray[np.generic], taps: NDArray[np.intp], weights: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _weigh(lines: NDArray[Any], taps: NDArray[np.intp], weights: Floats) -> Floats:
     """Weighted sums of lines, (source, K) -> (target, K); one pass a tap, since the filter is narrow."""
-    total = np.zeros((taps.shape[1], lines.shape[1]), np.float32)
-    for position, weight in zip(taps, weights, strict=True):
-        total += lines[position] * weight[:, None]
+    total: Floats = np.zeros((taps.shape[1], lines.shape[1]), np.float32)
+    for line, weight in zip(taps, weights, strict=True):
+        total += lines[line] * weight[:, None]
     return total
+
+
+def normalise(image: Pixels, mean: Sequence[float], std: Sequence[float]) -> Floats:
+    """uint8 (H, W, C) -> float32 (1, C, H, W): scaled to 0..1, less ``mean``, over ``std`` (by channel)."""
+    scaled = image.astype(np.float32) / np.float32(255)
+    centred = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return np.ascontiguousarray(centred.transpose(2, 0, 1)[None])
+
+
+def preprocess(source: str | Path | Pixels, spec: Mapping[str, Any]) -> Floats:
+    """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
+
+    ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
+    mean and std by channel for pixels in 0..1.
+    """
+    image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
+    return normalise(resize(image, spec["size"]), spec["mean"], spec["std"])
+
+
+# ---------------------------------------------------------------------------- the compiled network
+
+
+class CompiledStudent:
+    """A student's library, ready to be called: float32 (N, C, H, W) -> float32 outputs.
+
+    ``threads`` sizes TVM's pool. The pool belongs to the calling thread and is made by its first call, so
+    the size is handed over by ``TVM_NUM_THREADS`` (without it TVM takes half of the logical processors of an
+    x86 machine, and a pool cannot grow later). Threads are not bound to processors unless
+    ``TVM_BIND_THREADS`` asks for it: TVM would put every process on processor 0 first.
+
+    Inputs are copied into one aligned buffer that is used again, so a student serves one thread at a time.
+    Raises ``BundleProblem`` when the library cannot be loaded, or the pool exists with fewer threads.
+    """
+
+    def __init__(self, library: str | Path, threads: int) -> None:
+        os.environ["TVM_NUM_THREADS"] = str(threads)
+        os.environ.setdefault("TVM_BIND_THREADS", "0")
+        import tvm
+        from tvm.runtime.vm import VirtualMachine
+
+        if not Path(library).is_file():
+            raise BundleProblem(f"there is no compiled library {library}")
+        try:
+            module = tvm.runtime.load_module(str(Path(library).absolute()))
+            self._main = VirtualMachine(module, tvm.cpu())["main"]
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise BundleProblem(f"{library} cannot be loaded by TVM {tvm.__version__} ({_line(error)})") from error
+        self._tvm = tvm
+        self._buffer: Floats | None = None
+        self.threads = threads
+        self._size_pool(threads)
+
+    def __call__(self, x: Floats) -> Floats:
+        """The network's (first) output for ``x``; raises ``BundleProblem`` for an input that does not fit."""
+        buffer = self._buffer
+        if buffer is None or buffer.shape != x.shape:
+            buffer = self._new_buffer(x.shape)
+        buffer[...] = x
+        try:
+            output = self._main(self._input)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise BundleProblem(f"the student refused an input of shape {x.shape} ({_line(error)})") from error
+        tensor = output if isinstance(output, self._tvm.runtime.Tensor) else output[0]
+        result: Floats = np.from_dlpack(tensor)
+        return result
+
+    def _new_buffer(self, shape: tuple[int, ...]) -> Floats:
+        """An input buffer on a 64-byte boundary, which TVM's kernels rely on and numpy does not promise."""
+        count = math.prod(shape)
+        raw = np.zeros(count + 16, np.float32)
+        start = -raw.ctypes.data % 64 // 4
+        buffer: Floats = raw[start : start + count].reshape(shape)
+        self._buffer, self._input = buffer, self._tvm.runtime.from_dlpack(buffer)
+        return buffer
+
+    def _size_pool(self, threads: int) -> None:
+        pool = self._tvm.get_global_func("runtime.NumThreads")
+        if pool() != threads:
+            self._tvm.get_global_func("runtime.config_threadpool")(1, threads)
+        if pool() != threads:
+            raise BundleProblem(
+                f"this thread's TVM pool has {pool()} threads and cannot grow to {threads}: "
+                f"load the student in a new process, or with threads={pool()}"
+            )
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+SAMPLE_S = 2e-3
+SPREAD = 0.02
+FEWEST_SAMPLES = 15
+
+
+def measure_latency(student: Callable[[Floats], Floats], x: Floats, limit_s: float = 1.0) -> dict[str, float]:
+    """Seconds that one call takes: ``{"median_s", "low_s", "high_s", "repeats"}``, low and high the quartiles.
+
+    What is timed is ``student(x)`` whole, numpy in and numpy out, as the one who deploys it calls it (on a
+    network of 0.24 ms the copy in and the view out were 4 µs of it). After a warm-up, each of the
+    ``repeats`` samples is the mean of as many calls as take 2 ms, so that the clock's grain does not
+    matter. Sampling ends when 15 samples or more lie within an interquartile spread of 2 % of the median,
+    or after ``limit_s`` seconds (then with 3 samples at least): read the quartiles to see which.
+    """
+    calls = max(1, math.ceil(SAMPLE_S / _warm_up(student, x, limit_s / 10)))
+    samples: list[float] = []
+    end = time.perf_counter() + limit_s
+    while len(samples) < 3 or (time.perf_counter() < end and not _settled(samples)):
+        samples.append(_time_calls(student, x, calls))
+    low, median, high = np.quantile(samples, (0.25, 0.5, 0.75))
+    return {"median_s": float(median), "low_s": float(low), "high_s": float(high), "repeats": len(samples)}
+
+
+def _warm_up(student: Callable[[Floats], Floats], x: Floats, limit_s: float) -> float:
+    """Seconds of the fastest of the first calls, which fill caches, pools and raise the clock."""
+    fastest, end = math.inf, time.perf_counter() + limit_s
+    for call in range(1000):
+        fastest = min(fastest, _time_calls(student, x, 1))
+        if call >= 2 and time.perf_counter() > end:
+            break
+    return fastest
+
+
+def _settled(samples: list[float]) -> bool:
+    if len(samples) < FEWEST_SAMPLES:
+        return False
+    low, median, high = np.quantile(samples, (0.25, 0.5, 0.75))
+    return bool(high - low <= SPREAD * median)
+
+
+def _time_calls(student: Callable[[Floats], Floats], x: Floats, calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        student(x)
+    return (time.perf_counter() - start) / calls
+
+
+# ---------------------------------------------------------------------------- the bundle
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle whose files are all as they were written and which this machine can run.
+
+    The sums guard against accidents, not against someone who alters the manifest too. Raises
+    ``BundleProblem`` for a missing or altered file, another format, another architecture or a processor
+    without an instruction set that the student was compiled for.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise BundleProblem(
+                f"{folder} is a bundle of format {manifest['format']}, but this reads format {FORMAT}"
+            )
+        check_files(folder, manifest["files"])
+        check_target(manifest["target"])
+    except OSError as error:
+        raise BundleProblem(f"{folder} is not a bundle (manifest.json: {error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleProblem(f"{folder / 'manifest.json'} is damaged ({error!r}): make the bundle again") from error
+    return manifest
+
+
+def check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Raise ``BundleProblem`` unless each file (name -> SHA-256) is in the folder, unaltered."""
+    for name, expected in files.items():
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise BundleProblem(f"the manifest of {folder} names a file outside of the bundle: {name!r}")
+        path = folder / name
+        if not path.is_file():
+            raise BundleProblem(f"{name} is missing from the bundle {folder}: copy the whole folder again")
+        if sha256(path) != expected:
+            raise BundleProblem(f"{name} in the bundle {folder} was altered (its SHA-256 differs): copy it again")
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_target(target: Mapping[str, Any]) -> None:
+    """Raise ``BundleProblem`` unless this machine has the target's ``isa`` and ``features``.
+
+    Features are named as in /proc/cpuinfo; without that file they cannot be checked.
+    """
+    machine = MACHINES.get(platform.machine().lower(), platform.machine())
+    if machine != target["isa"]:
+        raise BundleProblem(
+            f"this bundle is for {target['isa']} ({target['profile']}), but this machine is {machine}: "
+            f"compile the student for it"
+        )
+    present = cpu_features()
+    missing = [name for name in target["features"] if present and name not in present]
+    if missing:
+        raise BundleProblem(
+            f"this bundle needs a processor with {', '.join(missing)} (it is for {target['profile']}), "
+            f"which this one lacks: compile the student for it"
+        )
+
+
+def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """The processor's instruction sets as the kernel names them; empty where it does not."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split()[1:] for line in lines if line.startswith(("flags", "Features"))), []))
+
+
+class Bundle:
+    """A bundle in a folder (by default the one this file lies in), checked and loaded."""
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = Path(__file__).resolve().parent if folder is None else Path(folder)
+        self.manifest = read_manifest(self.folder)
+        self.student = CompiledStudent(self.folder / "student.so", self.manifest["target"]["threads"])
+
+    def logits(self, source: str | Path | Pixels) -> Floats:
+        """The network's output (labels,) for an image file or a uint8 array (H, W, C)."""
+        logits: Floats = self.student(preprocess(source, self.manifest["preprocess"]))[0]
+        return logits
+
+    def predict(self, source: str | Path | Pixels, top: int = 3) -> list[tuple[str, float]]:
+        """The ``top`` likeliest labels with their probabilities, likeliest first."""
+        logits = self.logits(source).astype(np.float64)
+        odds = np.exp(logits - logits.max())
+        shares = odds / odds.sum()
+        order = np.argsort(-shares, kind="stable")[:top]
+        return [(str(self.manifest["labels"][index]), float(shares[index])) for index in order]
+
+    def bench(self, limit_s: float = 3.0) -> dict[str, float]:
+        """The latency on this machine, as ``measure_latency`` gives it, for one random input."""
+        shape = self.manifest["input"]["shape"]
+        x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+        return measure_latency(self.student, x, limit_s)
+
+
+def _print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
+    for image in images:
+        best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
+        print(f"{image}:  {best}")
+
+
+def _print_latency(bundle: Bundle) -> None:
+    here, claimed = bundle.bench(), bundle.manifest["figures"].get("latency")
+    count = bundle.student.threads
+    print(
+        f"here:      {1e3 * here['median_s']:.4g} ms a call (quartiles {1e3 * here['low_s']:.4g} to "
+        f"{1e3 * here['high_s']:.4g} ms, {here['repeats']} samples, {count} thread{'s' * (count != 1)})"
+    )
+    if claimed is not None:
+        low, high = (claimed[end] if claimed[end] is not None else claimed["value"] for end in ("low", "high"))
+        print(
+            f"manifest:  {1e3 * claimed['value']:.4g} ms a call (quartiles {1e3 * low:.4g} to "
+            f"{1e3 * high:.4g} ms, {claimed['repeats']} samples, {claimed['source']} on "
+            f"{bundle.manifest['target']['profile']})"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status (0, or 1 after one sentence on standard error)."""
+    parser = argparse.ArgumentParser(prog="run.py", description="Run the compiled student of this bundle.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    predict = commands.add_parser("predict", help="print the three likeliest labels of each image")
+    predict.add_argument(
+        "images", nargs="+", metavar="image", help="an image file, or a uint8 array in a .npy file"
+    )
+    commands.add_parser("bench", help="measure the latency on this machine")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the compiler (260 MB) is not needed to run
+    try:
+        bundle = Bundle()
+        if options.command == "predict":
+            _print_predictions(bundle, options.images)
+        else:
+            _print_latency(bundle)
+    except BundleProblem as problem:
+        print(f"run.py: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
