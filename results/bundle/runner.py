@@ -194,8 +194,7 @@ class CompiledStudent:
         except (RuntimeError, ValueError, TypeError) as error:
             raise BundleProblem(f"the student refused an input of shape {x.shape} ({_line(error)})") from error
         tensor = output if isinstance(output, self._tvm.runtime.Tensor) else output[0]
-        result: Floats = np.from_dlpack(tensor)
-        return result
+        return np.asarray(np.from_dlpack(tensor), np.float32)
 
     def _new_buffer(self, shape: tuple[int, ...]) -> Floats:
         """An input buffer on a 64-byte boundary, which TVM's kernels rely on and numpy does not promise."""
