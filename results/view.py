@@ -1,0 +1,80 @@
+"""A run as it is looked at: the record and its facts, read once, with the front worked out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from results.budget import Budget
+from results.candidate import Candidate, Student
+from results.front import pareto_front
+from results.measurement import Measurement, Unit
+from results.store import RunStore
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """What the record knows of the teacher; a figure that was not taken is None.
+
+    ``accuracy`` is on the test split, ``val_accuracy`` on the validation split.
+    """
+
+    name: str
+    accuracy: Measurement | None
+    val_accuracy: Measurement | None
+    latency: Measurement | None
+    size: Measurement | None
+    parameters: int | None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run: its candidates, finalists and facts; ``front`` is best first in the first objective."""
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    students: tuple[Student, ...]
+    front: tuple[Candidate, ...]
+    objectives: tuple[str, ...]
+    budget: Budget
+    teacher: TeacherFacts | None
+    facts: Mapping[str, Any]
+
+
+def read_view(store: RunStore) -> RunView:
+    """The run of a store as it stands, finished or not; raises ``RunError`` when it cannot be read."""
+    facts, candidates = store.facts(), store.candidates()
+    objectives = tuple(facts.get("objectives") or ("accuracy", "latency"))
+    budget = Budget(facts.get("budget") or {})
+    return RunView(
+        name=str(facts.get("name") or store.path.resolve().name),
+        candidates=tuple(candidates),
+        students=tuple(store.students()),
+        front=tuple(pareto_front(candidates, objectives, budget)),
+        objectives=objectives,
+        budget=budget,
+        teacher=_teacher(facts.get("teacher")),
+        facts=facts,
+    )
+
+
+def _teacher(facts: Mapping[str, Any] | None) -> TeacherFacts | None:
+    if not facts:
+        return None
+    parameters = facts.get("parameters")
+    return TeacherFacts(
+        name=str(facts.get("name", "teacher")),
+        accuracy=_figure(facts.get("accuracy"), "share"),
+        val_accuracy=_figure(facts.get("val_accuracy"), "share"),
+        latency=_figure(facts.get("latency"), "s"),
+        size=_figure(facts.get("size"), "byte"),
+        parameters=None if parameters is None else int(parameters),
+    )
+
+
+def _figure(value: Any, unit: Unit) -> Measurement | None:
+    """A figure of the facts, a plain number or a measurement."""
+    if value is None:
+        return None
+    return Measurement.from_json(value) if isinstance(value, Mapping) else Measurement(float(value), unit)
