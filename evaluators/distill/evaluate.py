@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image import ImageTask
+    from evaluators.tasks.image_task import ImageTask
 
 Guard = Callable[[], AbstractContextManager[object]]
 
@@ -19,7 +19,7 @@ Guard = Callable[[], AbstractContextManager[object]]
 def predict_logits(
     network: nn.Module,
     task: ImageTask,
-    split: str,
+    split: Split,
     resolution: int,
     *,
     device: str = "cpu",

@@ -21,11 +21,11 @@ from results.store import write_atomically
 from understudy import TeacherError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image import ImageTask
+    from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
 
 Progress = Callable[[int, int], None]
-SPLITS = ("val", "test", "train")
+SPLITS: tuple[Split, ...] = ("val", "test", "train")
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,20 @@ class TeacherOutputs:
     folder: Path
     views: int
 
-    def logits(self, split: str, view: int = 0) -> np.ndarray:
+    def logits(self, split: Split, view: int = 0) -> np.ndarray:
         """Float32 (N, classes), memory-mapped; views above 0 exist for ``train`` only.
 
         Raises ``TeacherError`` where they were not computed.
         """
         path = self.folder / _file_name(split, view)
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            logits: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise TeacherError(
                 f"the teacher's outputs {path} cannot be read ({error}): compute them again, "
                 f"with more than {view} views if a schedule asks for them"
             ) from error
+        return logits
 
 
 def compute_outputs(
@@ -68,10 +69,11 @@ def compute_outputs(
     ``progress`` is told images done and images in all. Raises ``TeacherError`` when the teacher gives
     something other than one finite logit a class.
     """
-    folder = cache / "teacher-outputs" / _key(teacher.fingerprint, task.fingerprint)
+    folder = cache / "teacher-outputs" / _key(teacher.fingerprint, task.fingerprint, str(task.augment))
     folder.mkdir(parents=True, exist_ok=True)
     outputs = TeacherOutputs(folder, views)
-    wanted = [(split, 0) for split in SPLITS] + [("train", view) for view in range(1, views + 1)]
+    wanted: list[tuple[Split, int]] = [(split, 0) for split in SPLITS]
+    wanted += [("train", view) for view in range(1, views + 1)]
     sizes = [len(task.targets(split)) for split, _ in wanted]
     done = 0
     for (split, view), size in zip(wanted, sizes, strict=True):
@@ -85,7 +87,7 @@ def compute_outputs(
 
 
 def _answer(
-    teacher: Teacher, task: ImageTask, split: str, view: int, batch_size: int, report: Callable[[int], None]
+    teacher: Teacher, task: ImageTask, split: Split, view: int, batch_size: int, report: Callable[[int], None]
 ) -> np.ndarray:
     parts: list[np.ndarray] = []
     count = 0
@@ -99,10 +101,10 @@ def _answer(
     return np.concatenate(parts)
 
 
-def _check(logits: np.ndarray, shape: tuple[int, int], name: str, split: str) -> None:
+def _check(logits: np.ndarray, shape: tuple[int, int], name: str, split: Split) -> None:
     if logits.shape != shape:
         raise TeacherError(
-            f"teacher {name} gives logits of shape {logits.shape}, but {shape} is needed (one a label of the data): "
+            f"teacher {name} gives logits of shape {logits.shape} but must give {shape}, one a label of the data: "
             "use a teacher trained for these labels"
         )
     if not np.isfinite(logits).all():
@@ -113,7 +115,7 @@ def _check(logits: np.ndarray, shape: tuple[int, int], name: str, split: str) ->
         )
 
 
-def _is_whole(outputs: TeacherOutputs, split: str, view: int, shape: tuple[int, int]) -> bool:
+def _is_whole(outputs: TeacherOutputs, split: Split, view: int, shape: tuple[int, int]) -> bool:
     try:
         return outputs.logits(split, view).shape == shape
     except TeacherError:
@@ -124,7 +126,7 @@ def _key(*fingerprints: str) -> str:
     return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()[:16]
 
 
-def _file_name(split: str, view: int) -> str:
+def _file_name(split: Split, view: int) -> str:
     return f"{split}-{view}.npy" if view else f"{split}.npy"
 
 

@@ -17,7 +17,7 @@ from evaluators.distill.teacher_outputs import TeacherOutputs
 from understudy import ConfigError, TeacherError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image import ImageTask
+    from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
 
 TeacherSignals = Callable[[np.ndarray, int], Signals]

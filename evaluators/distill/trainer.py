@@ -23,7 +23,7 @@ from evaluators.distill.teacher_signals import TeacherSignals, teacher_signals
 from understudy import TrainError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image import ImageTask
+    from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
 
 MOMENTUM = 0.9
