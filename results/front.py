@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from results.budget import Budget
 from results.candidate import Candidate
@@ -60,16 +59,6 @@ def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -
     return _slices(_undominated(list(inside)), tuple(reference)) if inside else 0.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The hypervolume (share in 0..1) after ``count`` candidates and ``elapsed`` seconds of search."""
-
-    count: int
-    number: int
-    elapsed: float
-    hypervolume: float
-
-
 def reference_point(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> Point:
     """What the hypervolume is measured from, in the units of the objectives.
 
@@ -89,24 +78,39 @@ def reference_point(candidates: Iterable[Candidate], objectives: Sequence[str], 
 
 def hypervolume_over_time(
     candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget
-) -> list[Progress]:
-    """The hypervolume after each candidate, in the order in which they finished.
+) -> list[float]:
+    """The hypervolume after each candidate, in the order of ``by_finish``.
 
     Every coordinate is divided by its range up to ``reference_point`` (accuracy by 1), so that the figure is
     the share of all that could be won: 0 at the start, 1 for a perfect student that costs nothing. It can
     only grow.
     """
-    ordered = sorted(candidates, key=lambda candidate: (candidate.elapsed, candidate.number))
+    ordered = by_finish(candidates)
     reference = reference_point(ordered, objectives, budget)
     counting = {candidate.number for candidate in eligible(ordered, objectives, budget)}
     front: list[Point] = []
-    progress = []
-    for count, candidate in enumerate(ordered, 1):
+    volumes = []
+    for candidate in ordered:
         if candidate.number in counting:
             front = _undominated([*front, _scaled(candidate, objectives, reference)])
-        volume = hypervolume(front, (1.0,) * len(objectives))
-        progress.append(Progress(count, candidate.number, candidate.elapsed, volume))
-    return progress
+        volumes.append(hypervolume(front, (1.0,) * len(objectives)))
+    return volumes
+
+
+def hypervolume_contributions(
+    front: Sequence[Candidate], objectives: Sequence[str], budget: Budget
+) -> list[float]:
+    """What the front's hypervolume (scaled as in ``hypervolume_over_time``) would lose with each candidate."""
+    reference = reference_point(front, objectives, budget)
+    points = [_scaled(candidate, objectives, reference) for candidate in front]
+    ones = (1.0,) * len(objectives)
+    whole = hypervolume(points, ones)
+    return [whole - hypervolume(points[:index] + points[index + 1 :], ones) for index in range(len(points))]
+
+
+def by_finish(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates in the order in which they finished."""
+    return sorted(candidates, key=lambda candidate: (candidate.elapsed, candidate.number))
 
 
 def _scaled(candidate: Candidate, objectives: Sequence[str], reference: Point) -> Point:

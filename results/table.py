@@ -4,52 +4,79 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from results.budget import Budget
 from results.candidate import Candidate, Student
+from results.front import pareto_front
 from results.measurement import METRICS, Measurement
 from results.units import format_time
-from results.view import RunView
+from results.view import goals, teacher_of
 
 ABSENT = "–"
 
 
-def front_table(view: RunView) -> Table:
+def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Table:
     """The front of the candidates, with the figures that the search had."""
-    table = Table(title=f"Front of {view.name}: {_count(view)}")
-    figures = [*dict.fromkeys([*view.objectives, *view.budget.limits])]
+    objectives, budget = goals(facts)
+    front = pareto_front(candidates, objectives, budget)
+    counts = Counter(candidate.state for candidate in candidates)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    title = f"The front: {len(front)} of {len(candidates)} candidates" + (f" ({states})" if states else "")
+    table = Table(title=title, title_justify="left")
     table.add_column("candidate", justify="right")
+    figures = list(dict.fromkeys([*objectives, *budget.limits]))
     for name in figures:
-        table.add_column(METRICS[name].heading, justify="right")
-    table.add_column("architecture", overflow="fold")
-    for candidate in view.front:
+        table.add_column(METRICS[name].heading, justify="right", no_wrap=True)
+    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    for candidate in front:
         cells = [figure_text(candidate.measurements.get(name)) for name in figures]
-        table.add_row(str(candidate.number), *cells, choice_text(candidate.choice))
+        table.add_row(f"#{candidate.number}", *cells, choice_text(candidate.choice))
     return table
 
 
-def students_table(view: RunView) -> Table:
-    """The finalists after full training beside their teacher; ``accuracy`` is on the test split."""
-    table = Table(title=f"Students of {view.name}")
-    for heading in ("", "test accuracy", "agreement", "latency", "of budget", "size", "peak memory", "note"):
-        table.add_column(heading, justify="left" if heading in ("", "note") else "right")
-    for student in view.students:
-        table.add_row(*_student_row(student, view), style=None if student.on_front else "dim")
-    if view.teacher is not None:
-        figures = (view.teacher.accuracy, None, view.teacher.latency, None, view.teacher.size, None)
+def candidates_table(candidates: Iterable[Candidate]) -> Table:
+    """Every candidate with its state, figures and reason."""
+    table = Table(title="Candidates", title_justify="left")
+    for heading in ("candidate", *(metric.heading for metric in METRICS.values())):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("state")
+    table.add_column("reason", overflow="fold")
+    for candidate in candidates:
+        cells = [figure_text(candidate.measurements.get(name)) for name in METRICS]
+        table.add_row(f"#{candidate.number}", *cells, candidate.state, Text(candidate.reason))
+    return table
+
+
+def students_table(students: Iterable[Student], facts: Mapping[str, Any]) -> Table:
+    """The students, taught to the end, beside their teacher; accuracy is on the test split."""
+    table = Table(title="Students after full training", title_justify="left")
+    headings = ("test accuracy", "agreement", "latency", "of budget", "size", "peak memory")
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("note", overflow="fold")
+    _, budget = goals(facts)
+    for student in students:
+        table.add_row(*_student_row(student, budget), style=None if student.on_front else "dim")
+    teacher = teacher_of(facts)
+    if teacher is not None:
+        figures = (teacher.accuracy, None, teacher.latency, None, teacher.size, None)
         table.add_section()
-        table.add_row(f"teacher {view.teacher.name}", *map(figure_text, figures), "")
+        table.add_row(Text(f"teacher {teacher.name}"), *map(figure_text, figures), "")
     return table
 
 
-def stages_table(view: RunView) -> Table:
+def time_table(candidates: Iterable[Candidate]) -> Table:
     """Where the time of the candidates went, by stage."""
-    table = Table(title="Where the time went")
+    table = Table(title="Where the time went", title_justify="left")
     for heading in ("stage", "total", "share", "median a candidate", "candidates"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
-    spent = stage_seconds(view.candidates)
+    spent = stage_seconds(candidates)
     total = sum(sum(seconds) for seconds in spent.values())
     for stage, seconds in spent.items():
         share = f"{100 * sum(seconds) / total:.1f} %" if total else ABSENT
@@ -74,22 +101,16 @@ def figure_text(figure: Measurement | None) -> str:
     return str(figure) if figure.source == "measured" else f"~{figure}"
 
 
-def choice_text(choice: Mapping[str, object]) -> str:
+def choice_text(choice: Mapping[str, object]) -> Text:
     """A choice in one line."""
-    return "  ".join(f"{name}={value}" for name, value in choice.items())
+    return Text("  ".join(f"{name}={value}" for name, value in choice.items()))
 
 
-def _student_row(student: Student, view: RunView) -> list[str]:
+def _student_row(student: Student, budget: Budget) -> list[str | Text]:
     figures = student.measurements
-    latency, limit = figures.get("latency"), view.budget.limits.get("latency")
+    latency, limit = figures.get("latency"), budget.limits.get("latency")
     used = f"{100 * latency.value / limit:.0f} %" if latency is not None and limit is not None else ABSENT
     accuracy = figures.get("test_accuracy", figures.get("accuracy"))
     first = [figure_text(accuracy), figure_text(figures.get("agreement")), figure_text(latency), used]
     last = [figure_text(figures.get(name)) for name in ("size", "memory")]
-    return [f"student {student.number}", *first, *last, student.note]
-
-
-def _count(view: RunView) -> str:
-    counts = Counter(candidate.state for candidate in view.candidates)
-    parts = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"{len(view.front)} of {len(view.candidates)} candidates" + (f" ({parts})" if parts else "")
+    return [f"student #{student.number}", *first, *last, Text(student.note)]

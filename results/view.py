@@ -45,8 +45,7 @@ class RunView:
 def read_view(store: RunStore) -> RunView:
     """The run of a store as it stands, finished or not; raises ``RunError`` when it cannot be read."""
     facts, candidates = store.facts(), store.candidates()
-    objectives = tuple(facts.get("objectives") or ("accuracy", "latency"))
-    budget = Budget(facts.get("budget") or {})
+    objectives, budget = goals(facts)
     return RunView(
         name=str(facts.get("name") or store.path.resolve().name),
         candidates=tuple(candidates),
@@ -54,12 +53,19 @@ def read_view(store: RunStore) -> RunView:
         front=tuple(pareto_front(candidates, objectives, budget)),
         objectives=objectives,
         budget=budget,
-        teacher=_teacher(facts.get("teacher")),
+        teacher=teacher_of(facts),
         facts=facts,
     )
 
 
-def _teacher(facts: Mapping[str, Any] | None) -> TeacherFacts | None:
+def goals(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], Budget]:
+    """The objectives and the budget of a run's facts."""
+    return tuple(facts.get("objectives") or ("accuracy", "latency")), Budget(facts.get("budget") or {})
+
+
+def teacher_of(run_facts: Mapping[str, Any]) -> TeacherFacts | None:
+    """The teacher of a run's facts, or None when they name none."""
+    facts = run_facts.get("teacher")
     if not facts:
         return None
     parameters = facts.get("parameters")
