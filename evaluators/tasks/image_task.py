@@ -1,0 +1,166 @@
+"""Image classification: the data at every resolution, its targets, its score and its preprocessing.
+
+A task lives in a folder of JSON and ``.npy`` files that any process can open::
+
+    task.json          labels, channels, size, mean and std, splits, augmentation, fingerprint, notes
+    order.npy          int64 (N,): the source's numbers of train, then val, then test samples
+    targets.npy        int64 (N,): their classes, in the same order
+    files.json | images.bin + offsets.npy | images.npy       the source (see ``images``)
+    pixels-<R>.npy     uint8 (N, C, R, R): all samples at one resolution, made on first use
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from evaluators.tasks.augment import Augment
+from evaluators.tasks.images import Images, open_images
+from evaluators.tasks.pixels import locked, write_pixels
+from results.store import write_atomically
+from understudy import DataError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Image classification on one prepared data set.
+
+    ``labels``: class names; ``channels``: 1 or 3; ``image_size``: the largest square side in use, pixels;
+    ``mean``, ``std``: by channel over the training split, images in 0..1; ``counts``: samples a split;
+    ``fingerprint``: a hash of content, split, seed and size; ``notes``: what the user should know of the
+    data; ``folder``: where it is prepared (``open`` brings it back in another process).
+    """
+
+    folder: Path
+    labels: tuple[str, ...]
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    counts: Mapping[str, int]
+    augment: Augment
+    seed: int
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+    _stores: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def open(folder: Path) -> ImageTask:
+        """The task prepared in a folder; raises ``DataError`` when there is none."""
+        try:
+            facts = json.loads((folder / "task.json").read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise DataError(f"{folder} holds no prepared task ({error}): prepare the data again") from error
+        sequences = {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
+        return ImageTask(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
+
+    def save(self) -> None:
+        """Write ``task.json``; the folder is complete from then on."""
+        names = ("labels", "channels", "image_size", "mean", "std", "counts", "seed", "fingerprint", "notes")
+        facts = {name: getattr(self, name) for name in names} | {"augment": asdict(self.augment)}
+        write_atomically(self.folder / "task.json", json.dumps(facts, indent=1).encode())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ImageTask.open, (self.folder,)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+    def size(self, split: Split) -> int:
+        """Number of samples of a split."""
+        return self.counts[split]
+
+    def targets(self, split: Split) -> NDArray[np.int64]:
+        """Classes of a split, int64 (N,)."""
+        return self._targets[self._slice(split)]
+
+    def pixels(self, split: Split, resolution: int) -> NDArray[np.uint8]:
+        """Pictures of a split, uint8 (N, C, R, R), memory-mapped; made once for all processes."""
+        if resolution not in self._stores:
+            self.prepare([resolution])
+            path = self._store(resolution)
+            self._stores[resolution] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._stores[resolution][self._slice(split)]
+
+    def prepare(self, resolutions: Iterable[int]) -> None:
+        """Make the pixels of these resolutions, decoding each picture once.
+
+        Raises ``DataError`` for a picture that cannot be decoded, and when the disk is full.
+        """
+        with locked(self.folder / ".lock"):
+            missing = [size for size in sorted(set(resolutions)) if not self._store(size).exists()]
+            if missing:
+                write_pixels(self._images, self._order, self.channels, {s: self._store(s) for s in missing})
+
+    def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+        """Pictures by number within a split, float32 (B, C, R, R) in 0..1; view 0 is the clean one."""
+        numbers = np.asarray(ids, np.int64)
+        scaled = torch.from_numpy(self.pixels(split, resolution)[numbers]).to(torch.float32).div_(255)
+        return self.augment.apply(scaled, numbers, view, self.seed)
+
+    def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+        """As ``images``, normalised by the task's mean and std: what a student takes."""
+        return self.normalise(self.images(split, ids, resolution, view))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(N, C, R, R) in 0..1 to the student's input; the arithmetic of the bundle's runner."""
+        mean, std = (torch.tensor(figure).view(1, -1, 1, 1) for figure in (self.mean, self.std))
+        return (images - mean) / std
+
+    def preprocess(self, resolution: int) -> dict[str, Any]:
+        """What a device must do to a picture, for the manifest of a bundle (see ``results.bundle.runner``)."""
+        return {
+            "channels": self.channels,
+            "size": resolution,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:
+        """Share of samples whose largest logit is the target's; logits (N, classes), targets (N,)."""
+        return float((torch.as_tensor(logits).argmax(1) == torch.as_tensor(targets)).double().mean())
+
+    def _store(self, resolution: int) -> Path:
+        return self.folder / f"pixels-{resolution}.npy"
+
+    def _slice(self, split: Split) -> slice:
+        start = sum(self.counts[name] for name in SPLITS[: SPLITS.index(split)])
+        return slice(start, start + self.counts[split])
+
+    @cached_property
+    def _images(self) -> Images:
+        return open_images(self.folder)
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        order: NDArray[np.int64] = np.load(self.folder / "order.npy", allow_pickle=False)
+        return order
+
+    @cached_property
+    def _targets(self) -> NDArray[np.int64]:
+        targets: NDArray[np.int64] = np.load(self.folder / "targets.npy", allow_pickle=False)
+        return targets
+
+
+def batches(
+    count: int, size: int, generator: torch.Generator | None = None, drop_last: bool = False
+) -> Iterator[NDArray[np.int64]]:
+    """Sample numbers 0..count-1 in batches: shuffled by the generator, or in order without one."""
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    for start in range(0, count, size):
+        if not (drop_last and start + size > count):
+            yield order[start : start + size].numpy()

@@ -1,0 +1,87 @@
+"""A task from what the user names: a folder, a file, a data set, or code of their own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from evaluators.tasks.augment import POLICIES, augment_policy
+from evaluators.tasks.folder import folder_samples
+from evaluators.tasks.hub import hub_samples, is_dataset_folder
+from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.images import ArrayImages
+from evaluators.tasks.npz import npz_samples
+from evaluators.tasks.prepare import OnBad, Samples, create_task
+from evaluators.tasks.user_code import user_function
+from understudy import DataError, UnderstudyError
+
+
+def load_task(
+    spec: str,
+    *,
+    cache: Path,
+    seed: int,
+    image_size: int | None = None,
+    augment: str | None = None,
+    on_bad: OnBad = "refuse",
+) -> ImageTask:
+    """The task of the data that ``spec`` names, prepared under ``cache`` (once).
+
+    ``spec``: ``digits``; a folder of class folders, with or without train/val/test above them; an
+    ``.npz`` file; a Hugging Face data set (folder or id); or ``file.py:function``, which runs the user's
+    function with ``cache``, ``seed`` and ``image_size`` and takes the ``ImageTask`` that it returns.
+    ``image_size``: pixels, by default from the data; ``augment``: a policy's name, by default what suits
+    the kind of data. Raises ``DataError`` when the data cannot be used, ``ConfigError`` for an unknown
+    policy.
+    """
+    policy = None if augment is None else augment_policy(augment)
+    if ".py:" in spec:
+        return _from_code(spec, cache, seed, image_size)
+    return create_task(
+        _samples(spec), cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad
+    )
+
+
+def _samples(spec: str) -> Samples:
+    path = Path(spec).expanduser()
+    if spec == "digits":
+        return digits()
+    if path.suffix == ".npz":
+        return npz_samples(path)
+    if path.is_dir():
+        if is_dataset_folder(path):
+            return hub_samples(spec)
+        return folder_samples(path)
+    if path.exists():
+        raise DataError(f"{spec} is neither a folder of images nor an .npz file: name one of these")
+    return hub_samples(spec)
+
+
+def digits() -> Samples:
+    """scikit-learn's digits: 1,797 grey pictures of 8x8, taken at 16x16."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    pictures = np.rint(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    return Samples(
+        ArrayImages(pictures),
+        data.target.astype(np.int64),
+        tuple(str(name) for name in data.target_names),
+        augment=replace(POLICIES["shift"], border="zeros"),
+        image_size=16,
+    )
+
+
+def _from_code(spec: str, cache: Path, seed: int, image_size: int | None) -> ImageTask:
+    function = user_function(spec, DataError)
+    try:
+        task = function(cache=cache, seed=seed, image_size=image_size)
+    except UnderstudyError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise DataError(f"{spec} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(task, ImageTask):
+        raise DataError(f"{spec} must return an ImageTask (see create_task), but returned {type(task).__name__}")
+    return task
