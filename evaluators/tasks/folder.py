@@ -30,9 +30,8 @@ def folder_samples(folder: Path) -> Samples:
 
     Raises ``DataError`` when there are no pictures, or a split has a class that training lacks.
     """
-    splits = {
-        path: SPLIT_NAMES[path.name.lower()] for path in _folders(folder) if path.name.lower() in SPLIT_NAMES
-    }
+    known = {path: SPLIT_NAMES.get(path.name.lower(), "") for path in _folders(folder)}
+    splits = {path: split for path, split in known.items() if split}
     divided = "train" in splits.values()
     roots = splits if divided else {folder: "train"}
     found = [(path, root, roots[root]) for root in roots for path in _pictures(root)]

@@ -97,8 +97,8 @@ def _from_dataset(split: Any) -> _Table:
 
 
 def _open_parquet(folder: Path) -> dict[str, _Table]:
-    """Parquet files by split, which a file's name begins with: ``train.parquet``, ``train-00000-of-00002.parquet``."""
-    import pyarrow
+    """Parquet files by the split that their names begin with (``train-00000-of-00002.parquet``)."""
+    import pyarrow  # type: ignore[import-untyped]
     from pyarrow import parquet
 
     groups: dict[str, list[Path]] = {}
@@ -139,7 +139,8 @@ def _integers(spec: str, column: str, table: _Table) -> NDArray[np.int64]:
     labels = table.rows[column].to_numpy()
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"column {column!r} of {spec} is {labels.dtype}: class labels are integers, none missing")
-    return labels.astype(np.int64)
+    integers: NDArray[np.int64] = labels.astype(np.int64)
+    return integers
 
 
 def _pictures(spec: str, split: str, table: _Table, column: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Arrays in an ``.npz`` file: ``images`` and ``labels``, or ``x_train``, ``y_train``, ``x_test``, ``y_test`` ..."""
+"""Arrays in an ``.npz`` file: ``images`` and ``labels``, or ``x_train``, ``y_train``, ``x_test`` and so on."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def _pictures(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
         array = array.transpose(0, 2, 3, 1)
     if array.ndim != 4 or array.shape[3] not in (1, 3) or 0 in array.shape:
         raise DataError(
-            f"{name!r} of {path} has the shape {array.shape}: pictures are (N, H, W), (N, H, W, C) or (N, C, H, W) "
-            "with 1 or 3 channels"
+            f"{name!r} of {path} has the shape {array.shape}: pictures are (N, H, W), (N, H, W, C) or "
+            "(N, C, H, W) with 1 or 3 channels"
         )
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
@@ -98,7 +98,8 @@ def _to_bytes(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.uint8]:
         raise DataError(
             f"{name!r} of {path} is float in {array.min():g}..{array.max():g}: scale it to 0..1, or save uint8"
         )
-    return np.rint(np.ascontiguousarray(array) * 255).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.rint(np.ascontiguousarray(array) * 255).astype(np.uint8)
+    return scaled
 
 
 def _labels(path: Path, name: str, array: NDArray[Any]) -> NDArray[np.int64]:

@@ -65,7 +65,7 @@ def _write(images: Images, order: NDArray[np.int64], channels: int, paths: Mappi
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for made in _in_turn(render, np.array_split(order, -(-len(order) // _CHUNK))):
             for size, block in made.items():
-                files[size].write(block)
+                files[size].write(block.data)
 
 
 def _in_turn(work: Callable[[_Part], _Made], parts: Sequence[_Part]) -> Iterator[_Made]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.tasks.augment import Augment
+from evaluators.tasks.augment import POLICIES, Augment
 from evaluators.tasks.image_task import SPLITS, ImageTask
 from evaluators.tasks.images import Images, Look
 from evaluators.tasks.split import divide, shared_pictures
@@ -35,7 +35,7 @@ class Samples:
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
     given: NDArray[np.str_] | None = None
-    augment: Augment = Augment()
+    augment: Augment = POLICIES["none"]
     image_size: int | None = None
 
 
@@ -140,7 +140,9 @@ def _channel_figures(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tupl
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(pixels.shape[1]):
-        counts = sum(np.bincount(block.ravel(), minlength=256) for block in _blocks(pixels[:, channel]))
+        counts = np.zeros(256)
+        for block in _blocks(pixels[:, channel]):
+            counts += np.bincount(block.ravel(), minlength=256)
         mean = float((counts * levels).sum() / counts.sum())
         means.append(mean)
         deviations.append(max(float(((counts * (levels - mean) ** 2).sum() / counts.sum()) ** 0.5), 1e-3))
