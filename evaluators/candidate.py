@@ -1,0 +1,111 @@
+"""One candidate's way: built, compiled, checked, measured, and taught only if it fits the budget."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evaluators.compile.compiler import compile_network
+from evaluators.compile.verify import verify
+from evaluators.distill.trainer import train_student
+from evaluators.stages import Stages
+from evaluators.workbench import Workbench
+from results.candidate import State
+from results.measurement import Measurement
+from spaces.choice import Choice
+
+CHECKED_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an evaluation ended; the fields are those of ``results.candidate.Candidate``."""
+
+    state: State
+    measurements: Mapping[str, Measurement]
+    seconds: Mapping[str, float]
+    reason: str = ""
+
+
+def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome:
+    """Evaluate one choice, cheap things first.
+
+    Compiled size and planned memory are held against the budget, then the measured latency; only what is
+    within all limits is taught. Raises ``UnderstudyError`` when a stage fails.
+    """
+    stages = Stages()
+    with stages.stage("build"):
+        network = build_student(bench, choice, number)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        figures, broken = cost_of(bench, choice, network, Path(folder) / "student.so", stages)
+    if broken:
+        return Outcome("infeasible", figures, stages.seconds, broken)
+    with stages.stage("train"):
+        trained = train_student(
+            network,
+            bench.task,
+            resolution=bench.space.resolution(choice),
+            distiller=bench.distiller,
+            teacher_outputs=bench.teacher_outputs,
+            schedule=bench.schedule,
+            seed=candidate_seed(bench.seed, number),
+            device=bench.torch_device,
+            step_guard=bench.working,
+        )
+    learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
+    return Outcome("done", {**learnt, **figures}, stages.seconds)
+
+
+def cost_of(
+    bench: Workbench, choice: Choice, network: nn.Module, library: Path, stages: Stages
+) -> tuple[dict[str, Measurement], str | None]:
+    """Compile, check and measure a network; its size, memory and latency, and the broken limits if any.
+
+    A network whose size or memory is over the budget is not run, one that disagrees with torch is not timed.
+    Raises ``CompileError`` and ``MeasureError``.
+    """
+    inputs = real_inputs(bench, bench.space.resolution(choice))
+    with bench.working():
+        compiled = compile_network(network, inputs[:1], bench.profile, library)
+    for stage, seconds in compiled.seconds.items():
+        stages.add(stage, seconds)
+    figures = {
+        "size": Measurement(compiled.size_bytes, "byte"),
+        "memory": Measurement(compiled.memory_bytes, "byte", source="estimated"),
+    }
+    broken = bench.budget.violation(figures)
+    if broken is None:
+        with stages.stage("verify"):
+            verify(network, lambda batch: bench.device.run(library, batch), inputs)
+        with stages.stage("measure"):
+            figures["latency"] = bench.device.measure(library, inputs[:1].numpy())
+        broken = bench.budget.violation(figures)
+    return figures, broken
+
+
+def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
+    """The untrained network of a choice, initialised from the candidate's own seed."""
+    torch.manual_seed(candidate_seed(bench.seed, number))
+    return bench.space.build(choice)
+
+
+def candidate_seed(seed: int, number: int) -> int:
+    """The seed of a candidate: a function of the run's seed and the candidate's number alone."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def real_inputs(bench: Workbench, resolution: int) -> Tensor:
+    """The first images of the validation split as the network gets them, (n, C, R, R) float32."""
+    count = min(CHECKED_IMAGES, len(bench.task.targets("val")))
+    return bench.task.batch("val", np.arange(count), resolution)
+
+
+def share_figures(**shares: float | None) -> dict[str, Measurement]:
+    """Measured shares in 0..1 by name; those that are None are left out."""
+    return {name: Measurement(share, "share") for name, share in shares.items() if share is not None}

@@ -1,0 +1,89 @@
+"""The end of a search for one student of the front: the full schedule, compiled, measured, exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+from torch import nn
+
+from evaluators.candidate import build_student, candidate_seed, cost_of, real_inputs, share_figures
+from evaluators.distill.distiller import Distiller
+from evaluators.distill.evaluate import accuracy, agreement, predict_logits
+from evaluators.distill.response import HardLabels
+from evaluators.distill.trainer import train_student
+from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.stages import Stages
+from evaluators.workbench import Workbench
+from results.candidate import Candidate, Student
+from spaces.choice import Choice
+
+FILES = {"weights": "weights.safetensors", "onnx": "student.onnx", "library": "student.so"}
+
+
+def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_scratch: bool) -> Student:
+    """Teach a candidate of the front to the full schedule and deliver it into ``run/students/<number>``.
+
+    Its weights, its ONNX twin (checked against torch under onnxruntime) and its compiled library are
+    written there. Whether it is still on the front is the caller's to say once all finalists are known.
+    Raises ``UnderstudyError`` when a stage fails.
+    """
+    choice, number = Choice(candidate.choice), candidate.number
+    resolution = bench.space.resolution(choice)
+    folder = run / "students" / str(number)
+    folder.mkdir(parents=True, exist_ok=True)
+    stages = Stages()
+    with stages.stage("train"):
+        network, learnt = _taught(bench, choice, number, bench.distiller)
+    with stages.stage("scratch"):
+        alone = _taught(bench, choice, number, HardLabels())[1] if compare_scratch else {}
+    cost, broken = cost_of(bench, choice, network, folder / FILES["library"], stages)
+    with stages.stage("export_onnx"), bench.working():
+        inputs = real_inputs(bench, resolution)
+        export_onnx(network, inputs[:1], folder / FILES["onnx"])
+        check_onnx(folder / FILES["onnx"], network, inputs)
+    save_file(network.state_dict(), folder / FILES["weights"])
+    figures = share_figures(
+        accuracy=learnt["val"],
+        test_accuracy=learnt["test"],
+        agreement=learnt["agreement"],
+        scratch_accuracy=alone.get("test"),
+    )
+    return Student(
+        number=number,
+        choice=dict(choice),
+        key=candidate.key,
+        measurements={**figures, **cost},
+        before=dict(candidate.measurements),
+        on_front=broken is None,
+        note=broken or "",
+        files={name: str(Path("students") / str(number) / file) for name, file in FILES.items()},
+        preprocess=bench.task.preprocess(resolution),
+        seconds=stages.seconds,
+    )
+
+
+def _taught(
+    bench: Workbench, choice: Choice, number: int, distiller: Distiller
+) -> tuple[nn.Module, dict[str, float]]:
+    """A student after the full schedule, with its validation and test accuracy and agreement on test."""
+    network = build_student(bench, choice, number)
+    resolution = bench.space.resolution(choice)
+    trained = train_student(
+        network,
+        bench.task,
+        resolution=resolution,
+        distiller=distiller,
+        teacher_outputs=bench.teacher_outputs,
+        schedule=bench.final_schedule,
+        seed=candidate_seed(bench.seed, number),
+        device=bench.torch_device,
+        step_guard=bench.working,
+    )
+    logits = predict_logits(network, bench.task, "test", resolution, guard=bench.working)
+    return network, {
+        "val": trained.val_accuracy,
+        "test": accuracy(logits, bench.task.targets("test")),
+        "agreement": agreement(logits, np.array(bench.teacher_outputs.logits("test"))),
+    }

@@ -1,0 +1,38 @@
+"""What stays the same from candidate to candidate, opened once in each process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from evaluators.device import Device
+from evaluators.distill.distiller import Distiller
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.teacher_outputs import TeacherOutputs
+from evaluators.tasks.image_task import ImageTask
+from hw_profiles.profile import Profile
+from results.budget import Budget
+from spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Everything an evaluation needs beside the choice.
+
+    ``working`` is entered around work that would disturb a measurement; ``seed`` is the run's, from which
+    each candidate's own is derived; ``torch_device`` is where training happens (``cpu`` or ``cuda``).
+    """
+
+    space: Space
+    task: ImageTask
+    teacher_outputs: TeacherOutputs
+    distiller: Distiller
+    schedule: Schedule
+    final_schedule: Schedule
+    profile: Profile
+    device: Device
+    budget: Budget
+    working: Callable[[], AbstractContextManager[object]]
+    seed: int
+    torch_device: str = "cpu"

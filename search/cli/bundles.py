@@ -1,0 +1,19 @@
+"""Bundles on the command line: the bundle's own runner does the work, from the bundle alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from results.bundle.runner import Bundle, BundleProblem
+from understudy import BundleError
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Bundle]:
+    """The bundle in a folder, checked and loaded; what is wrong with it is a ``BundleError``."""
+    try:
+        yield Bundle(folder)
+    except BundleProblem as problem:
+        raise BundleError(str(problem)) from problem

@@ -1,0 +1,18 @@
+"""`understudy resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("resume")
+@click.argument("run", type=click.Path(path_type=Path))
+def command(run: Path) -> None:
+    """Go on with RUN: every finished candidate and student is kept, and the sampler knows them."""
+    from rich.console import Console
+
+    from search.run import resume_run
+
+    resume_run(run, Console())

@@ -1,0 +1,152 @@
+"""The configuration of a search: options, a YAML file, or both; unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from results.budget import Budget
+from results.measurement import METRICS
+from results.units import parse_size, parse_time
+from understudy import ConfigError, unknown_name
+
+SAMPLERS = ("tpe", "nsga2", "gp", "random")
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Everything that a search is asked for. Limits and times are text with a unit (``2ms``, ``4MB``, ``2h``).
+
+    Raises ``ConfigError`` for a value that is out of range or of the wrong type.
+    """
+
+    data: str = _option(
+        "digits", "digits, an image folder, an .npz file, a Hugging Face dataset or file.py:function"
+    )
+    name: str | None = _option(None, "name of the run (default: from the data)")
+    runs: str = _option("results/runs", "folder of the runs")
+    teacher: str | None = _option(
+        None,
+        "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); default: trained here",
+    )
+    teacher_model: str | None = _option(None, "file.py:function that builds the network of --teacher's weights")
+    space: str = _option("mobile", "mobile, residual, nni:NAME or file.py:Class")
+    profile: str = _option("x86-host", "hardware profile (see `understudy profiles`)")
+    threads: int | None = _option(None, "threads a student runs on (default: all cores of the profile)")
+    max_latency: str | None = _option(None, "hard limit on latency, such as 2ms")
+    max_size: str | None = _option(None, "hard limit on the compiled student's size, such as 4MB")
+    max_memory: str | None = _option(None, "hard limit on peak memory of one inference, such as 1MB")
+    objectives: tuple[str, ...] = _option(
+        ("accuracy", "latency"), "what the front trades off: accuracy, latency, size, memory"
+    )
+    trials: int = _option(60, "candidates to evaluate, infeasible ones included")
+    time: str | None = _option(None, "stop proposing after this long, such as 2h")
+    sampler: str = _option("tpe", f"how candidates are proposed: {', '.join(SAMPLERS)}")
+    seed: int = _option(0, "the one seed of the run")
+    epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
+    final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
+    finalists: int = _option(8, "students of the front that are fully taught and measured again")
+    distill: str = _option("soft-targets", "how a student is taught")
+    image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
+    augment: str | None = _option(None, "none, shift or standard (default: from the data)")
+    skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")
+    compare_scratch: bool = _option(False, "also train each student of the front without the teacher")
+    workers: int | None = _option(None, "candidates evaluated at once (default: one a core)")
+    ray_address: str | None = _option(None, "running Ray cluster to attach to (default: one on this computer)")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(SearchConfig)
+        for item in fields(self):
+            _check_type(item, getattr(self, item.name), hints[item.name])
+        self._check_ranges()
+        _ = self.budget, self.time_limit
+
+    def _check_ranges(self) -> None:
+        for name in ("trials", "finalists", "threads", "epochs", "final_epochs", "workers"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, but got {value}")
+        if self.sampler not in SAMPLERS:
+            raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
+        for objective in self.objectives:
+            if objective not in METRICS:
+                raise ConfigError(unknown_name("objective", objective, METRICS))
+        if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
+            raise ConfigError(f"objectives must name accuracy and others once each, but got {self.objectives}")
+
+    @property
+    def budget(self) -> Budget:
+        """The hard limits, in seconds and bytes."""
+        given = {
+            "latency": self.max_latency and parse_time(self.max_latency),
+            "size": self.max_size and parse_size(self.max_size),
+            "memory": self.max_memory and parse_size(self.max_memory),
+        }
+        return Budget({name: limit for name, limit in given.items() if limit})
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds after which no more candidates are proposed."""
+        return None if self.time is None else parse_time(self.time)
+
+    @property
+    def run_path(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.runs) / (self.name or _name_of(self.data))
+
+    def to_yaml(self) -> str:
+        """The configuration as a file that ``load_config`` reads; options left open are left out."""
+        given = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items() if v is not None}
+        return yaml.safe_dump(given, sort_keys=False)
+
+
+def load_config(file: Path | None, options: Mapping[str, Any]) -> SearchConfig:
+    """A configuration from a YAML file and options, which win; raises ``ConfigError`` for unknown keys."""
+    values = {} if file is None else _read_yaml(file)
+    known = {item.name for item in fields(SearchConfig)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{file}: {unknown_name('key', key, known)}")
+    values.update(options)
+    if isinstance(values.get("objectives"), list):
+        values["objectives"] = tuple(values["objectives"])
+    return SearchConfig(**values)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {file}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file} is not valid YAML: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} must hold `key: value` lines, but got a {type(content).__name__}")
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _check_type(item: Field[Any], value: Any, hint: Any) -> None:
+    allowed = get_args(hint) if hint in (str | None, int | None) else (hint,)
+    plain = tuple(tuple if str(kind).startswith("tuple") else kind for kind in allowed)
+    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+        expected = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in plain)
+        raise ConfigError(f"{item.name} must be {expected}, but got {value!r} ({type(value).__name__})")
+
+
+def default_of(item: Field[Any]) -> Any:
+    """The default of a configuration field."""
+    return None if item.default is MISSING else item.default
+
+
+def _name_of(data: str) -> str:
+    return Path(data.split(":")[0]).stem or "run"

@@ -1,0 +1,154 @@
+"""What a person sees while a search runs: a live board on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from results.budget import Budget
+from results.candidate import Candidate
+from results.front import hypervolume_over_time, pareto_front
+from results.units import format_time
+
+Advance = Callable[[int, int], None]
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Display:
+    """Progress of each stage of a search, and of its candidates."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        self.console.print(text, highlight=False)
+
+    @contextmanager
+    def stage(self, title: str) -> Iterator[Advance]:
+        """A stage with a bar; the yielded function is told how many of how many parts are done."""
+        start = time.monotonic()
+        if self.console.is_terminal:
+            with _bar(self.console) as bar:
+                task = bar.add_task(title, total=None)
+                yield lambda done, total: bar.update(task, completed=done, total=total)
+        else:
+            self.note(f"{title} ...")
+            yield _occasional_lines(self.note, title)
+        self.note(f"{title}: done in {format_time(time.monotonic() - start)}")
+
+    @contextmanager
+    def board(self, board: Board) -> Iterator[Callable[[], None]]:
+        """The candidates' board; the yielded function shows its present state."""
+        if self.console.is_terminal:
+            with Live(board.render(), console=self.console, refresh_per_second=4) as live:
+                yield lambda: live.update(board.render())
+        else:
+            yield lambda: self.note(board.line())
+
+
+class Board:
+    """Counts, front and hypervolume of the candidates so far."""
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        objectives: Sequence[str],
+        budget: Budget,
+        trials: int,
+        time_limit: float | None,
+    ) -> None:
+        self._candidates, self._objectives, self._budget = candidates, objectives, budget
+        self._trials, self._limit = trials, time_limit
+        self._start, self._before = time.monotonic(), len(candidates)
+        self._bar = Progress(
+            TextColumn("[bold]candidates"),
+            BarColumn(None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._task = self._bar.add_task("", total=trials, completed=self._before, left="")
+
+    def line(self) -> str:
+        """The latest candidate and the state of the search in one line."""
+        figures = ", ".join(f"{heading} {value}" for heading, value in self._figures())
+        last = self._candidates[-1] if self._candidates else None
+        return f"{_outcome(last)} | {figures}" if last else figures
+
+    def render(self) -> Group:
+        """The state of the search as a bar, a row of figures and the latest candidates."""
+        self._bar.update(self._task, completed=len(self._candidates), left=self._left())
+        figures = Table.grid(padding=(0, 3))
+        figures.add_row(*(f"[dim]{heading}[/] [bold]{value}[/]" for heading, value in self._figures()))
+        latest = Table.grid()
+        for candidate in self._candidates[-4:]:
+            latest.add_row(f"[dim]{_outcome(candidate)}[/]")
+        return Group(self._bar, figures, latest)
+
+    def _figures(self) -> list[tuple[str, str]]:
+        states = Counter(candidate.state for candidate in self._candidates)
+        front = pareto_front(self._candidates, self._objectives, self._budget)
+        best = max(front, key=lambda candidate: candidate.measurements["accuracy"].value, default=None)
+        volume = hypervolume_over_time(self._candidates, self._objectives, self._budget)
+        return [
+            *((state, str(states[state])) for state in ("done", "infeasible", "failed")),
+            ("front", str(len(front))),
+            ("hypervolume", f"{volume[-1]:.4g}" if volume else "-"),
+            ("best within budget", str(best.measurements["accuracy"]) if best else "-"),
+            ("left", self._left()),
+        ]
+
+    def _left(self) -> str:
+        new, spent = len(self._candidates) - self._before, time.monotonic() - self._start
+        guess = spent / new * (self._trials - len(self._candidates)) if new else None
+        limit = None if self._limit is None else max(0.0, self._limit - spent)
+        known = [seconds for seconds in (guess, limit) if seconds is not None]
+        return f"about {format_time(min(known))}" if known and min(known) > 0 else "-"
+
+
+def _outcome(candidate: Candidate) -> str:
+    figures = [
+        f"{name} {candidate.measurements[name]}"
+        for name in ("accuracy", "latency", "size")
+        if name in candidate.measurements
+    ]
+    reason = [candidate.reason] if candidate.reason else figures
+    return f"#{candidate.number} {candidate.state}: {', '.join(reason)}"
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def _occasional_lines(say: Callable[[str], None], title: str) -> Advance:
+    last = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            say(f"{title}: {done} of {total}")
+
+    return advance

@@ -1,0 +1,89 @@
+"""What a worker process is told once: enough to open the workbench by itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluators.device import Device
+from search.config import SearchConfig
+
+if TYPE_CHECKING:
+    from evaluators.latency.quiet import QuietCores
+    from evaluators.workbench import Workbench
+    from hw_profiles.profile import Profile
+    from spaces.space import Space
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Paths and names, cheap to send: the task and the teacher's outputs are memory-mapped from disk.
+
+    On a cluster the run's folder must therefore be on a file system that every machine sees.
+    """
+
+    config: SearchConfig
+    folder: Path
+    run: Path
+    task: Path
+    outputs: Path
+    views: int
+    lock: Path
+
+    def profile(self) -> Profile:
+        """The hardware profile with the configured number of threads."""
+        from hw_profiles.profile import load_profile
+
+        profile = load_profile(self.config.profile)
+        return profile if self.config.threads is None else profile.with_threads(self.config.threads)
+
+    def space(self) -> Space:
+        """The space at the size of the task."""
+        from evaluators.tasks.image_task import ImageTask
+        from spaces.catalogue import load_space
+
+        task = ImageTask.open(self.task)
+        return load_space(
+            self.config.space, channels=task.channels, image_size=task.image_size, classes=len(task.labels)
+        )
+
+    def quiet(self) -> QuietCores:
+        """The gate between measuring and all other work on this computer."""
+        from evaluators.latency.quiet import QuietCores
+
+        return QuietCores(self.lock)
+
+    def open_device(self) -> Device:
+        """This computer as the device, for the one process that owns it."""
+        from evaluators.latency.host import HostDevice
+
+        return HostDevice(self.profile(), self.quiet())
+
+    def open(self, device: Device | None = None, torch_device: str = "cpu") -> Workbench:
+        """The workbench of this process; ``device`` is this computer itself unless given."""
+        from evaluators.distill.catalogue import load_distiller
+        from evaluators.distill.schedule import final_schedule, search_schedule
+        from evaluators.distill.teacher_outputs import TeacherOutputs
+        from evaluators.tasks.image_task import ImageTask
+        from evaluators.workbench import Workbench
+
+        os.chdir(self.folder)
+        config = self.config
+        task = ImageTask.open(self.task)
+        samples = len(task.targets("train"))
+        return Workbench(
+            space=self.space(),
+            task=task,
+            teacher_outputs=TeacherOutputs(self.outputs, self.views),
+            distiller=load_distiller(config.distill),
+            schedule=search_schedule(samples, config.epochs),
+            final_schedule=final_schedule(samples, config.final_epochs),
+            profile=self.profile(),
+            device=device or self.open_device(),
+            budget=config.budget,
+            working=self.quiet().working,
+            seed=config.seed,
+            torch_device=torch_device,
+        )

@@ -1,0 +1,149 @@
+"""Proposes candidates and hears how they ended: the search's memory, with no part of Ray in it."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from results.budget import Budget
+from results.candidate import Candidate
+from results.measurement import METRICS
+from results.store import RunStore
+from search.sampler import distributions, make_sampler, new_study, trials_in_file
+from spaces.choice import Choice
+from spaces.space import Space
+
+SAMPLER_TRIES = 10
+RANDOM_TRIES = 300
+NUMBER = "candidate"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A choice to evaluate: its number in the run and the signature of its architecture."""
+
+    number: int
+    choice: Choice
+    key: str
+
+
+class Proposer:
+    """Asks an Optuna sampler for choices that were not evaluated yet and tells it what became of them.
+
+    The record of the run (``candidates.jsonl``) is the truth: a candidate is appended to it before the
+    sampler hears of it, and a new ``Proposer`` on an existing run tells its sampler all of it first. The
+    study's file is kept in step for people who want to look at it.
+
+    Raises ``RunError`` when the record cannot be written.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        store: RunStore,
+        objectives: Sequence[str],
+        budget: Budget,
+        sampler: str,
+        seed: int,
+        trials: int,
+    ) -> None:
+        self._space, self._store, self._objectives, self._budget = space, store, tuple(objectives), budget
+        self._distributions = distributions(space.domain)
+        self.candidates = store.candidates()
+        self._known = {candidate.key for candidate in self.candidates}
+        self._next = 1 + max((candidate.number for candidate in self.candidates), default=-1)
+        self._random = random.Random(f"{seed}:{self._next}")
+        self._study = new_study(make_sampler(sampler, seed + self._next, trials), self._objectives)
+        self._file = self._reconciled_file()
+        self._running: dict[int, optuna.Trial] = {}
+
+    def propose(self) -> Proposal | None:
+        """The next choice, never one whose architecture was proposed before; None when none is left."""
+        for attempt in range(SAMPLER_TRIES + RANDOM_TRIES):
+            if attempt >= SAMPLER_TRIES:
+                self._study.enqueue_trial(self._draw())
+            trial = self._study.ask(self._distributions)
+            choice = self._choice_of(trial.params)
+            key = self._space.signature(choice)
+            if key not in self._known:
+                return self._accept(trial, choice, key)
+            self._study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def conclude(self, candidate: Candidate) -> None:
+        """Append a finished candidate to the record, then tell the sampler how it ended."""
+        self._store.append(candidate)
+        self.candidates.append(candidate)
+        trial = self._running.pop(candidate.number)
+        trial.set_user_attr(NUMBER, candidate.number)
+        for name, excess in self._constraints(candidate).items():
+            trial.set_constraint(name, excess)
+        values = self._values(candidate)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._file.add_trial(self._study.tell(trial, values, state))
+
+    def _accept(self, trial: optuna.Trial, choice: Choice, key: str) -> Proposal:
+        self._known.add(key)
+        proposal = Proposal(self._next, choice, key)
+        self._running[self._next] = trial
+        self._next += 1
+        return proposal
+
+    def _choice_of(self, params: dict[str, Any]) -> Choice:
+        return Choice({name: params.get(name, values[0]) for name, values in self._space.domain.items()})
+
+    def _draw(self) -> dict[str, Any]:
+        return {name: self._random.choice(self._space.domain[name]) for name in self._distributions}
+
+    def _constraints(self, candidate: Candidate) -> dict[str, float]:
+        """The budget as Optuna's constraints (above 0: broken); a figure not measured counts as neither."""
+        excess = self._budget.excess(candidate.measurements)
+        return {name: excess.get(name, 0.0) for name in self._budget.limits}
+
+    def _values(self, candidate: Candidate) -> list[float] | None:
+        """What the sampler is told of the objectives, or None for a candidate that failed.
+
+        An infeasible candidate was not taught, and Optuna wants a value for every objective: it gets the
+        mean of those seen, which draws the sampler neither there nor away; the broken constraint does that.
+        """
+        if candidate.state == "failed":
+            return None
+        return [
+            candidate.measurements[name].value if name in candidate.measurements else self._neutral(name)
+            for name in self._objectives
+        ]
+
+    def _neutral(self, name: str) -> float:
+        seen = [found.measurements[name].value for found in self.candidates if name in found.measurements]
+        return statistics.fmean(seen) if seen else (0.0 if METRICS[name].maximise else 1.0)
+
+    def _reconciled_file(self) -> optuna.Study:
+        """Tell the sampler the whole record, and bring the study's file in step with it."""
+        file = self._store.path / "study.log"
+        kept = {trial.user_attrs.get(NUMBER): trial for trial in trials_in_file(file, self._objectives)}
+        trials = [kept.get(candidate.number) or self._rebuilt(candidate) for candidate in self.candidates]
+        self._study.add_trials(trials)
+        if len(kept) != len(trials) or any(trial.user_attrs[NUMBER] not in kept for trial in trials):
+            file.unlink(missing_ok=True)
+            study = new_study(None, self._objectives, file)
+            study.add_trials(trials)
+            return study
+        return new_study(None, self._objectives, file)
+
+    def _rebuilt(self, candidate: Candidate) -> FrozenTrial:
+        """The Optuna trial of a recorded candidate that the study's file lacks."""
+        values = self._values(candidate)
+        return create_trial(
+            state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+            values=values,
+            params={name: candidate.choice[name] for name in self._distributions},
+            distributions=self._distributions,
+            user_attrs={NUMBER: candidate.number},
+            system_attrs={f"constraints:{name}": value for name, value in self._constraints(candidate).items()},
+        )

@@ -1,0 +1,83 @@
+"""Optuna's side of a search: samplers, a space as distributions, and the study as memory and as file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial
+
+from results.measurement import METRICS
+from spaces.choice import Value
+
+STUDY = "understudy"
+
+
+def make_sampler(name: str, seed: int, trials: int) -> BaseSampler:
+    """The sampler of that name; start-up and population sizes grow with the number of trials.
+
+    ``tpe``: multivariate, multi-objective tree-structured Parzen estimator (Ozaki et al., 2022);
+    ``nsga2``: Deb et al., 2002; ``gp``: Gaussian process with expected hypervolume improvement. All
+    three take the budget as constraints; ``random`` does not look at anything.
+    """
+    start = max(10, trials // 6)
+    if name == "tpe":
+        return TPESampler(n_startup_trials=start, multivariate=True, seed=seed)
+    if name == "nsga2":
+        return NSGAIISampler(population_size=start, seed=seed)
+    if name == "gp":
+        return GPSampler(n_startup_trials=start, seed=seed)
+    return RandomSampler(seed=seed)
+
+
+def distributions(domain: Mapping[str, tuple[Value, ...]]) -> dict[str, BaseDistribution]:
+    """The named choices of a space for Optuna.
+
+    Evenly spaced whole numbers are ordered (the samplers learn that 5 lies between 3 and 7), all else is
+    categorical. A choice with a single value is left out: there is nothing to propose.
+    """
+    return {name: _distribution(values) for name, values in domain.items() if len(values) > 1}
+
+
+def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
+    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+    steps = {high - low for low, high in zip(numbers, numbers[1:], strict=False)}
+    if len(numbers) == len(values) and len(steps) == 1 and min(steps) > 0:
+        return IntDistribution(numbers[0], numbers[-1], step=steps.pop())
+    return CategoricalDistribution(values)
+
+
+def new_study(sampler: BaseSampler | None, objectives: Sequence[str], file: Path | None = None) -> optuna.Study:
+    """A study in memory, or in a journal file that ``optuna-dashboard FILE`` opens (new or continued).
+
+    The caller holds the run's lock, so a lock left on the file by a killed process is stale.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = None
+    if file is not None:
+        file.with_name(file.name + ".lock").unlink(missing_ok=True)
+        storage = JournalStorage(JournalFileBackend(str(file), lock_obj=JournalFileOpenLock(str(file))))
+    study = optuna.create_study(
+        storage=storage,
+        sampler=sampler,
+        study_name=STUDY,
+        directions=["maximize" if METRICS[name].maximise else "minimize" for name in objectives],
+        load_if_exists=True,
+    )
+    study.set_metric_names(list(objectives))
+    return study
+
+
+def trials_in_file(file: Path, objectives: Sequence[str]) -> tuple[FrozenTrial, ...]:
+    """The trials kept in a study's file; none when it is missing or torn beyond reading."""
+    if not file.exists():
+        return ()
+    try:
+        return tuple(new_study(None, objectives, file).get_trials())
+    except (ValueError, KeyError, optuna.exceptions.OptunaError):
+        return ()

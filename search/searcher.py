@@ -1,0 +1,96 @@
+"""The proposer as Ray Tune's searcher: Tune asks when it has a free worker and says how a trial ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from results.candidate import Candidate
+from search.proposer import Proposal, Proposer
+from understudy import UnderstudyError
+
+
+class ProposerSearcher(Searcher):
+    """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, or none is left.
+
+    ``on_candidate`` hears of each finished candidate once it is safely in the record. An error of the record
+    (a full disk) ends the proposals and is kept in ``error`` for the driver to raise.
+    """
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        trials: int,
+        time_limit: float | None,
+        on_candidate: Callable[[Candidate], None],
+    ) -> None:
+        super().__init__()
+        self._proposer, self._on_candidate = proposer, on_candidate
+        self._left = trials - len(proposer.candidates)
+        self._before = max((candidate.elapsed for candidate in proposer.candidates), default=0.0)
+        self._start = time.monotonic()
+        self._limit = time_limit
+        self._proposals: dict[str, Proposal] = {}
+        self.error: UnderstudyError | None = None
+        self.ended_by = "trials"
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next candidate for a free worker."""
+        if self.error is not None or self._left <= 0:
+            return Searcher.FINISHED
+        if self._limit is not None and self._elapsed() >= self._limit:
+            self.ended_by = "time"
+            return Searcher.FINISHED
+        proposal = self._proposer.propose()
+        if proposal is None:
+            self.ended_by = "space exhausted"
+            return Searcher.FINISHED
+        self._left -= 1
+        self._proposals[trial_id] = proposal
+        return {"number": proposal.number, "choice": dict(proposal.choice), "key": proposal.key}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""
+        proposal = self._proposals.get(trial_id)
+        finished = bool(result and "candidate" in result)
+        if proposal is None or self.error is not None or not (finished or error):
+            return
+        del self._proposals[trial_id]
+        candidate = Candidate.from_json(result["candidate"]) if result and finished else _lost(proposal)
+        candidate = replace(candidate, elapsed=self._elapsed())
+        try:
+            self._proposer.conclude(candidate)
+        except UnderstudyError as problem:
+            self.error = problem
+            return
+        self._on_candidate(candidate)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether candidates were handed out whose end never came: the search was interrupted."""
+        return bool(self._proposals)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the record of the run is the searcher's memory."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a new proposer reads the record."""
+
+    def _elapsed(self) -> float:
+        return self._before + time.monotonic() - self._start
+
+
+def _lost(proposal: Proposal) -> Candidate:
+    return Candidate(
+        number=proposal.number,
+        choice=dict(proposal.choice),
+        key=proposal.key,
+        state="failed",
+        reason="the worker process died twice while evaluating it (killed, or out of memory)",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,63 @@
+"""A candidate as a Ray Tune trial: one long-lived process evaluates many of them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ray import tune
+
+from evaluators.candidate import Outcome, evaluate_candidate
+from results.candidate import Candidate
+from search.device_actor import RemoteDevice
+from search.plan import Plan
+from search.worker_process import torch_device_of_worker
+from spaces.choice import Choice
+from understudy import UnderstudyError
+
+
+class CandidateTrial(tune.Trainable):
+    """One step evaluates one candidate; ``reset_config`` makes the same process take the next one.
+
+    Whatever goes wrong with a candidate is its outcome (``failed``, with the reason), never the search's.
+    """
+
+    def setup(self, config: dict[str, Any], plan: Plan, device: RemoteDevice) -> None:
+        """Open the workbench, once a process."""
+        self._bench = plan.open(device, torch_device_of_worker())
+        self._proposal = config
+        self._idle_since: float | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next candidate."""
+        self._proposal = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Evaluate the candidate; the result holds its line of the record under ``candidate``."""
+        start = time.monotonic()
+        outcome = self._evaluate(Choice(self._proposal["choice"]), self._proposal["number"])
+        seconds = dict(outcome.seconds)
+        if self._idle_since is not None:
+            seconds["overhead"] = start - self._idle_since
+        self._idle_since = time.monotonic()
+        candidate = Candidate(
+            number=self._proposal["number"],
+            choice=self._proposal["choice"],
+            key=self._proposal["key"],
+            state=outcome.state,
+            reason=outcome.reason,
+            measurements=outcome.measurements,
+            seconds=seconds,
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return {"candidate": candidate.to_json(), "done": True}
+
+    def _evaluate(self, choice: Choice, number: int) -> Outcome:
+        try:
+            return evaluate_candidate(self._bench, choice, number)
+        except UnderstudyError as error:
+            return Outcome("failed", {}, {}, str(error))
+        except Exception as error:  # a candidate's fault must not end the search
+            return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")

@@ -1,0 +1,59 @@
+"""The search itself on Ray Tune: workers evaluate what the proposer hands out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+
+from results.candidate import Candidate
+from search.plan import Plan
+from search.proposer import Proposer
+from understudy import RunError
+
+WORKER_RETRIES = 1
+
+
+def tune_candidates(
+    plan: Plan, proposer: Proposer, workers: int, on_candidate: Callable[[Candidate], None]
+) -> str:
+    """Evaluate candidates until the configuration's trials or time are used up.
+
+    Returns what ended it: ``trials``, ``time``, ``space exhausted`` or ``interrupted``.
+
+    Ctrl-C ends it after what is recorded. A worker that dies is replaced and its candidate tried once more.
+    Raises ``RunError`` when the record cannot be written any more.
+    """
+    from ray import tune
+
+    from search.device_actor import start_device
+    from search.searcher import ProposerSearcher
+    from search.trainable import CandidateTrial
+    from search.worker_process import resources
+
+    searcher = ProposerSearcher(proposer, plan.config.trials, plan.config.time_limit, on_candidate)
+    trainable = tune.with_resources(
+        tune.with_parameters(CandidateTrial, plan=plan, device=start_device(plan)),
+        tune.PlacementGroupFactory([resources(workers)]),
+    )
+    with tempfile.TemporaryDirectory(prefix="understudy-tune-") as storage:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=plan.config.trials,
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=storage,
+                name="search",
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+            ),
+        )
+        tuner.fit()
+    if searcher.error is not None:
+        raise RunError(str(searcher.error)) from searcher.error
+    if searcher.unfinished:
+        return "interrupted"
+    return searcher.ended_by
