@@ -1,0 +1,57 @@
+"""The spaces by name."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spaces.space import Space
+from understudy import SpaceError, unknown_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HUB_PREFIX = "nni:"
+_OWN = ("mobile", "residual")
+
+
+def space_names() -> tuple[str, ...]:
+    """The spaces of Understudy itself; ``load_space`` also knows ``nni:<hub space>`` and ``file.py:Class``."""
+    return _OWN
+
+
+def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Space:
+    """The space for images of (channels, image_size, image_size) in so many classes.
+
+    ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
+    ``ModelSpace`` of the user's. Raises ``SpaceError`` when there is none of that name (with the nearest one)
+    or it cannot be used.
+    """
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    for name, size, least in (("channels", channels, 1), ("image_size", image_size, 8), ("classes", classes, 2)):
+        if size < least:
+            raise SpaceError(f"a space needs {name} of at least {least}, but got {size}")
+    if spec.startswith(_HUB_PREFIX):
+        from spaces.hub import hub_space
+
+        return hub_space(spec.removeprefix(_HUB_PREFIX), **sizes)
+    path, colon, name = spec.rpartition(":")
+    if colon:
+        from spaces.user import user_space
+
+        return user_space(Path(path), name, **sizes)
+    if spec not in _OWN:
+        known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
+        raise SpaceError(unknown_name("space", spec, known))
+    return _own(spec, **sizes)
+
+
+def _own(name: str, *, channels: int, image_size: int, classes: int) -> Space:
+    from spaces.mobile import MobileSpace
+    from spaces.nni_adapter import NniSpace
+    from spaces.residual import ResidualSpace
+
+    own: dict[str, type[nn.Module]] = {"mobile": MobileSpace, "residual": ResidualSpace}
+    make = partial(own[name], channels, image_size, classes)
+    return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes)

@@ -1,0 +1,184 @@
+"""Everything that Understudy takes from NNI 3.0, and an NNI ``ModelSpace`` seen as a ``Space``.
+
+Importing this module imports NNI (several seconds); ``spaces.catalogue`` does so only when a space is loaded.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from spaces.choice import Choice, Value
+from spaces.space import RESOLUTION, Space, check_choice, first_choice
+from spaces.structure import cost, fingerprint
+from understudy import SpaceError, UnderstudyError
+
+with warnings.catch_warnings():
+    # NNI 3.0 wraps every class of torch.nn and remarks on those newer than itself.
+    warnings.filterwarnings("ignore", message=".*is found to be not a nn.Module", category=RuntimeWarning)
+    from nni.mutable import Categorical, MutableExpression
+    from nni.mutable.shortcut import choice
+    from nni.nas.nn.pytorch import (
+        LayerChoice,
+        ModelSpace,
+        MutableBatchNorm2d,
+        MutableConv2d,
+        MutableLinear,
+        Repeat,
+    )
+    from nni.nas.space import model_context
+
+__all__ = [
+    "LayerChoice",
+    "ModelSpace",
+    "MutableBatchNorm2d",
+    "MutableConv2d",
+    "MutableExpression",
+    "MutableLinear",
+    "NniSpace",
+    "Repeat",
+    "choice",
+    "hub_class",
+]
+
+
+class NniSpace(Space):
+    """The networks of an NNI ``ModelSpace``.
+
+    ``make`` constructs the model space anew; within NNI's ``model_context`` the same call gives the plain
+    network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
+    Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
+    its first network does not turn images (channels, R, R) into so many classes.
+    """
+
+    def __init__(
+        self, name: str, make: Callable[[], nn.Module], *, channels: int, image_size: int, classes: int
+    ) -> None:
+        self.name = name
+        self._make = make
+        self._channels = channels
+        self._raw = _raw_domain(name, make)
+        self.domain = {label: tuple(values) for label, values in self._raw.items()}
+        sizes = self.domain.get(RESOLUTION, (image_size,))
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise SpaceError(f"space {name}: resolution must be whole numbers of pixels, but got {sizes}")
+        self.resolutions = tuple(sorted(int(size) for size in sizes))
+        _try_out(self, channels, classes)
+        self._device = self._planning_device()
+        self._signatures: dict[Choice, str] = {}
+        self._smallest: Choice | None = None
+
+    def build(self, choice: Mapping[str, Value]) -> nn.Module:
+        return self._network(check_choice(self, choice), torch.device("cpu"))
+
+    def resolution(self, choice: Mapping[str, Value]) -> int:
+        return int(check_choice(self, choice).get(RESOLUTION, self.resolutions[-1]))
+
+    def signature(self, choice: Mapping[str, Value]) -> str:
+        checked = check_choice(self, choice)
+        if checked not in self._signatures:
+            self._signatures[checked] = fingerprint(self._planned(checked), self.resolution(checked))
+        return self._signatures[checked]
+
+    def smallest(self) -> Choice:
+        """Found by descent along one choice at a time, until none lowers the cost."""
+        if self._smallest is None:
+            self._smallest = self._descend(first_choice(self))
+        return self._smallest
+
+    def _descend(self, best: Choice) -> Choice:
+        costs: dict[Choice, int] = {best: self._cost(best)}
+        improved = True
+        while improved:
+            start = best
+            for label, values in self.domain.items():
+                options = [Choice({**best, label: value}) for value in values]
+                for option in options:
+                    if option not in costs:
+                        costs[option] = self._cost(option)
+                best = min([best, *options], key=costs.__getitem__)
+            improved = best != start
+        return best
+
+    def _cost(self, choice: Choice) -> int:
+        return cost(self._planned(choice), self._channels, self.resolution(choice))
+
+    def _network(self, choice: Choice, device: torch.device) -> nn.Module:
+        sample = {label: self._raw[label][value] for label, value in choice.items()}
+        with device, model_context(sample):
+            return _made(f"space {self.name}, choice {choice.key}", self._make)
+
+    def _planned(self, choice: Choice) -> nn.Module:
+        """A network only to be looked at; leaves torch's generator as it was."""
+        with torch.random.fork_rng(devices=[]):
+            return self._network(choice, self._device)
+
+    def _planning_device(self) -> torch.device:
+        """Torch's meta device, unless the networks of the space need real numbers to be built or run."""
+        first, meta = first_choice(self), torch.device("meta")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                cost(self._network(first, meta), self._channels, self.resolution(first))
+        except (SpaceError, RuntimeError, NotImplementedError):
+            return torch.device("cpu")
+        return meta
+
+
+def hub_class(name: str) -> type[nn.Module]:
+    """The model space of that name in ``nni.nas.hub.pytorch``."""
+    from nni.nas.hub import pytorch as hub
+
+    found: type[nn.Module] = getattr(hub, name)
+    return found
+
+
+def _raw_domain(name: str, make: Callable[[], nn.Module]) -> dict[str, dict[Value, Any]]:
+    """By label: NNI's values under the plain values that stand for them."""
+    with torch.random.fork_rng(devices=[]):
+        space: Any = _made(f"space {name}", make)
+    domain: dict[str, dict[Value, Any]] = {}
+    for label, mutable in space.simplify().items():
+        if not isinstance(mutable, Categorical):
+            raise SpaceError(
+                f"space {name}: {label} is a {type(mutable).__name__}, but every choice must be among a list of "
+                "values: declare it with nni.choice, LayerChoice or Repeat"
+            )
+        domain[str(label)] = {_encoded(value): value for value in mutable.values}
+    if not domain:
+        raise SpaceError(f"space {name} has no choices: declare some with nni.choice, LayerChoice or Repeat")
+    return domain
+
+
+def _try_out(space: Space, channels: int, classes: int) -> None:
+    choice = first_choice(space)
+    size = space.resolution(choice)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        network = space.build(choice).eval()
+        try:
+            shape = tuple(network(torch.zeros(2, channels, size, size)).shape)
+        except Exception as error:  # a forward of anyone's may raise anything
+            raise SpaceError(
+                f"space {space.name} takes no images of {channels} x {size} x {size}: its forward raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    if shape != (2, classes):
+        raise SpaceError(f"space {space.name} must give (2, {classes}) logits for 2 images, but gave {shape}")
+
+
+def _made(what: str, make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        return make()
+    except UnderstudyError:
+        raise
+    except Exception as error:  # a constructor of anyone's may raise anything
+        raise SpaceError(
+            f"{what} cannot be built: its constructor raised {type(error).__name__}: {error}"
+        ) from error
+
+
+def _encoded(value: Any) -> Value:
+    return value if type(value) in (int, float, str, bool) else str(value)

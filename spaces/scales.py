@@ -1,0 +1,26 @@
+"""Input sizes that a student may have for images of a given size."""
+
+from __future__ import annotations
+
+SMALL = 64
+"""Up to this image size (pixels) networks keep the full resolution in their first stage."""
+
+
+def resolutions(image_size: int) -> tuple[int, ...]:
+    """Square input sizes in pixels, smallest first, the image's own size last.
+
+    Small images: its half and three quarters, in steps of 8. Large ones: from three sevenths of it, in steps of
+    32 (224 gives 96, 128, 160, 192, 224, as MobileNets are trained).
+
+    >>> resolutions(32)
+    (16, 24, 32)
+    """
+    if image_size <= SMALL:
+        wanted = {_multiple(image_size * quarters / 4, 8, 8) for quarters in (2, 3)}
+    else:
+        wanted = {_multiple(image_size * sevenths / 7, 32, 64) for sevenths in (3, 4, 5, 6)}
+    return (*sorted(size for size in wanted if size < image_size), image_size)
+
+
+def _multiple(size: float, step: int, least: int) -> int:
+    return max(least, round(size / step) * step)
