@@ -1,0 +1,85 @@
+"""From a torch network to a relax graph, by ``torch.export``."""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections.abc import Iterable
+
+import torch
+import tvm
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from tvm.relax.frontend.torch import from_exported_program
+
+from understudy import CompileError
+
+
+def export_network(network: nn.Module, example: Tensor) -> ExportedProgram:
+    """The network's graph for inputs of the example's shape, in evaluation mode; the network is left as it is.
+
+    Raises ``CompileError`` naming the layer that cannot be exported.
+    """
+    frozen = copy.deepcopy(network).cpu().eval().requires_grad_(False)
+    entered: list[str] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda *_, name=name: entered.append(name))
+        for name, module in frozen.named_modules()
+    ]
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(frozen, (example.detach().cpu(),))
+    except Exception as error:  # whatever a user's forward raises while torch traces it
+        raise CompileError(
+            f"{_layer(frozen, entered)} cannot be exported ({_first_line(error)}): "
+            "write its forward without branches on values and with operators torch.export knows"
+        ) from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def import_program(program: ExportedProgram) -> tvm.IRModule:
+    """The relax graph of a program with one float32 image input and one output.
+
+    Raises ``CompileError`` naming the operator that TVM's importer does not know, and the layer it is from.
+    """
+    inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    if len(inputs) != 1:
+        raise CompileError(f"a student must take one tensor, but this program takes {len(inputs)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return from_exported_program(program, unwrap_unit_return_tuple=True)
+    except Exception as error:  # the importer raises whatever its handlers run into
+        raise CompileError(
+            f"{_origin(program, str(error))} cannot be compiled ({_first_line(error)}): use another operator there"
+        ) from error
+
+
+def _layer(network: nn.Module, entered: Iterable[str]) -> str:
+    """The layer in which tracing stopped, as people find it in their code."""
+    names = [name for name in entered if name]
+    if not names:
+        return f"network {type(network).__name__}"
+    name = names[-1]
+    return f"layer {name!r} ({type(network.get_submodule(name)).__name__})"
+
+
+def _origin(program: ExportedProgram, message: str) -> str:
+    """The layer whose operator the importer's message names."""
+    for node in program.graph.nodes:
+        operator = getattr(node.target, "__name__", str(node.target))
+        if node.op == "call_function" and re.search(rf"\b{re.escape(operator)}", message):
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            path = stack[-1][0] if stack else ""
+            return f"operator {operator} of layer {path!r}" if path else f"operator {operator}"
+    return "the network"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

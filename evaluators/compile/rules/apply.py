@@ -1,0 +1,44 @@
+"""Give each kernel its schedule: the first rule that answers, in the manner of TVM's dlight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+from tvm.s_tir.schedule import ScheduleError
+from tvm.tirx import PrimFunc
+
+from evaluators.compile.rules import convolution, dense, depthwise, fallback
+from hw_profiles.profile import Profile
+
+Rule = Callable[[PrimFunc, Profile], PrimFunc | None]
+RULES: tuple[Rule, ...] = (convolution.apply, depthwise.apply, dense.apply, fallback.apply)
+
+
+def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
+    """Every kernel of the module scheduled for the profile."""
+    scheduled = tvm.IRModule(module.functions, attrs=module.attrs)
+    for variable, function in module.functions_items():
+        if isinstance(function, PrimFunc):
+            scheduled.update_func(variable, schedule_kernel(function, profile))
+    return scheduled
+
+
+def schedule_kernel(function: PrimFunc, profile: Profile) -> PrimFunc:
+    """The kernel as the first rule schedules it; a rule that TVM refuses is passed over."""
+    for rule in RULES:
+        try:
+            answer = rule(function, profile)
+        except ScheduleError:
+            continue
+        if answer is not None:
+            return _with_attributes_of(function, answer)
+    return function
+
+
+def _with_attributes_of(function: PrimFunc, scheduled: PrimFunc) -> PrimFunc:
+    """The schedule names its function ``main``; give back the name (or none) that the graph knows."""
+    attributes = function.attrs or {}
+    if "global_symbol" in attributes:
+        return scheduled.with_attr("global_symbol", attributes["global_symbol"])
+    return scheduled.without_attr("global_symbol")

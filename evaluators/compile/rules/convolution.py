@@ -1,0 +1,60 @@
+"""Dense and pointwise convolutions: a register tile of output pixels times vectors of output channels."""
+
+from __future__ import annotations
+
+import math
+
+from tvm.tirx import PrimFunc
+
+from evaluators.compile import kernels
+from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize
+from evaluators.compile.tiles import choose_tile, divisors
+from hw_profiles.profile import Profile
+
+PARALLEL_WORK = 100_000
+"""Multiply-adds below which waking the other cores costs more than it saves."""
+
+
+def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
+    """Schedule a packed convolution with whatever was fused behind it; None for any other kernel."""
+    schedule, blocks = open_kernel(function)
+    at = find(blocks, kernels.CONVOLUTION)
+    if at is None or any(block.reduction for index, block in enumerate(blocks) if index != at):
+        return None
+    main, last = blocks[at], blocks[-1]
+    padding = next((block for block in blocks[:at] if block.name.startswith(kernels.PADDING)), None)
+    inline(schedule, [block for block in blocks[:at] if block is not padding])
+    inline(schedule, blocks[at + 1 : -1])
+    _, rows, columns, channels = last.spatial
+    tile = choose_tile(rows, columns, channels, profile.vector_bits, profile.vector_registers)
+    n, y, x, c = schedule.get_loops(last.handle)
+    yo, yi = schedule.split(y, [None, tile.rows])
+    xo, xi = schedule.split(x, [None, tile.columns])
+    co, ci = schedule.split(c, [None, tile.channels])
+    work = math.prod(main.spatial) * math.prod(main.reduction)
+    parallel = profile.threads > 1 and work >= PARALLEL_WORK
+    if padding is not None:
+        chunk = max(divisors(rows // tile.rows, max(1, rows // tile.rows // profile.threads)))
+        yoo, yoi = schedule.split(yo, [None, chunk])
+        schedule.reorder(n, yoo, yoi, xo, co, yi, xi, ci)
+        schedule.compute_at(main.handle, co, preserve_unit_loops=True)
+        schedule.compute_at(padding.handle, yoo, preserve_unit_loops=True)
+        vectorize(schedule, schedule.get_loops(padding.handle)[-1], tile.lanes)
+        if parallel:
+            schedule.parallel(schedule.fuse(n, yoo))
+    else:
+        schedule.reorder(n, yo, xo, co, yi, xi, ci)
+        schedule.compute_at(main.handle, co, preserve_unit_loops=True)
+        if parallel:
+            schedule.parallel(schedule.fuse(n, yo, xo))
+    vectorize(schedule, ci, tile.lanes)
+    schedule.unroll(xi)
+    schedule.unroll(yi)
+    inner = schedule.get_loops(main.handle)[-7:]
+    spatial, reduction = inner[:4], inner[4:]
+    schedule.reorder(*reduction, *spatial)
+    vectorize(schedule, spatial[-1], tile.lanes)
+    for loop in spatial[:-1]:
+        schedule.unroll(loop)
+    schedule.decompose_reduction(main.handle, reduction[0])
+    return schedule.mod["main"]

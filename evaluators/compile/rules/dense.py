@@ -1,0 +1,45 @@
+"""Dense layers: the register tile of a pointwise convolution over the rows of a matrix."""
+
+from __future__ import annotations
+
+import math
+
+from tvm.tirx import PrimFunc
+
+from evaluators.compile import kernels
+from evaluators.compile.rules.convolution import PARALLEL_WORK
+from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize
+from evaluators.compile.tiles import choose_tile, divisors
+from hw_profiles.profile import Profile
+
+
+def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
+    """Schedule a packed dense layer with whatever was fused behind it; None for any other kernel."""
+    schedule, blocks = open_kernel(function)
+    at = find(blocks, kernels.DENSE)
+    if at is None or any(block.reduction for index, block in enumerate(blocks) if index != at):
+        return None
+    main, last = blocks[at], blocks[-1]
+    inline(schedule, blocks[:at])
+    inline(schedule, blocks[at + 1 : -1])
+    *outer, channels = last.spatial
+    tile = choose_tile(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
+    *ms, c = schedule.get_loops(last.handle)
+    height = max(divisors(outer[-1], tile.columns))
+    mo, mi = schedule.split(ms[-1], [None, height])
+    co, ci = schedule.split(c, [None, tile.channels])
+    schedule.reorder(*ms[:-1], mo, co, mi, ci)
+    schedule.compute_at(main.handle, co, preserve_unit_loops=True)
+    work = math.prod(main.spatial) * math.prod(main.reduction)
+    if profile.threads > 1 and work >= PARALLEL_WORK:
+        schedule.parallel(schedule.fuse(*ms[:-1], mo, co))
+    vectorize(schedule, ci, tile.lanes)
+    schedule.unroll(mi)
+    inner = schedule.get_loops(main.handle)[-(len(main.spatial) + 1) :]
+    spatial, reduction = inner[:-1], inner[-1]
+    schedule.reorder(reduction, *spatial)
+    vectorize(schedule, spatial[-1], tile.lanes)
+    for loop in spatial[:-1]:
+        schedule.unroll(loop)
+    schedule.decompose_reduction(main.handle, reduction)
+    return schedule.mod["main"]

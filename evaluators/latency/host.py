@@ -1,0 +1,92 @@
+"""This computer as the device that students run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfile
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluators.latency.quiet import QuietCores
+from hw_profiles.profile import Profile
+from results.bundle.runner import BundleProblem, CompiledStudent, measure_latency
+from results.measurement import Measurement
+from understudy import MeasureError
+
+Array = NDArray[np.float32]
+LIMIT_S = 1.0
+
+
+class HostDevice:
+    """Runs and times compiled students in this process.
+
+    A library compiled for another processor ends the process that runs it (SIGILL): what owns the device in a
+    search is a process of its own, which is started again when that happens, and ``HostDevice`` refuses a
+    profile that is not of this computer before anything is loaded.
+    """
+
+    def __init__(self, profile: Profile, quiet: QuietCores | None = None, limit_s: float = LIMIT_S) -> None:
+        """``quiet`` keeps this project's other work off the cores meanwhile; ``limit_s`` bounds a measurement.
+
+        Raises ``MeasureError`` when this computer cannot run the profile's students.
+        """
+        if profile.reach != "host":
+            raise MeasureError(
+                f"students for {profile.name} cannot run here (it needs {profile.mcpu}): use the profile x86-host"
+            )
+        self.profile = profile
+        self._quiet = quiet
+        self._limit_s = limit_s
+
+    def run(self, library: Path, x: Array) -> Array:
+        """The student's outputs for ``x``, (N, C, H, W) float32; raises ``MeasureError`` when it cannot run."""
+        with _problems():
+            return self._load(library)(x)
+
+    def measure(self, library: Path, x: Array) -> Measurement:
+        """The latency of one inference in seconds: the median with its quartiles and number of repeats.
+
+        Raises ``MeasureError`` when the student cannot run.
+        """
+        with _problems():
+            student = self._load(library)
+            if self._quiet is None:
+                return _measurement(measure_latency(student, x, self._limit_s))
+            with self._quiet.quiet():
+                return _measurement(measure_latency(student, x, self._limit_s))
+
+    def _load(self, library: Path) -> CompiledStudent:
+        """The student of a file, from a copy: the loader answers a path that it knows with the old library."""
+        if not library.is_file():
+            raise MeasureError(f"there is no compiled library {library}: compile the student first")
+        with TemporaryDirectory(prefix=".load-", dir=library.absolute().parent) as folder:
+            return CompiledStudent(copyfile(library, Path(folder) / library.name), self.profile.threads)
+
+
+def noise_floor(latency: Measurement) -> float:
+    """How far apart two equal students may measure: half the quartiles' distance as a share of the median."""
+    low = latency.value if latency.low is None else latency.low
+    high = latency.value if latency.high is None else latency.high
+    return (high - low) / 2 / latency.value
+
+
+def _measurement(figures: dict[str, float]) -> Measurement:
+    return Measurement(
+        value=figures["median_s"],
+        unit="s",
+        low=figures["low_s"],
+        high=figures["high_s"],
+        repeats=int(figures["repeats"]),
+    )
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    try:
+        yield
+    except BundleProblem as problem:
+        raise MeasureError(str(problem)) from problem
