@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.image_task import ImageTask, Split
 
 Guard = Callable[[], AbstractContextManager[object]]
 

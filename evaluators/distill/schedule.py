@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from understudy import ConfigError
 
+MAX_VIEWS = 16
+"""More views cost passes of the teacher and add little: they come round again in a long training."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -21,7 +24,7 @@ class Schedule:
     """
 
     epochs: int
-    batch_size: int = 64
+    batch_size: int = 32
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
     warmup_epochs: float = 1.0
@@ -52,3 +55,25 @@ class Schedule:
         """Whether the student is scored on the validation split after this epoch (from 0)."""
         times = min(self.validations, self.epochs)
         return (epoch + 1) * times // self.epochs > epoch * times // self.epochs
+
+
+SEARCH_IMAGES = 12_000
+"""Images a short training sees where the data allow: enough to rank students (see the defaults below)."""
+FINAL_IMAGES = 100_000
+
+
+def search_schedule(samples: int, epochs: int | None = None) -> Schedule:
+    """The short training of a candidate on ``samples`` training images; ``epochs`` overrules the length.
+
+    By default about ``SEARCH_IMAGES`` images are seen, in no fewer than 2 and no more than 12 epochs.
+    """
+    return _schedule(samples, epochs or min(12, max(2, round(SEARCH_IMAGES / samples))))
+
+
+def final_schedule(samples: int, epochs: int | None = None) -> Schedule:
+    """The full training of a finalist, as ``search_schedule``: ``FINAL_IMAGES`` images, 10 to 60 epochs."""
+    return _schedule(samples, epochs or min(60, max(10, round(FINAL_IMAGES / samples))))
+
+
+def _schedule(samples: int, epochs: int) -> Schedule:
+    return Schedule(epochs, batch_size=32 if samples < 20_000 else 128, views=min(epochs, MAX_VIEWS))

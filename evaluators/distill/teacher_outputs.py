@@ -21,7 +21,7 @@ from results.store import write_atomically
 from understudy import TeacherError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.image_task import ImageTask, Split
     from evaluators.teachers.teacher import Teacher
 
 Progress = Callable[[int, int], None]

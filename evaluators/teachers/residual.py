@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 WIDTHS = (32, 64, 128, 256)
@@ -23,7 +25,7 @@ class ResidualNet(nn.Module):
             image_size //= 2
         self.stem = nn.Sequential(*stem)
         blocks = [_Block(WIDTHS[0], WIDTHS[0], 1)]
-        blocks += [_Block(before, after, 2) for before, after in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        blocks += [_Block(before, after, 2) for before, after in itertools.pairwise(WIDTHS)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             nn.BatchNorm2d(WIDTHS[-1]),
