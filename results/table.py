@@ -15,9 +15,10 @@ from results.candidate import Candidate, Student
 from results.front import pareto_front
 from results.measurement import METRICS, Measurement
 from results.units import format_time
-from results.view import goals, teacher_of
+from results.view import differing, goals, teacher_of
 
 ABSENT = "–"
+_LONGEST = 200
 
 
 def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Table:
@@ -32,10 +33,11 @@ def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Ta
     figures = list(dict.fromkeys([*objectives, *budget.limits]))
     for name in figures:
         table.add_column(METRICS[name].heading, justify="right", no_wrap=True)
-    table.add_column("architecture", no_wrap=True, overflow="ellipsis")
+    table.add_column("architecture", overflow="fold")
+    shown = differing([candidate.choice for candidate in front])
     for candidate in front:
         cells = [figure_text(candidate.measurements.get(name)) for name in figures]
-        table.add_row(f"#{candidate.number}", *cells, choice_text(candidate.choice))
+        table.add_row(f"#{candidate.number}", *cells, choice_text(candidate.choice, shown))
     return table
 
 
@@ -101,9 +103,11 @@ def figure_text(figure: Measurement | None) -> str:
     return str(figure) if figure.source == "measured" else f"~{figure}"
 
 
-def choice_text(choice: Mapping[str, object]) -> Text:
-    """A choice in one line."""
-    return Text("  ".join(f"{name}={value}" for name, value in choice.items()))
+def choice_text(choice: Mapping[str, object], names: Sequence[str]) -> Text:
+    """The named parts of a choice in one line, cut off where it grows long."""
+    text = Text("  ".join(f"{name}={choice[name]}" for name in names if name in choice))
+    text.truncate(_LONGEST, overflow="ellipsis")
+    return text
 
 
 def _student_row(student: Student, budget: Budget) -> list[str | Text]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,12 @@ def teacher_of(run_facts: Mapping[str, Any]) -> TeacherFacts | None:
         size=_figure(facts.get("size"), "byte"),
         parameters=None if parameters is None else int(parameters),
     )
+
+
+def differing(choices: Sequence[Mapping[str, object]]) -> list[str]:
+    """The names whose values are not the same in all the choices (all names of a single one)."""
+    names = list(dict.fromkeys(name for choice in choices for name in choice))
+    return [name for name in names if len(choices) < 2 or len({choice.get(name) for choice in choices}) > 1]
 
 
 def _figure(value: Any, unit: Unit) -> Measurement | None:

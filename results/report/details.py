@@ -1,0 +1,101 @@
+"""What the report says of each candidate and student when it is pointed at or clicked."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.candidate import Candidate, Student
+from results.measurement import Measurement
+from results.units import format_time
+from results.view import RunView, TeacherFacts
+
+Rows = tuple[tuple[str, str], ...]
+
+_STATES = {"done": "evaluated", "infeasible": "over the budget", "pruned": "stopped early", "failed": "failed"}
+_HEADINGS = {
+    "accuracy": "accuracy (validation)",
+    "test_accuracy": "accuracy (test)",
+    "scratch_accuracy": "without the teacher (test)",
+    "agreement": "agrees with the teacher",
+    "latency": "latency",
+    "size": "size",
+    "memory": "peak memory",
+}
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A panel: its title, what it is in a few words, figures, architecture, how to deploy it."""
+
+    title: str
+    state: str
+    note: str
+    figures: Rows
+    choice: Rows
+    command: str
+
+
+def details(view: RunView, run: Path) -> dict[str, Detail]:
+    """By the label of a spot (``c12``, ``s12``, the teacher's name), what there is to say of it."""
+    front = {candidate.number for candidate in view.front}
+    students = {student.number: student for student in view.students}
+    said = {f"c{each.number}": _candidate(each, each.number in front, students, run) for each in view.candidates}
+    said |= {f"s{number}": _student(student, run) for number, student in students.items()}
+    if view.teacher is not None:
+        said[view.teacher.name] = _teacher(view.teacher)
+    return said
+
+
+def deploy_command(run: Path, number: int) -> str:
+    """What to type to get the bundle of a student."""
+    return f"understudy deploy {shlex.quote(str(run))} --number {number} --to bundle/"
+
+
+def _candidate(candidate: Candidate, on_front: bool, students: Mapping[int, Student], run: Path) -> Detail:
+    state = "on the front of the search" if on_front else _STATES[candidate.state]
+    finalist = candidate.number in students
+    note = candidate.reason or ("" if finalist else "Only finalists are taught to the end and can be deployed.")
+    spent = sum(candidate.seconds.values())
+    figures = _figures(candidate.measurements) + ((("time spent", format_time(spent)),) if spent else ())
+    command = deploy_command(run, candidate.number) if finalist else ""
+    return Detail(f"Candidate #{candidate.number}", state, note, figures, _choice(candidate.choice), command)
+
+
+def _student(student: Student, run: Path) -> Detail:
+    state = "student of the front, taught to the end" if student.on_front else "taught to the end, off the front"
+    figures = _figures(student.measurements)
+    command = deploy_command(run, student.number)
+    return Detail(f"Student #{student.number}", state, student.note, figures, _choice(student.choice), command)
+
+
+def _teacher(teacher: TeacherFacts) -> Detail:
+    found = {
+        "accuracy": teacher.val_accuracy,
+        "test_accuracy": teacher.accuracy,
+        "latency": teacher.latency,
+        "size": teacher.size,
+    }
+    figures = _figures({name: figure for name, figure in found.items() if figure is not None})
+    if teacher.parameters is not None:
+        figures += (("parameters", f"{teacher.parameters:,}".replace(",", "\u202f")),)
+    return Detail(teacher.name, "the teacher", "", figures, (), "")
+
+
+def _figures(measurements: Mapping[str, Measurement]) -> Rows:
+    return tuple((_HEADINGS[name], spread(measurements[name])) for name in _HEADINGS if name in measurements)
+
+
+def _choice(choice: Mapping[str, object]) -> Rows:
+    return tuple((name, str(value)) for name, value in choice.items())
+
+
+def spread(figure: Measurement) -> str:
+    """A figure with its quartiles and how it was obtained, where that says something."""
+    text = str(figure)
+    if figure.low is not None and figure.high is not None:
+        low, high = (Measurement(end, figure.unit) for end in (figure.low, figure.high))
+        text += f" ({low} to {high})"
+    return text if figure.source == "measured" else f"{text}, {figure.source}"

@@ -1,0 +1,175 @@
+"""The text and tables of the report, as HTML."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from results.candidate import Student
+from results.measurement import METRICS, Measurement
+from results.report.details import spread
+from results.report.importance import Importance
+from results.table import figure_text
+from results.units import format_time
+from results.view import RunView
+
+
+def section_html(title: str, hint: str, content: str, name: str = "") -> str:
+    """A card of the page; ``content`` is HTML, the rest plain text."""
+    note = f'<p class="hint">{escape(hint)}</p>' if hint else ""
+    return f"<section{f' id={name!r}' if name else ''}><h2>{escape(title)}</h2>{note}{content}</section>"
+
+
+def heading_html(view: RunView) -> str:
+    """The name of the run and what came of it in one sentence."""
+    return f'<header><h1>{escape(view.name)}</h1><p class="lead">{_outcome(view)}</p></header>'
+
+
+def best_student(view: RunView) -> Student | None:
+    """The most accurate student of the front."""
+    kept = [student for student in view.students if student.on_front and "accuracy" in student.measurements]
+    return max(kept, key=lambda student: student.measurements["accuracy"].value, default=None)
+
+
+def _outcome(view: RunView) -> str:
+    best = best_student(view)
+    if best is not None:
+        return _compared(view, best)
+    if not view.candidates:
+        return "No candidate has finished yet."
+    if not view.front:
+        return f"None of {len(view.candidates)} candidates so far is within the budget."
+    leader = view.front[0].measurements
+    first = view.objectives[0]
+    state = "so far" if "ended" not in view.facts else "in all"
+    return (
+        f"{len(view.candidates)} candidates {state}, {len(view.front)} of them on the front; the best in "
+        f"{METRICS[first].heading} has <strong>{leader[first]}</strong>. No student is taught to the end yet."
+    )
+
+
+def _compared(view: RunView, best: Student) -> str:
+    figures, teacher = best.measurements, view.teacher
+    accuracy = figures.get("test_accuracy", figures["accuracy"])
+    text = f"Student #{best.number} answers <strong>{accuracy}</strong> right"
+    if teacher is not None and teacher.accuracy is not None:
+        text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
+    if "latency" in figures:
+        text += f", in <strong>{figures['latency']}</strong> a call"
+    if "latency" in figures and teacher is not None and teacher.latency is not None:
+        times = teacher.latency.value / figures["latency"].value
+        text += f" against {teacher.latency}: <strong>{times:.3g} times</strong> as fast"
+    return text + "."
+
+
+def tiles_html(view: RunView) -> str:
+    """The run in figures."""
+    counts = Counter(candidate.state for candidate in view.candidates)
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    tiles = [
+        (str(len(view.candidates)), f"candidates: {states}" if states else "candidates"),
+        (str(len(view.front)), "on the front of the search"),
+        (str(len(view.students)), "students taught to the end"),
+    ]
+    for name, limit in view.budget.limits.items():
+        metric = METRICS[name]
+        tiles.append((str(Measurement(limit, metric.unit)), f"budget on {metric.heading}"))
+    elapsed = max((candidate.elapsed for candidate in view.candidates), default=0.0)
+    if elapsed:
+        tiles.append((format_time(elapsed), "of search"))
+    inside = "".join(f"<div><b>{escape(value)}</b><span>{escape(what)}</span></div>" for value, what in tiles)
+    return f'<section class="tiles">{inside}</section>'
+
+
+_COLUMNS = (
+    ("test_accuracy", "accuracy (test)"),
+    ("scratch_accuracy", "without teacher"),
+    ("agreement", "agreement"),
+    ("latency", "latency"),
+    ("size", "size"),
+    ("memory", "peak memory"),
+)
+
+
+def students_html(view: RunView) -> str:
+    """The finalists beside their teacher; columns that nobody has a figure for are left out."""
+    columns = [
+        column for column in _COLUMNS if any(column[0] in student.measurements for student in view.students)
+    ]
+    heads = "".join(f'<th class="number">{title}</th>' for _, title in columns)
+    rows = [_student_row(student, [name for name, _ in columns]) for student in view.students]
+    if view.teacher is not None:
+        known = {
+            "test_accuracy": view.teacher.accuracy,
+            "latency": view.teacher.latency,
+            "size": view.teacher.size,
+        }
+        cells = "".join(_number(known.get(name)) for name, _ in columns)
+        label = escape(view.teacher.name, quote=True)
+        rows.append(f'<tr class="teacher" data-spot="{label}"><td>teacher {label}</td>{cells}<td></td></tr>')
+    head = f"<thead><tr><th></th>{heads}<th></th></tr></thead>"
+    return f'<div class="wide"><table class="figures">{head}<tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _student_row(student: Student, names: Sequence[str]) -> str:
+    cells = "".join(_number(student.measurements.get(name)) for name in names)
+    kind = "" if student.on_front else ' class="off"'
+    note = f'<td class="text">{escape(student.note)}</td>'
+    return f'<tr{kind} data-spot="s{student.number}"><td>student #{student.number}</td>{cells}{note}</tr>'
+
+
+def _number(figure: Measurement | None) -> str:
+    hint = "" if figure is None or figure.low is None else f' title="{escape(spread(figure), quote=True)}"'
+    return f'<td class="number"{hint}>{escape(figure_text(figure))}</td>'
+
+
+def importance_note(found: Sequence[Importance]) -> str:
+    """How far the importances can be trusted."""
+    fits = " and ".join(
+        f"{max(each.fit, 0):.0%} of the variation of {METRICS[each.metric].heading} over {each.count} candidates"
+        for each in found
+    )
+    return (
+        "An estimate: shares of impurity decrease in a random forest fitted to this run's candidates, which "
+        f"foretells {fits} that it had not seen. The lower that figure, the less the bars mean."
+    )
+
+
+def left_out_html(view: RunView) -> str:
+    """The candidates that did not get to the end, with their reasons, folded away."""
+    left = [candidate for candidate in view.candidates if candidate.state != "done"]
+    if not left:
+        return ""
+    rows = "".join(
+        f'<tr data-spot="c{each.number}"><td>#{each.number}</td><td>{each.state}</td>'
+        f'<td class="text">{escape(each.reason)}</td></tr>'
+        for each in left
+    )
+    title = f"{len(left)} candidates that were not evaluated to the end"
+    table = f'<div class="wide"><table class="figures">{rows}</table></div>'
+    return f"<section><details><summary>{title}</summary>{table}</details></section>"
+
+
+def configuration_html(view: RunView, run: Path) -> str:
+    """The facts of the run and the configuration that starts it again."""
+    facts = {name: value for name, value in view.facts.items() if name not in ("name", "teacher")}
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{escape(_fact(value))}</td></tr>" for name, value in facts.items()
+    )
+    config = run / "config.yaml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    again = f"<pre>{escape(text)}</pre>" if text else ""
+    inside = f'<div class="wide"><table class="facts">{rows}</table></div>{again}'
+    return section_html("Configuration", "`understudy search --config config.yaml` runs it again.", inside)
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_fact(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        shown = ", ".join(_fact(part) for part in value[:12])
+        return shown + (f", ... ({len(value)})" if len(value) > 12 else "")
+    return value if isinstance(value, str) else json.dumps(value)
