@@ -67,12 +67,12 @@ def search_schedule(samples: int, epochs: int | None = None) -> Schedule:
 
     By default about ``SEARCH_IMAGES`` images are seen, in no fewer than 2 and no more than 12 epochs.
     """
-    return _schedule(samples, epochs or min(12, max(2, round(SEARCH_IMAGES / samples))))
+    return _schedule(samples, min(12, max(2, round(SEARCH_IMAGES / samples))) if epochs is None else epochs)
 
 
 def final_schedule(samples: int, epochs: int | None = None) -> Schedule:
     """The full training of a finalist, as ``search_schedule``: ``FINAL_IMAGES`` images, 10 to 60 epochs."""
-    return _schedule(samples, epochs or min(60, max(10, round(FINAL_IMAGES / samples))))
+    return _schedule(samples, min(60, max(10, round(FINAL_IMAGES / samples))) if epochs is None else epochs)
 
 
 def _schedule(samples: int, epochs: int) -> Schedule:

@@ -102,12 +102,9 @@ def train_student(
             history.append(EpochFigures(epoch + 1, schedule.epochs, *losses, score, seconds))
             if on_epoch is not None:
                 on_epoch(history[-1])
-    network.eval().to("cpu")
+    network.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     same = None if teacher_outputs is None else agreement(logits, np.array(teacher_outputs.logits("val")))
-    state = {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in network.state_dict().items()
-    }
+    state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     assert history[-1].val_accuracy is not None
     return Trained(state, history[-1].val_accuracy, same, tuple(history), time.perf_counter() - start)
 

@@ -1,0 +1,140 @@
+"""The built-in teacher, for a user who names none: trained on the task once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from evaluators.distill.response import HardLabels
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.trainer import EpochFigures, seeded, train_student
+from evaluators.tasks.image_task import ImageTask
+from evaluators.teachers.residual import ResidualNet
+from evaluators.teachers.teacher import Teacher
+from results.store import write_atomically
+
+NAME = "builtin-residual"
+IMAGES = 32_000
+"""Images a training sees by default, in 8 to 40 epochs: under a minute of two cores for 16-pixel digits."""
+
+
+class BuiltinTeacher(Teacher):
+    """A trained ``ResidualNet`` behind the task's normalisation."""
+
+    def __init__(self, module: nn.Module, classes: int, resolution: int, fingerprint: str) -> None:
+        self.name = NAME
+        self.module = module.eval()
+        self.classes = classes
+        self.resolution = resolution
+        self.fingerprint = fingerprint
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Float32 images in 0..1, (N, C, R, R), to logits (N, classes)."""
+        with torch.inference_mode():
+            out: Tensor = self.module(images)
+        return out
+
+
+def builtin_teacher(
+    task: ImageTask,
+    *,
+    cache: Path,
+    seed: int,
+    epochs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
+) -> Teacher:
+    """The built-in teacher of a task, trained on its training split unless ``cache`` holds it already.
+
+    It is kept as ``cache/teachers/<key>.safetensors`` and ``.json`` (its figures), keyed by task,
+    architecture, schedule and seed; a kill while training loses that training only. ``progress`` is told
+    epochs done and epochs in all. Raises ``TrainError`` when the training diverges, ``RunError`` when the
+    cache cannot be written.
+    """
+    schedule = teacher_schedule(task.size("train"), epochs)
+    with seeded(seed):
+        network = ResidualNet(task.channels, task.classes, task.image_size)
+    key = _key(task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
+    folder = cache / "teachers"
+    if not _restore(network, folder / f"{key}.safetensors"):
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = _train(network, task, schedule, seed, progress, device)
+        write_atomically(folder / f"{key}.json", json.dumps(facts, indent=1).encode())
+        write_atomically(folder / f"{key}.safetensors", save(network.state_dict()))
+    module = nn.Sequential(_Normalise(task.mean, task.std), network)
+    return BuiltinTeacher(module, task.classes, task.image_size, f"{NAME}-{key}")
+
+
+def teacher_schedule(samples: int, epochs: int | None = None) -> Schedule:
+    """The training of the built-in teacher on ``samples`` images; ``epochs`` overrules its length."""
+    length = min(40, max(8, round(IMAGES / samples))) if epochs is None else epochs
+    return Schedule(length, batch_size=64 if samples < 20_000 else 128, views=length)
+
+
+def _train(
+    network: nn.Module,
+    task: ImageTask,
+    schedule: Schedule,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    device: str,
+) -> dict[str, Any]:
+    def report(figures: EpochFigures) -> None:
+        if progress is not None:
+            progress(figures.epoch, figures.epochs)
+
+    trained = train_student(
+        network,
+        task,
+        resolution=task.image_size,
+        distiller=HardLabels(),
+        teacher_outputs=None,
+        schedule=schedule,
+        seed=seed,
+        device=device,
+        on_epoch=report,
+    )
+    return {
+        "name": NAME,
+        "val_accuracy": trained.val_accuracy,
+        "epochs": schedule.epochs,
+        "seed": seed,
+        "seconds": trained.seconds,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
+
+
+def _restore(network: nn.Module, path: Path) -> bool:
+    """Load the weights if they are there and fit; a damaged file counts as absent and is written anew."""
+    try:
+        network.load_state_dict(load(path.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+class _Normalise(nn.Module):
+    """Images in 0..1 to the input that the network was trained on."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - self.mean) / self.std
