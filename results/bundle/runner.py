@@ -368,13 +368,15 @@ class Bundle:
         return measure_latency(self.student, x, limit_s)
 
 
-def _print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
+def print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
+    """Print the three likeliest labels of each image."""
     for image in images:
         best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
         print(f"{image}:  {best}")
 
 
-def _print_latency(bundle: Bundle) -> None:
+def print_latency(bundle: Bundle) -> None:
+    """Measure the latency here and print it beside the manifest's."""
     here, claimed = bundle.bench(), bundle.manifest["figures"].get("latency")
     count = bundle.student.threads
     print(
@@ -404,9 +406,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         bundle = Bundle()
         if options.command == "predict":
-            _print_predictions(bundle, options.images)
+            print_predictions(bundle, options.images)
         else:
-            _print_latency(bundle)
+            print_latency(bundle)
     except BundleProblem as problem:
         print(f"run.py: {problem}", file=sys.stderr)
         return 1

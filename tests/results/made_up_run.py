@@ -50,7 +50,7 @@ def facts(ended: bool) -> dict[str, object]:
             "parameters": 23_514_179,
             "size": 94_056_716,
         },
-        "profile": {"name": "x86-host", "mcpu": "znver3", "threads": 2},
+        "profile": {"name": "x86-host", "isa": "x86_64", "mcpu": "x86-64", "threads": 1, "features": ["sse2"]},
         "space": "mobile",
         "objectives": ["accuracy", "latency"],
         "budget": BUDGET,

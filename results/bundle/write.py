@@ -1,0 +1,156 @@
+"""From a student of a run to a folder that its device can run with nothing of ours installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from results.bundle import runner
+from results.bundle.manifest import manifest
+from results.candidate import Student
+from results.measurement import METRICS, Measurement
+from results.store import RunStore
+from understudy import BundleError
+
+_PINNED = ("numpy", "apache-tvm", "apache-tvm-ffi", "pillow")
+
+
+def write_bundle(store: RunStore, student: Student, folder: Path) -> Path:
+    """Write the bundle of a student into a new folder, and return it.
+
+    The folder appears complete or not at all. Raises ``BundleError`` when it exists, when the run lacks a file
+    of the student, or when it cannot be written.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder} exists: remove it, or name another folder with --to")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise BundleError(f"cannot write {folder}: {error.strerror}") from error
+    try:
+        _fill(made, store, student)
+        made.chmod(0o755)
+        made.rename(folder)
+    except OSError as error:
+        raise BundleError(f"cannot write {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
+
+
+def select_student(
+    students: Sequence[Student],
+    *,
+    max_latency: float | None = None,
+    max_size: float | None = None,
+    number: int | None = None,
+) -> Student:
+    """The most accurate student of the front within the limits (seconds, bytes), or the one of that number.
+
+    A latency is within its limit when its upper quartile is, so that the limit holds when it is measured
+    again. Raises ``BundleError``, naming the nearest student, when none fits.
+    """
+    chosen = _numbered(students, number)
+    limits = {"latency": max_latency, "size": max_size}
+    asked = {name: limit for name, limit in limits.items() if limit is not None}
+    fitting = [student for student in chosen if _excess(student, asked) <= 0]
+    if not fitting:
+        nearest = min(chosen, key=lambda student: _excess(student, asked))
+        wanted = " and ".join(f"{METRICS[name].heading} {_text(name, limit)}" for name, limit in asked.items())
+        reached = " and ".join(f"{METRICS[name].heading} {_text(name, _upper(nearest, name))}" for name in asked)
+        raise BundleError(
+            f"no student is within {wanted}: the nearest, #{nearest.number}, has {reached}. Raise the limit, "
+            "or search with it as the budget"
+        )
+    return max(fitting, key=lambda student: (_accuracy(student), -student.number))
+
+
+def _numbered(students: Sequence[Student], number: int | None) -> list[Student]:
+    """The students to choose from: the one of that number, or those of the front."""
+    if not students:
+        raise BundleError("the run has no students yet: let it end with `understudy resume`")
+    known = ", ".join(f"#{student.number}" for student in students)
+    if number is not None:
+        chosen = [student for student in students if student.number == number]
+        if not chosen:
+            raise BundleError(f"the run has no student #{number}: choose one of {known}")
+        return chosen
+    chosen = [student for student in students if student.on_front]
+    if not chosen:
+        raise BundleError(f"no student of the run is on its front and within its budget: name one of {known}")
+    return chosen
+
+
+def _excess(student: Student, limits: Mapping[str, float]) -> float:
+    """The largest overrun among the limits, relative to the limit; at or below 0 all hold."""
+    return max((_upper(student, name) / limit - 1 for name, limit in limits.items()), default=0.0)
+
+
+def _upper(student: Student, name: str) -> float:
+    figure = student.measurements.get(name)
+    if figure is None:
+        raise BundleError(f"student #{student.number} has no {METRICS[name].heading}: choose without that limit")
+    return figure.value if figure.high is None else figure.high
+
+
+def _text(name: str, value: float) -> str:
+    return str(Measurement(value, METRICS[name].unit))
+
+
+def _accuracy(student: Student) -> float:
+    figure = student.measurements.get("accuracy")
+    return -1.0 if figure is None else figure.value
+
+
+def _fill(made: Path, store: RunStore, student: Student) -> None:
+    for kind, name in (("library", "student.so"), ("onnx", "student.onnx")):
+        source = store.path / student.files.get(kind, "")
+        if not source.is_file():
+            raise BundleError(
+                f"student #{student.number} has no {name} in {store.path}: `understudy resume` makes it again"
+            )
+        shutil.copyfile(source, made / name)
+    shutil.copyfile(Path(runner.__file__), made / "run.py")
+    facts = store.facts()
+    pins = "".join(f"{name}=={_version(name, facts.get('versions', {}))}\n" for name in _PINNED)
+    (made / "requirements.txt").write_text(pins)
+    (made / "README.md").write_text(_README.format(name=facts.get("name", "run"), number=student.number))
+    sums = {path.name: runner.sha256(path) for path in sorted(made.iterdir())}
+    text = json.dumps(manifest(student, facts, sums), indent=1, ensure_ascii=False)
+    (made / "manifest.json").write_text(text + "\n", encoding="utf-8")
+    for path in made.iterdir():
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _version(package: str, recorded: Mapping[str, str]) -> str:
+    """The version that the run was made with, or the installed one."""
+    try:
+        return recorded.get(package) or metadata.version(package)
+    except metadata.PackageNotFoundError as error:
+        raise BundleError(
+            f"{package} is not installed, so a bundle cannot name its version: install it"
+        ) from error
+
+
+_README = """# {name}, student {number}
+
+    pip install -r requirements.txt     # pillow is needed for image files only
+    python run.py predict photo.jpg     # its three likeliest labels
+    python run.py bench                 # its latency here, beside the figure of manifest.json
+
+`manifest.json` says what the student takes and gives, what was measured and how, and what processor it needs.
+"""
