@@ -53,10 +53,14 @@ def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -
     "A faster algorithm for calculating hypervolume", IEEE TEC 10(1), 2006). Raises ``ValueError`` for points
     of another length than the reference.
     """
-    inside = {
-        tuple(point) for point in points if all(value < end for value, end in zip(point, reference, strict=True))
-    }
-    return _slices(_undominated(list(inside)), tuple(reference)) if inside else 0.0
+    found = {tuple(point) for point in points}
+    for point in found:
+        if len(point) != len(reference):
+            raise ValueError(
+                f"points must have {len(reference)} coordinates as the reference has, but got {point}"
+            )
+    inside = [point for point in found if all(value < end for value, end in zip(point, reference, strict=True))]
+    return _slices(_undominated(inside), tuple(reference)) if inside else 0.0
 
 
 def reference_point(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> Point:

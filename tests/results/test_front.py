@@ -95,7 +95,7 @@ def test_hypervolume_of_nothing_or_of_points_beyond_the_reference_is_0():
 
 
 def test_hypervolume_refuses_points_of_another_length():
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="must have 2 coordinates"):
         hypervolume([(0.1,)], (1.0, 1.0))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import pytest
 from hypothesis import given, settings
@@ -70,11 +70,10 @@ def test_the_frame_of_no_run_is_refused(tmp_path):
 
 
 def printed(*tables) -> str:
-    console = Console(width=170, record=True, quiet=False, file=Path("/dev/null").open("w"))
-    with console.file:
-        for table in tables:
-            console.print(table)
-    return console.export_text()
+    console = Console(width=170, file=io.StringIO())
+    for table in tables:
+        console.print(table)
+    return console.file.getvalue()
 
 
 def test_tables_show_front_students_teacher_and_times(tmp_path):
