@@ -42,8 +42,11 @@ __all__ = [
     "NniSpace",
     "Repeat",
     "choice",
+    "constructor",
     "hub_class",
 ]
+
+_NOTES = ("_frozen_context", "_label_scope", "_mutables", "trace_args", "trace_kwargs")
 
 
 class NniSpace(Space):
@@ -110,7 +113,7 @@ class NniSpace(Space):
     def _network(self, choice: Choice, device: torch.device) -> nn.Module:
         sample = {label: self._raw[label][value] for label, value in choice.items()}
         with device, model_context(sample):
-            return _made(f"space {self.name}, choice {choice.key}", self._make)
+            return _plain(_made(f"space {self.name}, choice {choice.key}", self._make))
 
     def _planned(self, choice: Choice) -> nn.Module:
         """A network only to be looked at; leaves torch's generator as it was."""
@@ -136,6 +139,14 @@ def hub_class(name: str) -> type[nn.Module]:
     return found
 
 
+def constructor(space: type[nn.Module]) -> Callable[..., None]:
+    """The ``__init__`` that the user wrote, from under the wrappers that NNI puts around those of model spaces."""
+    wrappers = {vars(parent).get("__init__") for parent in space.__mro__ if issubclass(parent, ModelSpace)}
+    written = (vars(parent).get("_init_wrapped") for parent in space.__mro__)
+    found: Callable[..., None] = next(init for init in written if init is not None and init not in wrappers)
+    return found
+
+
 def _raw_domain(name: str, make: Callable[[], nn.Module]) -> dict[str, dict[Value, Any]]:
     """By label: NNI's values under the plain values that stand for them."""
     with torch.random.fork_rng(devices=[]):
@@ -151,6 +162,14 @@ def _raw_domain(name: str, make: Callable[[], nn.Module]) -> dict[str, dict[Valu
     if not domain:
         raise SpaceError(f"space {name} has no choices: declare some with nni.choice, LayerChoice or Repeat")
     return domain
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """Without NNI's notes on how it was made: they hold all choices, also those without effect."""
+    for module in network.modules():
+        for note in _NOTES:
+            vars(module).pop(note, None)
+    return network
 
 
 def _try_out(space: Space, channels: int, classes: int) -> None:

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from torch import nn
 
-from spaces.nni_adapter import ModelSpace, NniSpace
+from spaces.nni_adapter import ModelSpace, NniSpace, constructor
 from understudy import SpaceError, unknown_name
 
 
@@ -61,7 +61,7 @@ def _execute(path: Path) -> ModuleType:
 
 
 def _accepted(path: Path, space: type[nn.Module], offers: dict[str, int]) -> dict[str, int]:
-    parameters = inspect.signature(space).parameters.values()
+    parameters = list(inspect.signature(constructor(space)).parameters.values())[1:]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return offers
     asked = {parameter.name for parameter in parameters if parameter.default is parameter.empty}

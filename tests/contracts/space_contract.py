@@ -1,0 +1,190 @@
+"""What must hold for every space: a test file lists its spaces and applies ``CHECKS`` to each."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from spaces.catalogue import load_space
+from spaces.choice import Choice
+from spaces.space import Space, random_choice
+from spaces.structure import cost
+from understudy import SpaceError
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A space as the catalogue gives it; ``mutations`` bounds how many choices the signature check varies."""
+
+    spec: str
+    channels: int
+    image_size: int
+    classes: int = 10
+    mutations: int = 1000
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
+
+    @property
+    def space(self) -> Space:
+        return _loaded(self)
+
+    def choices(self, count: int, seed: int = 0) -> list[Choice]:
+        generator = random.Random(seed)
+        return [random_choice(self.space, generator) for _ in range(count)]
+
+    def images(self, choice: Choice, count: int) -> torch.Tensor:
+        size = self.space.resolution(choice)
+        return torch.rand(count, self.channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@functools.cache
+def _loaded(case: Case) -> Space:
+    return load_space(case.spec, **case.sizes)
+
+
+def the_domain_is_stable_and_plain(case):
+    space, again = case.space, load_space(case.spec, **case.sizes)
+    assert list(space.domain.items()) == list(again.domain.items())
+    for values in space.domain.values():
+        assert values
+        assert len(set(values)) == len(values)
+        assert all(type(value) in (int, float, str, bool) for value in values)
+    assert space.resolutions == tuple(sorted(space.resolutions))
+
+
+def random_networks_classify_images(case):
+    for choice in case.choices(4):
+        assert case.space.resolution(choice) in case.space.resolutions
+        network = case.space.build(choice)
+        assert network.training
+        with torch.no_grad():
+            logits = network.eval()(case.images(choice, 2))
+        assert logits.shape == (2, case.classes)
+        assert logits.dtype == torch.float32
+        assert logits.isfinite().all()
+        assert logits.std() > 1e-4
+
+
+def networks_export(case):
+    choice = case.choices(1, seed=1)[0]
+    network = case.space.build(choice).eval()
+    images = case.images(choice, 1)
+    exported = torch.export.export(network, (images,)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(exported(images), network(images))
+
+
+def equal_networks_get_equal_weights_from_a_seed(case):
+    choice = case.choices(1, seed=2)[0]
+    torch.manual_seed(5)
+    one = case.space.build(choice).state_dict()
+    torch.manual_seed(5)
+    two = case.space.build(dict(reversed([*choice.items()]))).state_dict()
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def networks_carry_nothing_of_their_making(case):
+    network = case.space.build(case.choices(1, seed=3)[0])
+    assert not any(type(module).__module__.startswith("nni.nas.nn") for module in network.modules())
+    copied = pickle.loads(pickle.dumps(network))
+    assert copied.state_dict().keys() == network.state_dict().keys()
+
+
+def looking_leaves_the_random_generator_alone(case):
+    choice = case.choices(1, seed=4)[0]
+    before = torch.get_rng_state()
+    fresh = load_space(case.spec, **case.sizes)
+    fresh.signature(choice)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def signatures_are_equal_exactly_for_equal_networks(case):
+    """torch's own description of the network, with its input size, is the independent judge."""
+    described = {choice: _description(case, choice) for choice in _neighbours(case)}
+    by_signature: dict[str, set[str]] = {}
+    for choice, text in described.items():
+        by_signature.setdefault(case.space.signature(choice), set()).add(text)
+    assert all(len(texts) == 1 for texts in by_signature.values())
+    assert len(by_signature) == len(set(described.values()))
+    assert len(by_signature) > 1
+
+
+def _neighbours(case: Case) -> list[Choice]:
+    base = case.choices(1, seed=6)[0]
+    labels = list(case.space.domain)
+    random.Random(0).shuffle(labels)
+    varied = [
+        Choice({**base, label: value}) for label in labels[: case.mutations] for value in case.space.domain[label]
+    ]
+    return [*dict.fromkeys([base, *varied])]
+
+
+def _description(case: Case, choice: Choice) -> str:
+    return f"{case.space.resolution(choice)} {case.space.build(choice)}"
+
+
+def wrong_choices_are_refused(case):
+    good = case.choices(1)[0]
+    label, values = next(iter(case.space.domain.items()))
+    with pytest.raises(SpaceError, match=r"must also give"):
+        case.space.build({name: value for name, value in good.items() if name != label})
+    with pytest.raises(SpaceError, match="unknown choice 'no such'"):
+        case.space.signature({**good, "no such": 1})
+    with pytest.raises(SpaceError, match=r"must be one of") as refused:
+        case.space.resolution({**good, label: "no such"})
+    assert all(repr(value) in str(refused.value) for value in values)
+
+
+def the_smallest_is_cheaper_than_random_ones(case):
+    def price(choice: Choice) -> int:
+        return cost(case.space.build(choice), case.channels, case.space.resolution(choice))
+
+    smallest = case.space.smallest()
+    assert smallest == load_space(case.spec, **case.sizes).smallest()
+    assert price(smallest) < min(price(choice) for choice in case.choices(4, seed=7))
+
+
+CHECKS = (
+    the_domain_is_stable_and_plain,
+    random_networks_classify_images,
+    networks_export,
+    equal_networks_get_equal_weights_from_a_seed,
+    networks_carry_nothing_of_their_making,
+    looking_leaves_the_random_generator_alone,
+    signatures_are_equal_exactly_for_equal_networks,
+    wrong_choices_are_refused,
+)
+"""Every space must pass these; ``the_smallest_is_cheaper_than_random_ones`` too, but it is slow for large ones."""
+
+
+def signatures(cases: tuple[Case, ...]) -> list[str]:
+    """Two signatures of each case, for comparison between processes."""
+    return [case.space.signature(choice) for case in cases for choice in case.choices(2, seed=8)]
+
+
+def signatures_elsewhere(cases: tuple[Case, ...]) -> list[str]:
+    """``signatures`` computed by a new process, with another hash seed."""
+    code = f"from space_contract import Case, signatures; print(*signatures({cases!r}), sep='\\n')"
+    paths = f"{ROOT}:{Path(__file__).parent}"
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={"PYTHONPATH": paths, "PYTHONHASHSEED": "7"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return run.stdout.split()
