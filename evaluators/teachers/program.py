@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evaluators.teachers.teacher import in_batches
 from understudy import TeacherError
 
 Json = Mapping[str, Any]
@@ -40,7 +41,9 @@ _DTYPES = {
     13: torch.bfloat16,
 }
 _MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
-_PLAIN = frozenset({"as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string", "as_strings"})
+_PLAIN = frozenset(
+    {"as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string", "as_strings"}
+)
 _ATEN = re.compile(r"torch\.ops\.aten\.([a-zA-Z]\w*|_[a-z]\w*)\.([a-zA-Z]\w*)")
 _REFUSED = frozenset({"from_file"})
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
@@ -95,6 +98,10 @@ class Program(nn.Module):
         self._answer: str = next(arg["as_tensor"]["name"] for arg in answers if "as_tensor" in arg)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits of (N, C, H, W), in batches of the exported size where it is fixed."""
+        return in_batches(self._run, images, self.input_shape[0])
+
+    def _run(self, images: Tensor) -> Tensor:
         """Run the graph; values are let go of after their last use."""
         values: dict[str, Any] = {name: self.get_buffer(buffer) for name, buffer in self._inputs.items()}
         values[self._image] = images
@@ -130,7 +137,7 @@ def _tensors(path: Path, archive: zipfile.ZipFile, entries: Mapping[str, str], k
     for name, entry in config.items():
         if entry["use_pickle"]:
             raise TeacherError(
-                f"{path} holds {name[:80]!r} pickled, which could run code when loaded: export it with plain tensors"
+                f"{path} holds {name[:80]!r} pickled, which could run code: export it with plain tensors"
             )
         meta = entry["tensor_meta"]
         sizes, strides = ([size["as_int"] for size in meta[key]] for key in ("sizes", "strides"))

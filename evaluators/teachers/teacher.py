@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -89,8 +89,13 @@ class Normalised(nn.Module):
         super().__init__()
         self.network = network
         self.order = None if order is None else list(order)
+        self._preparation = f"mean={list(mean)}, std={list(std)}, order={self.order}"
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def extra_repr(self) -> str:
+        """What happens around the network, so that it is part of the hash."""
+        return self._preparation
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, R, R) in 0..1 -> (N, classes)."""
@@ -110,6 +115,17 @@ def first_tensor(output: object) -> Tensor:
     return output
 
 
+def in_batches(network: Callable[[Tensor], Tensor], images: Tensor, size: int | None) -> Tensor:
+    """Answers of a network that takes exactly ``size`` images at a time (None: any number)."""
+    if size is None:
+        return network(images)
+    parts = []
+    for part in torch.split(images, size):
+        full = torch.cat([part, part[:1].expand(size - len(part), -1, -1, -1)]) if len(part) < size else part
+        parts.append(network(full)[: len(part)])
+    return torch.cat(parts)
+
+
 def hash_files(paths: Sequence[Path]) -> str:
     """A hash of the contents of files, in order."""
     digest = hashlib.blake2b(digest_size=16)
@@ -120,8 +136,8 @@ def hash_files(paths: Sequence[Path]) -> str:
 
 
 def hash_weights(network: nn.Module) -> str:
-    """A hash of the names, shapes and values of a network's parameters and buffers."""
-    digest = hashlib.blake2b(type(network).__qualname__.encode(), digest_size=16)
+    """A hash of a network's structure, as printed, and of its parameters and buffers."""
+    digest = hashlib.blake2b(repr(network).encode(), digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

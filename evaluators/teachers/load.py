@@ -1,0 +1,121 @@
+"""A teacher from what the user names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+from torch.nn import functional
+
+from evaluators.tasks.image_task import ImageTask
+from evaluators.teachers.onnx_teacher import OnnxTeacher
+from evaluators.teachers.pretrained import load_pretrained
+from evaluators.teachers.program import Program
+from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash_files, hash_weights
+from evaluators.teachers.weights import build_network, load_weights
+from understudy import TeacherError
+
+_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def load_teacher(spec: str, model: str | None, task: ImageTask) -> Teacher:
+    """The teacher that ``spec`` names, tried on two images of the task.
+
+    ``spec``: a ``transformers`` model folder or hub id; a ``torch.export`` program (``.pt2``); an ONNX
+    file; weights (``.safetensors``, or a state dict in ``.pt``/``.pth``) of the network that ``model``
+    (``file.py:function``) builds; or ``file.py:function`` itself, returning a trained network. All but the
+    first take images normalised by the task's mean and std. The input size is the one that the file fixes,
+    else the task's. Loading runs no code but what ``file.py:function`` names. Raises ``TeacherError`` when
+    the teacher cannot be loaded, takes other images, answers with NaN, or has other classes than the task.
+    """
+    teacher = _open(spec, model, task)
+    if task.channels > teacher.channels:
+        raise TeacherError(
+            f"teacher {spec} takes grey images, but the data are in colour: use grey data, or another"
+        )
+    _try(teacher, task)
+    return teacher
+
+
+def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
+    path = Path(spec).expanduser()
+    if ".py:" in spec:
+        network = build_network(spec)
+        return _as_task(
+            network, spec, task, _input_channels(network, task), task.image_size, hash_weights(network)
+        )
+    if path.suffix not in (".onnx", ".pt2", *_WEIGHTS):
+        module, resolution = load_pretrained(spec, task)
+        channels, fingerprint = len(module.mean.flatten()), hash_weights(module)
+        return _teacher(module, path.name, task, channels, resolution, fingerprint)
+    if not path.is_file():
+        raise TeacherError(f"there is no teacher file {path}: check the path")
+    if path.suffix == ".onnx":
+        return OnnxTeacher(path, task)
+    if path.suffix == ".pt2":
+        return _open_program(path, task)
+    if model is None:
+        raise TeacherError(f"{path} holds weights only: name the code that builds its network (--teacher-model)")
+    network = build_network(model)
+    load_weights(network, path)
+    return _as_built(network, path.name, task)
+
+
+def _open_program(path: Path, task: ImageTask) -> Teacher:
+    program = Program(path)
+    if len(program.input_shape) != 4:
+        raise TeacherError(f"{path} takes {program.input_shape}, but a teacher takes (N, C, H, W): export it so")
+    _, channels, height, width = program.input_shape
+    if height != width:
+        raise TeacherError(f"{path} takes images of {height}x{width}, but students take squares: export it so")
+    fingerprint = hash_files([path])
+    return _as_task(program, path.name, task, channels or task.channels, height or task.image_size, fingerprint)
+
+
+def _as_built(network: nn.Module, name: str, task: ImageTask) -> Teacher:
+    return _as_task(network, name, task, _input_channels(network, task), task.image_size, hash_weights(network))
+
+
+def _as_task(
+    network: nn.Module, name: str, task: ImageTask, channels: int, resolution: int, fingerprint: str
+) -> Teacher:
+    """A teacher whose network takes what the task's students take."""
+    widen = channels if task.channels == 1 else 1
+    module = Normalised(network, list(task.mean) * widen, list(task.std) * widen)
+    return _teacher(module, name, task, channels, resolution, fingerprint)
+
+
+def _teacher(
+    module: Normalised, name: str, task: ImageTask, channels: int, resolution: int, fingerprint: str
+) -> Teacher:
+    return ModuleTeacher(
+        module,
+        name=name,
+        classes=task.classes,
+        channels=channels,
+        resolution=resolution,
+        fingerprint=fingerprint,
+    )
+
+
+def _input_channels(network: nn.Module, task: ImageTask) -> int:
+    """Channels that the network's first convolution takes; those of the task where it has none."""
+    first = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
+    return first if first in (1, 3) else task.channels
+
+
+def _try(teacher: Teacher, task: ImageTask) -> None:
+    """Ask the teacher about two images, scaled to its size; raises ``TeacherError`` when it does not fit."""
+    size = (teacher.resolution, teacher.resolution)
+    images = functional.interpolate(task.images("train", np.arange(2), task.image_size), size, mode="bilinear")
+    shape = tuple(teacher.logits(images).shape)
+    if len(shape) != 2 or shape[0] != 2:
+        raise TeacherError(
+            f"teacher {teacher.name} answers two images with {shape}, not (2, classes): is it a classifier?"
+        )
+    if shape[1] != task.classes:
+        raise TeacherError(
+            f"teacher {teacher.name} knows {shape[1]} classes, but the data have {task.classes}: "
+            "use a teacher trained for these classes"
+        )
