@@ -156,17 +156,18 @@ def preprocess(source: str | Path | Pixels, spec: Mapping[str, Any]) -> Floats:
 class CompiledStudent:
     """A student's library, ready to be called: float32 (N, C, H, W) -> float32 outputs.
 
-    ``threads`` sizes TVM's pool. The pool belongs to the calling thread and is made by its first call, so
-    the size is handed over by ``TVM_NUM_THREADS`` (without it TVM takes half of the logical processors of an
-    x86 machine, and a pool cannot grow later). Threads are not bound to processors unless
-    ``TVM_BIND_THREADS`` asks for it: TVM would put every process on processor 0 first.
+    ``threads`` is how many of TVM's pool take part. The pool belongs to the calling thread, is made by its
+    first call and cannot grow, so ``TVM_NUM_THREADS`` makes it as large as the machine (TVM itself would
+    take half of the logical processors of an x86 machine); those that take no part sleep. The student made
+    last decides for its thread. Threads are not bound to processors unless ``TVM_BIND_THREADS`` asks for
+    it: TVM would put every process on processor 0 first.
 
     Inputs are copied into one aligned buffer that is used again, so a student serves one thread at a time.
     Raises ``BundleProblem`` when the library cannot be loaded, or the pool exists with fewer threads.
     """
 
     def __init__(self, library: str | Path, threads: int) -> None:
-        os.environ["TVM_NUM_THREADS"] = str(threads)
+        os.environ["TVM_NUM_THREADS"] = str(max(threads, os.cpu_count() or 1))
         os.environ.setdefault("TVM_BIND_THREADS", "0")
         import tvm
         from tvm.runtime.vm import VirtualMachine
@@ -207,8 +208,7 @@ class CompiledStudent:
 
     def _size_pool(self, threads: int) -> None:
         pool = self._tvm.get_global_func("runtime.NumThreads")
-        if pool() != threads:
-            self._tvm.get_global_func("runtime.config_threadpool")(1, threads)
+        self._tvm.get_global_func("runtime.config_threadpool")(1, threads)
         if pool() != threads:
             raise BundleProblem(
                 f"this thread's TVM pool has {pool()} threads and cannot grow to {threads}: "
