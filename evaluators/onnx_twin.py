@@ -6,7 +6,7 @@ newer exporter (batch norm folded) in a tenth of a second instead of several, wi
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,9 +66,9 @@ def check_onnx(path: Path, network: nn.Module, inputs: Tensor, *, tolerance: flo
 
 
 def _exported(network: nn.Module, example: Tensor) -> bytes:
-    file = io.BytesIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+            file = Path(folder) / "network.onnx"
             warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export")
             warnings.filterwarnings("ignore", "The feature will be removed")
             torch.onnx.export(
@@ -81,9 +81,9 @@ def _exported(network: nn.Module, example: Tensor) -> bytes:
                 output_names=[OUTPUT],
                 dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
             )
+            return file.read_bytes()
     except (RuntimeError, TypeError, ValueError) as error:
         raise CompileError(f"the network cannot be exported to ONNX: {error}") from error
-    return file.getvalue()
 
 
 def _run(path: Path, inputs: Tensor) -> Any:

@@ -8,39 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import nn
 
 from evaluators.distill.response import HardLabels
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.trainer import EpochFigures, seeded, train_student
 from evaluators.tasks.image_task import ImageTask
 from evaluators.teachers.residual import ResidualNet
-from evaluators.teachers.teacher import Teacher
+from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
 from results.store import write_atomically
 
 NAME = "builtin-residual"
 IMAGES = 32_000
 """Images a training sees by default, in 8 to 40 epochs: under a minute of two cores for 16-pixel digits."""
-
-
-class BuiltinTeacher(Teacher):
-    """A trained ``ResidualNet`` behind the task's normalisation."""
-
-    def __init__(self, module: nn.Module, classes: int, resolution: int, fingerprint: str) -> None:
-        self.name = NAME
-        self.module = module.eval()
-        self.classes = classes
-        self.resolution = resolution
-        self.fingerprint = fingerprint
-
-    def logits(self, images: Tensor) -> Tensor:
-        """Float32 images in 0..1, (N, C, R, R), to logits (N, classes)."""
-        with torch.inference_mode():
-            out: Tensor = self.module(images)
-        return out
 
 
 def builtin_teacher(
@@ -69,8 +51,14 @@ def builtin_teacher(
         facts = _train(network, task, schedule, seed, progress, device)
         write_atomically(folder / f"{key}.json", json.dumps(facts, indent=1).encode())
         write_atomically(folder / f"{key}.safetensors", save(network.state_dict()))
-    module = nn.Sequential(_Normalise(task.mean, task.std), network)
-    return BuiltinTeacher(module, task.classes, task.image_size, f"{NAME}-{key}")
+    return ModuleTeacher(
+        Normalised(network.eval(), task.mean, task.std),
+        name=NAME,
+        classes=task.classes,
+        channels=task.channels,
+        resolution=task.image_size,
+        fingerprint=f"{NAME}-{key}",
+    )
 
 
 def teacher_schedule(samples: int, epochs: int | None = None) -> Schedule:
@@ -123,18 +111,3 @@ def _restore(network: nn.Module, path: Path) -> bool:
 
 def _key(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-class _Normalise(nn.Module):
-    """Images in 0..1 to the input that the network was trained on."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return (images - self.mean) / self.std
