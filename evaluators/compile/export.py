@@ -6,15 +6,38 @@ import copy
 import re
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import tvm
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
 from understudy import CompileError
+
+PLAIN_OPERATORS = frozenset(
+    ("conv2d", "batch_norm", "linear", "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid")
+    + (
+        "tanh",
+        "add",
+        "mul",
+        "mean",
+        "cat",
+        "adaptive_avg_pool2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "flatten",
+        "dropout",
+    )
+)
+"""Operators that TVM imports rightly as they are. Only programs with others are decomposed first, which costs as
+much time as all the rest of the import and the schedules together."""
+
+_FRESH = frozenset(("conv2d", "batch_norm", "linear", "add", "mul", "cat"))
+"""Operators whose result is no view, so that one may be changed in place where nothing else reads it."""
 
 
 def export_network(network: nn.Module, example: Tensor) -> ExportedProgram:
@@ -53,11 +76,43 @@ def import_program(program: ExportedProgram) -> tvm.IRModule:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return from_exported_program(program, unwrap_unit_return_tuple=True)
+            return from_exported_program(
+                program,
+                unwrap_unit_return_tuple=True,
+                run_ep_decomposition=not _is_plain(program),
+                custom_convert_map={"batch_norm.default": _batch_norm},
+            )
     except Exception as error:  # the importer raises whatever its handlers run into
         raise CompileError(
             f"{_origin(program, str(error))} cannot be compiled ({_first_line(error)}): use another operator there"
         ) from error
+
+
+def _is_plain(program: ExportedProgram) -> bool:
+    return all(_is_plain_node(node) for node in program.graph.nodes if node.op == "call_function")
+
+
+def _is_plain_node(node: fx.Node) -> bool:
+    name = _operator(node)
+    if name.endswith("_"):
+        changed = node.args[0]
+        alone = isinstance(changed, fx.Node) and len(changed.users) == 1 and _operator(changed) in _FRESH
+        return alone and name[:-1] in PLAIN_OPERATORS
+    return name in PLAIN_OPERATORS
+
+
+def _operator(node: fx.Node) -> str:
+    return str(getattr(node.target, "__name__", node.target)).split(".")[0]
+
+
+def _batch_norm(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.batch_norm`` in evaluation; TVM's importer reads its momentum as epsilon and trains."""
+    data, *rest, training, _, epsilon, _ = node.args
+    if training or None in rest:
+        raise ValueError("batch_norm without running statistics, scale or shift is not supported")
+    operands = [importer.env[operand] for operand in rest]
+    result = relax.op.nn.batch_norm(importer.env[data], *operands, axis=1, epsilon=epsilon, training=False)
+    return importer.block_builder.emit(importer.block_builder.emit(result)[0])
 
 
 def _layer(network: nn.Module, entered: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     module = _rewrite_main(module, fold_batch_norm)
     module = relax.transform.DecomposeOpsForInference()(module)
     module = _rewrite_main(module, split_clips)
+    module = _rewrite_main(module, pool_by_mean)
     module = relax.transform.ConvertLayout({"relax.nn.conv2d": ["NHWC", "HWIO"]})(module)
     module = _rewrite_main(module, fold_constant_shapes)
     return relax.transform.CanonicalizeBindings()(module)
@@ -79,6 +80,20 @@ def split_clips(function: relax.Function) -> relax.Function:
         return result
 
     return rewrite_call(is_op("relax.clip")(data, low, high), rewrite, function)
+
+
+def pool_by_mean(function: relax.Function) -> relax.Function:
+    """Write average pooling to one pixel as the mean that it is."""
+    data = wildcard()
+    pool = is_op("relax.nn.adaptive_avg_pool2d")(data)
+
+    def rewrite(found: relax.Expr, matches: Any) -> relax.Expr:
+        attrs = matches[pool].attrs
+        if attrs.layout != "NCHW" or [int(size) for size in attrs.output_size] != [1, 1]:
+            return found
+        return relax.op.mean(matches[data], axis=[2, 3], keepdims=True)
+
+    return rewrite_call(pool, rewrite, function)
 
 
 def fold_constant_shapes(function: relax.Function) -> relax.Function:

@@ -22,8 +22,7 @@ def planned_bytes(module: tvm.IRModule) -> int:
     def visit(expression: relax.Expr) -> None:
         nonlocal storage
         if isinstance(expression, GenericConst) and isinstance(expression.value, tvm.runtime.Tensor):
-            values = expression.value.numpy()
-            constants[values.ctypes.data] = values.nbytes
+            constants[expression.value.data_ptr()] = _bytes(expression.ty)
         elif isinstance(expression, relax.Call) and isinstance(expression.op, tvm.ir.Op):
             if expression.op.name == "relax.memory.alloc_storage":
                 storage += math.prod(int(extent) for extent in expression.args[0].values)

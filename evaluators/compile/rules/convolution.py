@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize
+from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
 from evaluators.compile.tiles import choose_tile, divisors
 from hw_profiles.profile import Profile
-
-PARALLEL_WORK = 100_000
-"""Multiply-adds below which waking the other cores costs more than it saves."""
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
@@ -31,8 +26,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     yo, yi = schedule.split(y, [None, tile.rows])
     xo, xi = schedule.split(x, [None, tile.columns])
     co, ci = schedule.split(c, [None, tile.channels])
-    work = math.prod(main.spatial) * math.prod(main.reduction)
-    parallel = profile.threads > 1 and work >= PARALLEL_WORK
+    parallel = worth_threads(profile, main.work / tile.lanes)
     if padding is not None:
         chunk = max(divisors(rows // tile.rows, max(1, rows // tile.rows // profile.threads)))
         yoo, yoi = schedule.split(yo, [None, chunk])

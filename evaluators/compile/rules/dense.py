@@ -7,8 +7,7 @@ import math
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.convolution import PARALLEL_WORK
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize
+from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
 from evaluators.compile.tiles import choose_tile, divisors
 from hw_profiles.profile import Profile
 
@@ -30,8 +29,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     co, ci = schedule.split(c, [None, tile.channels])
     schedule.reorder(*ms[:-1], mo, co, mi, ci)
     schedule.compute_at(main.handle, co, preserve_unit_loops=True)
-    work = math.prod(main.spatial) * math.prod(main.reduction)
-    if profile.threads > 1 and work >= PARALLEL_WORK:
+    if worth_threads(profile, main.work / tile.lanes):
         schedule.parallel(schedule.fuse(*ms[:-1], mo, co))
     vectorize(schedule, ci, tile.lanes)
     schedule.unroll(mi)

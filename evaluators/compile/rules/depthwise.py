@@ -1,16 +1,16 @@
-"""Depthwise convolutions: rows of pixels times vectors of channels, the taps unrolled."""
+"""Depthwise convolutions: rows of pixels times vectors of channels, the taps of a row unrolled."""
 
 from __future__ import annotations
-
-import math
 
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.convolution import PARALLEL_WORK
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize
+from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
 from evaluators.compile.tiles import divisors, lanes_for
 from hw_profiles.profile import Profile
+
+LOADS = 2
+"""Vector operations for each multiply-add: the input is read anew for every tap."""
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
@@ -37,8 +37,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     if padding is not None:
         schedule.compute_at(padding.handle, co, preserve_unit_loops=True)
         vectorize(schedule, schedule.get_loops(padding.handle)[-1], lanes)
-    work = math.prod(main.spatial) * math.prod(main.reduction)
-    if profile.threads > 1 and work >= PARALLEL_WORK:
+    if worth_threads(profile, LOADS * main.work / lanes):
         schedule.parallel(schedule.fuse(n, yo, co))
     vectorize(schedule, ci, lanes)
     schedule.unroll(xi)
@@ -46,7 +45,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     spatial, reduction = inner[:4], inner[4:]
     schedule.reorder(*reduction, *spatial)
     vectorize(schedule, spatial[-1], lanes)
-    for loop in (*spatial[:-1], *reduction):
+    for loop in (*spatial[:-1], reduction[-1]):
         schedule.unroll(loop)
     schedule.decompose_reduction(main.handle, reduction[0])
     return schedule.mod["main"]

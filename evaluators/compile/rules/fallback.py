@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import ScheduleError
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.rules.kernel import Block, list_blocks, open_kernel
+from evaluators.compile.rules.kernel import Block, list_blocks, open_kernel, worth_threads
 from evaluators.compile.tiles import lanes_for
 from hw_profiles.profile import Profile
 
-PARALLEL_STORES = 50_000
-"""Elements below which waking the other cores costs more than it saves."""
+LOADS = 2
+"""Vector operations for each element."""
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc:
@@ -50,6 +48,5 @@ def _spread(schedule: Schedule, block: Block, profile: Profile) -> None:
         schedule.reorder(*outer, *reduction, last)
         schedule.decompose_reduction(block.handle, reduction[0])
     schedule.vectorize(last)
-    work = math.prod(block.spatial) * math.prod(block.reduction)
-    if outer and profile.threads > 1 and work >= PARALLEL_STORES:
+    if outer and worth_threads(profile, LOADS * block.work / lanes):
         schedule.parallel(schedule.fuse(*outer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,19 @@ import tvm
 from tvm.s_tir import Schedule
 from tvm.tirx import IterVar, PrimFunc
 
+from hw_profiles.profile import Profile
+
 SPATIAL, REDUCTION = int(IterVar.DataPar), int(IterVar.CommReduce)
+
+
+LAUNCH_S = 3e-6
+"""Seconds that handing a loop to the other cores and waiting for them costs (measured on two cores: 1 to 3.5)."""
+
+
+def worth_threads(profile: Profile, vectors: float) -> bool:
+    """Whether a loop of so many vector operations saves more by the other cores than waking them costs."""
+    seconds = vectors / (2 * profile.clock_ghz * 1e9)
+    return profile.threads > 1 and seconds * (1 - 1 / profile.threads) > LAUNCH_S
 
 
 @dataclass(frozen=True)
@@ -20,6 +33,11 @@ class Block:
     name: str
     spatial: tuple[int, ...]
     reduction: tuple[int, ...]
+
+    @property
+    def work(self) -> int:
+        """How often the stage's body runs."""
+        return math.prod(self.spatial) * math.prod(self.reduction)
 
 
 def open_kernel(function: PrimFunc) -> tuple[Schedule, list[Block]]:
