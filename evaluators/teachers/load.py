@@ -40,11 +40,10 @@ def load_teacher(spec: str, model: str | None, task: ImageTask) -> Teacher:
 
 def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
     path = Path(spec).expanduser()
+    if model is not None and path.suffix not in _WEIGHTS:
+        raise TeacherError(f"teacher {spec} is a whole network: leave out --teacher-model, or name its weights file")
     if ".py:" in spec:
-        network = build_network(spec)
-        return _as_task(
-            network, spec, task, _input_channels(network, task), task.image_size, hash_weights(network)
-        )
+        return _as_built(build_network(spec), spec, task)
     if path.suffix not in (".onnx", ".pt2", *_WEIGHTS):
         module, resolution = load_pretrained(spec, task)
         channels, fingerprint = len(module.mean.flatten()), hash_weights(module)

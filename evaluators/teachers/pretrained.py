@@ -24,6 +24,8 @@ def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
     from transformers import AutoModelForImageClassification
 
     local = Path(spec).expanduser().is_dir()
+    if not local and (spec.startswith((".", "/", "~")) or spec.count("/") > 1):
+        raise TeacherError(f"there is no teacher folder or file {spec}: check the path")
     try:
         network, report = AutoModelForImageClassification.from_pretrained(
             str(Path(spec).expanduser()) if local else spec,
