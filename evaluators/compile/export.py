@@ -18,21 +18,10 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from understudy import CompileError
 
-PLAIN_OPERATORS = frozenset(
-    ("conv2d", "batch_norm", "linear", "relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid")
-    + (
-        "tanh",
-        "add",
-        "mul",
-        "mean",
-        "cat",
-        "adaptive_avg_pool2d",
-        "max_pool2d",
-        "avg_pool2d",
-        "flatten",
-        "dropout",
-    )
-)
+_ACTIVATIONS = ("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "dropout")
+_POOLS = ("adaptive_avg_pool2d", "max_pool2d", "avg_pool2d", "mean")
+_LAYERS = ("conv2d", "batch_norm", "linear", "add", "mul", "cat", "flatten")
+PLAIN_OPERATORS = frozenset((*_ACTIVATIONS, *_POOLS, *_LAYERS))
 """Operators that TVM imports rightly as they are. Only programs with others are decomposed first, which costs as
 much time as all the rest of the import and the schedules together."""
 

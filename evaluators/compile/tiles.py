@@ -43,6 +43,15 @@ def divisors(number: int, limit: int) -> list[int]:
     return [candidate for candidate in range(1, min(number, limit) + 1) if number % candidate == 0]
 
 
+def divisor_near(number: int, lanes: int) -> int:
+    """The divisor of ``number`` that fills vectors of ``lanes`` best: up to four of them.
+
+    >>> divisor_near(58, 8), divisor_near(24, 8), divisor_near(7, 8)
+    (29, 24, 7)
+    """
+    return max(divisors(number, 4 * lanes), key=lambda width: (width / padded(width, lanes), width))
+
+
 def lanes_for(channels: int, vector_bits: int) -> int:
     """The vector width in floats that wastes least: the machine's own, narrower only for few channels."""
     lanes = vector_bits // FLOAT_BITS

@@ -41,6 +41,7 @@ class HostDevice:
         self.profile = profile
         self._quiet = quiet
         self._limit_s = limit_s
+        self._loaded: tuple[tuple[object, ...], CompiledStudent] | None = None
 
     def run(self, library: Path, x: Array) -> Array:
         """The student's outputs for ``x``, (N, C, H, W) float32; raises ``MeasureError`` when it cannot run."""
@@ -60,11 +61,19 @@ class HostDevice:
                 return _measurement(measure_latency(student, x, self._limit_s))
 
     def _load(self, library: Path) -> CompiledStudent:
-        """The student of a file, from a copy: the loader answers a path that it knows with the old library."""
+        """The student of a file; the last one is kept, so that several inputs cost one loading.
+
+        It is loaded from a copy, since the loader answers a path that it knows with the old library.
+        """
         if not library.is_file():
             raise MeasureError(f"there is no compiled library {library}: compile the student first")
-        with TemporaryDirectory(prefix=".load-", dir=library.absolute().parent) as folder:
-            return CompiledStudent(copyfile(library, Path(folder) / library.name), self.profile.threads)
+        facts = library.stat()
+        key = (library.absolute(), facts.st_ino, facts.st_mtime_ns, facts.st_size)
+        if self._loaded is None or self._loaded[0] != key:
+            with TemporaryDirectory(prefix=".load-", dir=library.absolute().parent) as folder:
+                copy = copyfile(library, Path(folder) / library.name)
+                self._loaded = key, CompiledStudent(copy, self.profile.threads)
+        return self._loaded[1]
 
 
 def noise_floor(latency: Measurement) -> float:
