@@ -44,7 +44,7 @@ def predict_logits(
 
 def accuracy(logits: Tensor, targets: np.ndarray | Tensor) -> float:
     """Share of samples whose largest logit is at the target."""
-    return float((logits.argmax(1) == torch.as_tensor(targets)).float().mean())
+    return float((logits.argmax(1) == torch.as_tensor(targets)).double().mean())
 
 
 def agreement(logits: Tensor, others: np.ndarray | Tensor) -> float:
