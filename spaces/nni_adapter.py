@@ -46,7 +46,7 @@ __all__ = [
     "hub_class",
 ]
 
-_NOTES = ("_frozen_context", "_label_scope", "_mutables", "trace_args", "trace_kwargs")
+_NOTES = ("_frozen_context", "_label_scope", "_mutables")
 
 
 class NniSpace(Space):

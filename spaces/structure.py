@@ -6,11 +6,13 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+_ELEMENTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.GELU, nn.Dropout, nn.LayerNorm)
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
@@ -28,15 +30,33 @@ def fingerprint(network: nn.Module, resolution: int) -> str:
 def cost(network: nn.Module, channels: int, resolution: int) -> int:
     """Parameters plus multiply-adds for one image of (channels, resolution, resolution).
 
-    Counts convolutions, matrix products and attention; the network may live on torch's meta device.
+    Counts convolutions, matrix products and attention; the network, left in evaluation mode, may live on torch's
+    meta device.
     """
     parameters = sum(parameter.numel() for parameter in network.parameters())
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     counter = FlopCounterMode(display=False)
     network.eval()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), _passing_over(network, _ELEMENTWISE), counter:
         network(torch.empty(1, channels, resolution, resolution, device=device))
     return parameters + int(counter.get_total_flops()) // 2
+
+
+@contextmanager
+def _passing_over(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Iterator[None]:
+    """Within, modules of these kinds return their input: they multiply nothing, and are slow on meta tensors."""
+    passed = [module for module in network.modules() if isinstance(module, kinds)]
+    for module in passed:
+        vars(module)["forward"] = _same
+    try:
+        yield
+    finally:
+        for module in passed:
+            del vars(module)["forward"]
+
+
+def _same(features: torch.Tensor) -> torch.Tensor:
+    return features
 
 
 def _lines(network: nn.Module) -> Iterator[str]:
