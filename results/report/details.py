@@ -28,7 +28,7 @@ _HEADINGS = {
 
 @dataclass(frozen=True)
 class Detail:
-    """A panel: its title, what it is in a few words, figures, architecture, how to deploy it."""
+    """A panel: its title, what it is in a few words, what went wrong, figures, architecture, how to deploy it."""
 
     title: str
     state: str
@@ -55,13 +55,15 @@ def deploy_command(run: Path, number: int) -> str:
 
 
 def _candidate(candidate: Candidate, on_front: bool, students: Mapping[int, Student], run: Path) -> Detail:
-    state = "on the front of the search" if on_front else _STATES[candidate.state]
     finalist = candidate.number in students
-    note = candidate.reason or ("" if finalist else "Only finalists are taught to the end and can be deployed.")
+    state = "on the front of the search" if on_front else _STATES[candidate.state]
+    state += "" if finalist or not on_front else "; not a finalist, so not to be deployed yet"
     spent = sum(candidate.seconds.values())
     figures = _figures(candidate.measurements) + ((("time spent", format_time(spent)),) if spent else ())
     command = deploy_command(run, candidate.number) if finalist else ""
-    return Detail(f"Candidate #{candidate.number}", state, note, figures, _choice(candidate.choice), command)
+    return Detail(
+        f"Candidate #{candidate.number}", state, candidate.reason, figures, _choice(candidate.choice), command
+    )
 
 
 def _student(student: Student, run: Path) -> Detail:

@@ -66,10 +66,9 @@ def front_figure(series: FrontSeries, said: Mapping[str, Detail]) -> Figure:
         yaxis={"title": "accuracy (%, validation)", "range": series.accuracy_range(), "domain": [bottom, 1]}
     )
     if strip:
-        hidden = {"showgrid": False, "zeroline": False, "showticklabels": False, "fixedrange": True}
-        drawn.update_layout(yaxis2={"domain": list(_STRIP), "range": [-1, 1], "anchor": "x", **hidden})
-        place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "y2", "y": 0, "showarrow": False}
-        drawn.add_annotation(text="not trained", font={"size": 11.5}, **place)
+        label = {"tickvals": [0], "ticktext": ["not<br>trained"], "ticks": ""}
+        plain = {"showgrid": False, "zeroline": False, "fixedrange": True, "anchor": "x"}
+        drawn.update_layout(yaxis2={"domain": list(_STRIP), "range": [-1, 1], **label, **plain})
     return drawn
 
 

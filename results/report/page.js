@@ -3,10 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const config = (id) => ({
-    displaylogo: false, responsive: true, displayModeBar: id === "front" ? "hover" : false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
-  });
+  const config = { displaylogo: false, responsive: true, displayModeBar: false };
 
   function themed(layout) {
     const copy = JSON.parse(JSON.stringify(layout));
@@ -14,7 +11,6 @@
     copy.hoverlabel = Object.assign({}, copy.hoverlabel, {
       bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--ink"), size: 12.5 },
     });
-    copy.modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") };
     for (const note of copy.annotations || []) {
       if (note.name === "backed") note.bgcolor = colour("--card");
     }
@@ -36,7 +32,7 @@
   function draw() {
     for (const [id, figure] of Object.entries(data.figures)) {
       const place = document.getElementById(id);
-      Plotly.react(place, figure.data, narrowed(themed(figure.layout), place.clientWidth), config(id));
+      Plotly.react(place, figure.data, narrowed(themed(figure.layout), place.clientWidth), config);
     }
   }
 

@@ -123,7 +123,8 @@ def _first(view: RunView) -> str:
 _EMPTY = '<p class="hint">Click a point to see its architecture and figures.</p>'
 _FRONT = (
     "Accuracy on the validation split against cost. Bars are the quartiles of the repeated measurement; dotted "
-    "lines lead from where the search had a finalist to where full training brought it."
+    "lines lead from where the search had a finalist to where full training brought it. Click a "
+    "point for its architecture; drag to zoom, double-click to go back."
 )
 _STUDENTS = "Finalists, taught to the end, compiled and measured again. The search never saw the test split."
 _HYPERVOLUME = "Share of what could be won within the budget that the front covers: 100 % is perfect and free."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -18,8 +19,9 @@ from results.view import RunView
 
 
 def section_html(title: str, hint: str, content: str, name: str = "") -> str:
-    """A card of the page; ``content`` is HTML, the rest plain text."""
-    note = f'<p class="hint">{escape(hint)}</p>' if hint else ""
+    """A card of the page; ``content`` is HTML, the rest plain text in which backticks set code."""
+    marked = re.sub("`([^`]*)`", r"<code>\1</code>", escape(hint))
+    note = f'<p class="hint">{marked}</p>' if hint else ""
     return f"<section{f' id={name!r}' if name else ''}><h2>{escape(title)}</h2>{note}{content}</section>"
 
 
@@ -155,7 +157,9 @@ def left_out_html(view: RunView) -> str:
 
 def configuration_html(view: RunView, run: Path) -> str:
     """The facts of the run and the configuration that starts it again."""
-    facts = {name: value for name, value in view.facts.items() if name not in ("name", "teacher")}
+    limits = {name: str(Measurement(limit, METRICS[name].unit)) for name, limit in view.budget.limits.items()}
+    known = {**view.facts, "budget": limits}
+    facts = {name: value for name, value in known.items() if name not in ("name", "teacher")}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(_fact(value))}</td></tr>" for name, value in facts.items()
     )

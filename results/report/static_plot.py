@@ -56,7 +56,8 @@ def _draw(axes: Any, series: FrontSeries, name: str) -> None:
     axes.set(xlabel=series.title + ", logarithmic", ylabel="accuracy (%, validation)")
     axes.set_title(name.replace("$", r"\$"), loc="left", fontsize=11)
     if unscored:
-        axes.text(low, strip, " not trained", fontsize=8, color="#5a6675", va="center")
+        place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+        axes.text(-0.012, strip, "not\ntrained", fontsize=7.5, color="#5a6675", **place)
         axes.axhline((strip + bottom) / 2 + 0.01 * (top - bottom), color="#dfe4ea", linewidth=0.8)
     axes.grid(color="#e8ecf0", linewidth=0.8)
     axes.set_axisbelow(True)
