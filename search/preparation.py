@@ -13,11 +13,12 @@ from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
-from understudy import ConfigError, UnderstudyError
+from understudy import ConfigError, SpaceError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
+
+    from evaluators.tasks.image_task import ImageTask
 
 CACHE = ".cache"
 
@@ -28,6 +29,20 @@ class Prepared:
 
     plan: Plan
     facts: Mapping[str, Any]
+
+
+def check_names(config: SearchConfig) -> None:
+    """Refuse unknown names before anything is loaded; raises the ``UnderstudyError`` that fits."""
+    from evaluators.distill.catalogue import load_distiller
+    from hw_profiles.profile import load_profile
+    from spaces.catalogue import space_names
+
+    profile = load_profile(config.profile)
+    if config.threads is not None:
+        profile.with_threads(config.threads)
+    if ":" not in config.space and config.space not in space_names():
+        raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
+    load_distiller(config.distill)
 
 
 def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared:
@@ -159,7 +174,6 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, display: Display) -> d
 def _teacher_cost(plan: Plan, task: ImageTask, teacher: Teacher) -> tuple[dict[str, Measurement], str]:
     """The teacher compiled and measured as a student would be, or why that cannot be done."""
     import numpy as np
-    import torch
 
     from evaluators.compile.compiler import compile_network
 

@@ -17,7 +17,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_niceness": "0",
 }
 _OBJECT_STORE_BYTES = 200_000_000
 
@@ -31,12 +31,13 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     os.environ.update(_ENVIRONMENT)
     import ray
 
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is in the record, in words of ours
     local = {"num_cpus": cpus, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
     try:
         ray.init(
             address=address or "local",
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
             configure_logging=True,
             **({} if address else local),
         )

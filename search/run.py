@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from results.report import write_report
 from rich.console import Console
 
 from results.candidate import Student
-from results.report import write_report
 from results.store import RunStore
 from results.table import students_table, time_table
 from search.config import SearchConfig, load_config
@@ -19,7 +19,7 @@ from search.display import Board, Display
 from search.finals import choose_finalists, finish_all
 from search.lock import run_lock
 from search.plan import Plan
-from search.preparation import Prepared, prepare
+from search.preparation import Prepared, check_names, prepare
 from search.ray_session import ray_session
 from search.versions import installed_versions
 
@@ -30,6 +30,7 @@ def start_run(config: SearchConfig, console: Console) -> RunStore:
     Raises ``RunError`` when the run's folder exists, and ``UnderstudyError`` for whatever the user must mend;
     in that case a folder that holds no candidate is removed again.
     """
+    check_names(config)
     store = RunStore.create(config.run_path)
     store.write_text("config.yaml", config.to_yaml())
     with run_lock(store.path):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
@@ -26,13 +30,14 @@ def make_sampler(name: str, seed: int, trials: int) -> BaseSampler:
     three take the budget as constraints; ``random`` does not look at anything.
     """
     start = max(10, trials // 6)
-    if name == "tpe":
-        return TPESampler(n_startup_trials=start, multivariate=True, seed=seed)
-    if name == "nsga2":
-        return NSGAIISampler(population_size=start, seed=seed)
-    if name == "gp":
-        return GPSampler(n_startup_trials=start, seed=seed)
-    return RandomSampler(seed=seed)
+    with _experimental_is_fine():
+        if name == "tpe":
+            return TPESampler(n_startup_trials=start, multivariate=True, seed=seed)
+        if name == "nsga2":
+            return NSGAIISampler(population_size=start, seed=seed)
+        if name == "gp":
+            return GPSampler(n_startup_trials=start, seed=seed)
+        return RandomSampler(seed=seed)
 
 
 def distributions(domain: Mapping[str, tuple[Value, ...]]) -> dict[str, BaseDistribution]:
@@ -46,7 +51,7 @@ def distributions(domain: Mapping[str, tuple[Value, ...]]) -> dict[str, BaseDist
 
 def _distribution(values: tuple[Value, ...]) -> BaseDistribution:
     numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    steps = {high - low for low, high in zip(numbers, numbers[1:], strict=False)}
+    steps = {high - low for low, high in itertools.pairwise(numbers)}
     if len(numbers) == len(values) and len(steps) == 1 and min(steps) > 0:
         return IntDistribution(numbers[0], numbers[-1], step=steps.pop())
     return CategoricalDistribution(values)
@@ -69,15 +74,34 @@ def new_study(sampler: BaseSampler | None, objectives: Sequence[str], file: Path
         directions=["maximize" if METRICS[name].maximise else "minimize" for name in objectives],
         load_if_exists=True,
     )
-    study.set_metric_names(list(objectives))
+    with _experimental_is_fine():
+        study.set_metric_names(list(objectives))
     return study
 
 
 def trials_in_file(file: Path, objectives: Sequence[str]) -> tuple[FrozenTrial, ...]:
-    """The trials kept in a study's file; none when it is missing or torn beyond reading."""
-    if not file.exists():
+    """The trials kept in a study's file; none when it is missing or torn by a kill."""
+    if not _is_whole(file):
         return ()
+    storage = JournalStorage(JournalFileBackend(str(file), lock_obj=JournalFileOpenLock(str(file))))
     try:
-        return tuple(new_study(None, objectives, file).get_trials())
-    except (ValueError, KeyError, optuna.exceptions.OptunaError):
+        return tuple(optuna.load_study(study_name=STUDY, storage=storage).get_trials())
+    except KeyError:
         return ()
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether every line of a journal is there to its end."""
+    lines = file.read_bytes().split(b"\n") if file.exists() else [b"-"]
+    try:
+        return not lines.pop() and all(isinstance(json.loads(line), dict) for line in lines)
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _experimental_is_fine() -> Iterator[None]:
+    """Without Optuna's note that a feature may still change: the version is pinned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield

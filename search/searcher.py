@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +62,7 @@ class ProposerSearcher(Searcher):
         if proposal is None or self.error is not None or not (finished or error):
             return
         del self._proposals[trial_id]
-        candidate = Candidate.from_json(result["candidate"]) if result and finished else _lost(proposal)
+        candidate = Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
         candidate = replace(candidate, elapsed=self._elapsed())
         try:
             self._proposer.conclude(candidate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -35,7 +36,10 @@ class CandidateTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Evaluate the candidate; the result holds its line of the record under ``candidate``."""
+        """Evaluate the candidate; the result holds its line of the record under ``candidate``.
+
+        As text, because Tune flattens what it can look into.
+        """
         start = time.monotonic()
         outcome = self._evaluate(Choice(self._proposal["choice"]), self._proposal["number"])
         seconds = dict(outcome.seconds)
@@ -52,7 +56,7 @@ class CandidateTrial(tune.Trainable):
             seconds=seconds,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        return {"candidate": candidate.to_json(), "done": True}
+        return {"candidate": json.dumps(candidate.to_json()), "done": True}
 
     def _evaluate(self, choice: Choice, number: int) -> Outcome:
         try:

@@ -48,6 +48,7 @@ def tune_candidates(
                 storage_path=storage,
                 name="search",
                 verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             ),
         )

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from search.config import SearchConfig, load_config
+from understudy import ConfigError
+
+
+def test_written_configuration_reads_back_the_same(tmp_path):
+    config = SearchConfig(data="photos", max_latency="2ms", objectives=("accuracy", "size"), trials=7)
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml())
+    assert load_config(file, {}) == config
+
+
+def test_options_win_over_the_file_and_hyphens_are_fine(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("max-latency: 2ms\ntrials: 5\n")
+    config = load_config(file, {"trials": 9})
+    assert config.trials == 9
+    assert config.budget.limits == {"latency": 0.002}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trails: 5", "unknown key 'trails': did you mean 'trials'"),
+        ("trials: many", "trials must be int, but got 'many'"),
+        ("trials: true", "trials must be int, but got True"),
+        ("trials: 0", "trials must be at least 1"),
+        ("max-latency: 2", "max_latency must be str or nothing"),
+        ("max-latency: fast", "'fast' is not a time"),
+        ("sampler: tpee", "did you mean 'tpe'"),
+        ("objectives: [latency]", "must name accuracy"),
+        ("objectives: [accuracy, speed]", "unknown objective 'speed'"),
+        ("- 1", "must hold `key: value` lines"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path, text, message):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load_config(file, {})
+
+
+def test_limits_are_seconds_and_bytes():
+    limits = SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB").budget.limits
+    assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0})
