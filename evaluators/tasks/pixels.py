@@ -25,8 +25,15 @@ _Made = TypeVar("_Made")
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock that every process on this machine respects; a killed holder lets go of it."""
-    with path.open("w") as handle:
+    """Hold a lock that every process on this machine respects; a killed holder lets go of it.
+
+    Raises ``DataError`` when the folder cannot be written.
+    """
+    try:
+        handle = path.open("w")
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -43,10 +50,14 @@ def write_pixels(images: Images, order: NDArray[np.int64], channels: int, stores
         for size, path in stores.items():
             temporary[size].replace(path)
     except OSError as error:
-        raise DataError(f"cannot write {stores[min(stores)].parent}: {error.strerror}; free some space") from error
+        raise _unwritable(stores[min(stores)].parent, error) from error
     finally:
         for path in temporary.values():
             path.unlink(missing_ok=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write to {folder} ({error.strerror}): free some space there, or name another folder")
 
 
 def _write(images: Images, order: NDArray[np.int64], channels: int, paths: Mapping[int, Path]) -> None:

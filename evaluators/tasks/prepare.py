@@ -77,7 +77,7 @@ def create_task(
     }
     content = [samples.targets[kept][order].tobytes(), *(looks[index].digest for index in order)]
     fingerprint = hashlib.blake2b(json.dumps(facts).encode() + b"".join(content), digest_size=12).hexdigest()
-    folder = cache / fingerprint
+    folder = cache / f"{fingerprint}-{_place(samples.images, kept[order])}"
     if not (folder / "task.json").exists():
         _lay_out(folder, samples, kept[order])
         unscaled = ImageTask(
@@ -91,6 +91,12 @@ def create_task(
 def default_size(sides: Sequence[int]) -> int:
     """Median of the shorter sides, rounded to a multiple of 8 and held within 8..224 pixels."""
     return int(min(224, max(8, 8 * round(float(np.median(sides)) / 8))))
+
+
+def _place(images: Images, order: NDArray[np.int64]) -> str:
+    """A hash of where the pictures are, so that equal pictures elsewhere are not looked for here."""
+    names = "\n".join(images.name(int(index)) for index in order)
+    return hashlib.blake2b(names.encode(), digest_size=4).hexdigest()
 
 
 def _survey(images: Images, on_bad: OnBad) -> tuple[NDArray[np.int64], list[Look], list[str]]:

@@ -41,7 +41,9 @@ def load_teacher(spec: str, model: str | None, task: ImageTask) -> Teacher:
 def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
     path = Path(spec).expanduser()
     if model is not None and path.suffix not in _WEIGHTS:
-        raise TeacherError(f"teacher {spec} is a whole network: leave out --teacher-model, or name its weights file")
+        raise TeacherError(
+            f"teacher {spec} is a whole network: leave out --teacher-model, or name its weights file"
+        )
     if ".py:" in spec:
         return _as_built(build_network(spec), spec, task)
     if path.suffix not in (".onnx", ".pt2", *_WEIGHTS):

@@ -40,7 +40,7 @@ def test_digits(digits: ImageTask) -> None:
     for split in SPLITS:
         shares = np.bincount(digits.targets(split)) / digits.size(split)
         assert digits.pixels(split, 16).shape == (digits.size(split), 1, 16, 16)
-        assert 0.09 < shares.min()
+        assert shares.min() > 0.09
         assert shares.max() < 0.11
     train = digits.batch("train", np.arange(1259), 16)
     assert abs(float(train.mean())) < 1e-4
@@ -93,11 +93,20 @@ def test_processes_share_one_set_of_pixels(tmp_path: Path) -> None:
         "print(task.fingerprint, int(task.pixels('val', 20).sum()))"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {worker.communicate()[0] for worker in workers}
     assert len(answers) == 1
     assert all(worker.returncode == 0 for worker in workers)
     assert not [path for path in tmp_path.rglob("*") if "tmp" in path.name or "draft" in path.name]
+
+
+def test_equal_pictures_elsewhere_are_read_there(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "data")
+    first = load_task(str(folder), cache=tmp_path / "cache", seed=0)
+    folder.rename(tmp_path / "moved")
+    moved = load_task(str(tmp_path / "moved"), cache=tmp_path / "cache", seed=0)
+    assert moved.fingerprint == first.fingerprint
+    assert moved.pixels("val", 20).shape == (4, 3, 20, 20)
 
 
 def test_score_and_batches(digits: ImageTask) -> None:

@@ -95,11 +95,11 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
         load(fill(tmp_path / "one", ("ant",)), tmp_path)
     fill(tmp_path / "few", count=5)
     fill(tmp_path / "few", ("cow",), count=2, start=900)
-    with pytest.raises(DataError, match="'cow' has 2 .* at least 3"):
+    with pytest.raises(DataError, match=r"'cow' has 2 .* at least 3"):
         load(tmp_path / "few", tmp_path)
     fill(tmp_path / "strange" / "train", count=4)
     fill(tmp_path / "strange" / "test", ("ant", "cow"), count=4, start=900)
-    with pytest.raises(DataError, match="'cow' .* not in its train folder"):
+    with pytest.raises(DataError, match=r"'cow' .* not in its train folder"):
         load(tmp_path / "strange", tmp_path)
 
 
@@ -207,7 +207,11 @@ def broken(**facts):
 def test_code_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CODE)
     assert load(f"{tmp_path}/mine.py:mine", tmp_path, image_size=8).image_size == 8
-    for name, text in (("wrong", "must return an ImageTask"), ("broken", "KeyError"), ("min", "did you mean 'mine'")):
+    for name, text in (
+        ("wrong", "must return an ImageTask"),
+        ("broken", "KeyError"),
+        ("min", "did you mean 'mine'"),
+    ):
         with pytest.raises(DataError, match=text):
             load(f"{tmp_path}/mine.py:{name}", tmp_path)
 

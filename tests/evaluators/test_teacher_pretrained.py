@@ -46,6 +46,15 @@ def build(kind: str, labels: tuple[str, ...] = LABELS) -> torch.nn.Module:
     return ViTForImageClassification(ViTConfig(image_size=48, patch_size=8, **sizes, **names)).eval()
 
 
+class Logits(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(images).logits
+
+
 @pytest.mark.parametrize(("kind", "resolution"), [("resnet", 32), ("mobilenet", 32), ("vit", 48)])
 def test_a_folder_without_preprocessor(task: ImageTask, tmp_path: Path, kind: str, resolution: int) -> None:
     network = build(kind)
@@ -68,6 +77,19 @@ def test_preprocessor_and_label_names_are_obeyed(task: ImageTask, tmp_path: Path
     torch.testing.assert_close(load_teacher(str(tmp_path), None, task).logits(images), expected)
 
 
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_exported_networks_give_the_same_answers(task: ImageTask, tmp_path: Path, kind: str) -> None:
+    network = build(kind)
+    size = 48 if kind == "vit" else 32
+    program = torch.export.export(Logits(network), (torch.rand(2, 3, size, size),))
+    torch.export.save(program, tmp_path / "t.pt2")
+    teacher = load_teacher(str(tmp_path / "t.pt2"), None, task)
+    assert teacher.resolution == size
+    with torch.no_grad():
+        expected = network(task.batch("val", [0, 1, 2], size)).logits
+    torch.testing.assert_close(teacher.logits(task.images("val", [0, 1, 2], size)), expected)
+
+
 def test_pickled_weights_are_refused(task: ImageTask, tmp_path: Path) -> None:
     network = build("resnet")
     network.save_pretrained(tmp_path)
@@ -80,7 +102,10 @@ def test_pickled_weights_are_refused(task: ImageTask, tmp_path: Path) -> None:
 def test_code_of_a_model_is_refused(task: ImageTask, tmp_path: Path) -> None:
     build("resnet").save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForImageClassification": "mine.M"}}
+    config |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.C", "AutoModelForImageClassification": "mine.M"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     with pytest.raises(TeacherError, match="cannot be loaded"):
