@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +164,7 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, display: Display) -> d
             "latency": None,
             **{name: figure.to_json() for name, figure in figures.items()},
         },
+        "profile": asdict(plan.profile()),
         "space": plan.config.space,
         "objectives": list(plan.config.objectives),
         "budget": dict(plan.config.budget.limits),
