@@ -124,14 +124,15 @@ def parallel_figure(series: ParallelSeries) -> Figure:
 
 def bars_figure(bars: Bars) -> Figure:
     """One figure of the teacher and of every student, as bars beneath one another."""
-    drawn = figure(height=90 + 30 * len(bars.names), showlegend=False, margin={"l": 10, "r": 40, "t": 36, "b": 36})
+    drawn = figure(height=90 + 30 * len(bars.names), showlegend=False, margin={"l": 10, "r": 64, "t": 36, "b": 36})
     drawn.add_bar(
         orientation="h",
         y=list(bars.names),
         x=list(bars.values),
         marker={"color": [COLOURS[colour] for colour in bars.colours]},
         text=list(bars.texts),
-        textposition="auto",
+        textposition="outside",
+        cliponaxis=False,
         hoverinfo="skip",
         error_x={
             "type": "data",

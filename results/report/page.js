@@ -72,7 +72,9 @@
     const button = element("button", "Copy");
     button.type = "button";
     button.addEventListener("click", () => copy(text, button));
-    line.append(element("code", text, "line"), button);
+    const code = element("code", "", "line");
+    for (const word of text.split(" ")) code.append(element("span", word), " ");
+    line.append(code, button);
     return line;
   }
 

@@ -158,8 +158,10 @@ def left_out_html(view: RunView) -> str:
 def configuration_html(view: RunView, run: Path) -> str:
     """The facts of the run and the configuration that starts it again."""
     limits = {name: str(Measurement(limit, METRICS[name].unit)) for name, limit in view.budget.limits.items()}
-    known = {**view.facts, "budget": limits}
-    facts = {name: value for name, value in known.items() if name not in ("name", "teacher")}
+    profile = view.facts.get("profile", {})
+    hardware = {name: profile[name] for name in ("name", "mcpu", "threads", "cores") if name in profile}
+    known = {**view.facts, "budget": limits, "hardware": hardware}
+    facts = {name: value for name, value in known.items() if name not in ("name", "teacher", "profile")}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(_fact(value))}</td></tr>" for name, value in facts.items()
     )
