@@ -16,9 +16,8 @@ from search.plan import Plan
 from understudy import ConfigError, SpaceError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
-    from evaluators.teachers.teacher import Teacher
-
     from evaluators.tasks.image_task import ImageTask
+    from evaluators.teachers.teacher import Teacher
 
 CACHE = ".cache"
 

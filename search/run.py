@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from results.report import write_report
 from rich.console import Console
 
 from results.candidate import Student
+from results.report import write_report
 from results.store import RunStore
 from results.table import students_table, time_table
 from search.config import SearchConfig, load_config

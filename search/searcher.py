@@ -15,6 +15,8 @@ from results.candidate import Candidate
 from search.proposer import Proposal, Proposer
 from understudy import UnderstudyError
 
+FINISHED: str = Searcher.FINISHED
+
 
 class ProposerSearcher(Searcher):
     """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, or none is left.
@@ -43,14 +45,14 @@ class ProposerSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next candidate for a free worker."""
         if self.error is not None or self._left <= 0:
-            return Searcher.FINISHED
+            return FINISHED
         if self._limit is not None and self._elapsed() >= self._limit:
             self.ended_by = "time"
-            return Searcher.FINISHED
+            return FINISHED
         proposal = self._proposer.propose()
         if proposal is None:
             self.ended_by = "space exhausted"
-            return Searcher.FINISHED
+            return FINISHED
         self._left -= 1
         self._proposals[trial_id] = proposal
         return {"number": proposal.number, "choice": dict(proposal.choice), "key": proposal.key}
@@ -62,7 +64,9 @@ class ProposerSearcher(Searcher):
         if proposal is None or self.error is not None or not (finished or error):
             return
         del self._proposals[trial_id]
-        candidate = Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
+        candidate = (
+            Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
+        )
         candidate = replace(candidate, elapsed=self._elapsed())
         try:
             self._proposer.conclude(candidate)

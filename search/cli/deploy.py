@@ -16,7 +16,6 @@ import click
 def command(run: Path, folder: Path, number: int | None, max_latency: str | None, max_size: str | None) -> None:
     """Write the bundle of a student of RUN's front: what its device needs, and nothing else."""
     from results.bundle.write import select_student, write_bundle
-
     from results.store import RunStore
     from results.units import parse_size, parse_time
 

@@ -12,7 +12,6 @@ import click
 def command(run: Path) -> None:
     """Write RUN's report (one HTML file) and its front as PNG and SVG."""
     from results.report import write_report
-
     from results.store import RunStore
 
     click.echo(write_report(RunStore.open(run)))
