@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from results.measurement import METRICS
-from results.report.comparison import Bars, ParallelSeries, TimeSeries
+from results.report.comparison import Bars, TimeSeries
 from results.report.importance import Importance
 from results.report.palette import COLOURS, STEPS
+from results.report.parallel import ParallelSeries
 from results.report.series import ProgressSeries
 
 Figure = Any

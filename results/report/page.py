@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from results.report.comparison import parallel_series, teacher_bars, time_series
+from results.report.comparison import teacher_bars, time_series
 from results.report.details import details
 from results.report.figures import (
     Figure,
@@ -21,7 +21,9 @@ from results.report.figures import (
 )
 from results.report.front_figure import front_figure
 from results.report.importance import Importance, importance
+from results.report.parallel import parallel_series
 from results.report.sections import (
+    best_student,
     configuration_html,
     heading_html,
     importance_note,
@@ -114,9 +116,9 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
 
 def _first(view: RunView) -> str:
     """Whom the panel shows at first: the best student, or the best candidate."""
-    kept = [student for student in view.students if student.on_front and "accuracy" in student.measurements]
-    if kept:
-        return f"s{max(kept, key=lambda student: student.measurements['accuracy'].value).number}"
+    best = best_student(view)
+    if best is not None:
+        return f"s{best.number}"
     return f"c{view.front[0].number}" if view.front else ""
 
 

@@ -16,9 +16,10 @@ from PIL import Image
 from results.candidate import Candidate
 from results.measurement import Measurement
 from results.report import write_report
-from results.report.comparison import parallel_series, teacher_bars, time_series
+from results.report.comparison import teacher_bars, time_series
 from results.report.importance import encode, importance
 from results.report.page import embedded
+from results.report.parallel import parallel_series
 from results.report.series import front_series, progress_series, ticks
 from results.store import RunStore
 from results.view import read_view
