@@ -89,7 +89,7 @@ def features_of(mcpu: str) -> frozenset[str]:
 def vector_width(flags: Collection[str]) -> tuple[int, int]:
     """Bits of a vector register and how many there are, for code that may use ``flags``.
 
-    >>> vector_width({"avx2"})
+    >>> vector_width({"avx", "avx2"})
     (256, 16)
     """
     if "avx512f" in flags:

@@ -63,9 +63,8 @@ INTRINSICS_ONLY = frozenset(
         "x87",
     ]
 )
-TUNING = tuple(
-    """allow- branchfusion false-deps fast idivq macrofusion no-bypass prefer- sbb- slow- tuning-""".split()
-)
+TUNING = ("allow-", "branchfusion", "false-deps", "fast", "idivq", "macrofusion")
+TUNING += ("no-bypass", "prefer-", "sbb-", "slow-", "tuning-")
 
 
 @pytest.mark.parametrize("mcpu", mcpu_names())
