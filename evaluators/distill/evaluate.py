@@ -37,7 +37,7 @@ def predict_logits(
         for ids in batches(np.arange(len(task.targets(split))), batch_size):
             with guard():
                 images = task.batch(split, ids, resolution).to(device)
-                parts.append(network(images.contiguous(memory_format=torch.channels_last)).float().cpu())
+                parts.append(network(images).float().cpu())
     network.train(training)
     return torch.cat(parts).clone()
 

@@ -85,7 +85,7 @@ def train_student(
     """
     start = time.perf_counter()
     with seeded(seed), ExitStack() as stack:
-        network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(network.to(device), task.batch("train", np.arange(1), resolution).to(device))
         source = teacher_signals(distiller, task, teacher_outputs, teacher, device, stack)
         capture = stack.enter_context(FeatureCapture(network, distiller.student_layers, "student"))
         steps = _Steps(network, task, resolution, distiller, source, capture, schedule, device)
@@ -118,6 +118,21 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def lay_out(network: nn.Module, images: Tensor) -> None:
+    """Lay the weights out channels last, which makes a step on a CPU about twice as fast.
+
+    A network that flattens feature maps with ``view`` cannot take it, and keeps its layout.
+    """
+    training = network.training
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        with torch.no_grad():
+            network(images)
+    except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.train(training)
 
 
 class _Steps:
@@ -177,7 +192,7 @@ class _Steps:
     def _loss(self, ids: np.ndarray, view: int) -> Loss:
         images = self._task.batch("train", ids, self._resolution, view).to(self._device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
-            logits = self._network(images.contiguous(memory_format=torch.channels_last))
+            logits = self._network(images)
         student = Signals(logits.float(), self._capture.features)
         teacher = self._source(ids, view)
         if self._optimiser is None:

@@ -203,3 +203,24 @@ def test_the_final_training_is_longer_than_a_candidates(samples):
     assert search_schedule(samples, 3).epochs == 3
     with pytest.raises(ConfigError, match="epochs must be above 0"):
         search_schedule(samples, 0)
+
+
+def test_a_network_that_flattens_by_view_is_taught_too():
+    class Viewing(ConvNet):
+        def forward(self, images):
+            features = self.high(self.low(images))
+            return self.last(features.view(len(features), -1))
+
+    network = Viewing(1, 8, 10)
+    network.last = torch.nn.Linear(16 * 4, 10)
+    trained = train_student(
+        network,
+        digits(),
+        resolution=8,
+        distiller=HardLabels(),
+        teacher_outputs=None,
+        schedule=SHORT,
+        seed=0,
+    )
+    assert trained.agreement is None
+    assert trained.val_accuracy > 0.3
