@@ -1,0 +1,53 @@
+"""A small image folder, and the command line as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+OPTIONS = (
+    *("--data", "shapes", "--space", "mobile", "--max-latency", "400us", "--trials", "6", "--workers", "2"),
+    *("--epochs", "2", "--final-epochs", "3", "--finalists", "2", "--sampler", "random"),
+)
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory) -> Path:
+    """A folder with ``shapes/``: three classes of 30 pictures, 16 pixels, told apart by their stripes."""
+    folder = tmp_path_factory.mktemp("workplace")
+    random = np.random.default_rng(0)
+    for label, stripes in {"across": (4, 1), "down": (1, 4), "plain": (1, 1)}.items():
+        (folder / "shapes" / label).mkdir(parents=True)
+        for number in range(30):
+            pattern = np.kron(np.indices((16 // stripes[0], 16 // stripes[1])).sum(0) % 2, np.ones(stripes))
+            noisy = 60 + 120 * pattern + random.normal(0, 20, (16, 16))
+            picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8), "L")
+            picture.save(folder / "shapes" / label / f"{number}.png")
+    return folder
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of ``understudy`` with these arguments."""
+    return [sys.executable, "-c", "from search.cli.main import main; main()", *arguments]
+
+
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``understudy`` in a folder."""
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(workplace) -> Path:
+    """The folder of a finished run on the shapes."""
+    done = call(workplace, "search", *OPTIONS, "--name", "finished", "--compare-scratch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return workplace / "results" / "runs" / "finished"

@@ -1,0 +1,72 @@
+"""SIGKILL at random moments: whatever was recorded stays, and the run goes on to its end."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from results.store import RunStore
+from tests.search.conftest import ENVIRONMENT, OPTIONS, call, command
+
+
+def recorded(run: Path) -> list[bytes]:
+    record = run / "candidates.jsonl"
+    return record.read_bytes().split(b"\n")[:-1] if record.exists() else []
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command(*arguments), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def wait_for(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the record holds ``count`` candidates or the process has ended."""
+    end = time.monotonic() + 200
+    while len(recorded(run)) < count and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+@pytest.mark.timeout(600)
+def test_killed_driver_loses_no_finished_candidate(workplace, finished):
+    run = workplace / "results" / "runs" / "killed"
+    moments = random.Random()
+    kept: list[bytes] = []
+    for kill in range(3):
+        arguments = (
+            ("resume", str(run)) if (run / "config.yaml").exists() else ("search", *OPTIONS, "--name", "killed")
+        )
+        process = start(workplace, *arguments)
+        wait_for(run, len(kept) + 1, process)
+        time.sleep(moments.uniform(0, 2))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert recorded(run)[: len(kept)] == kept, f"kill {kill} changed what was recorded"
+        kept = recorded(run)
+    done = call(workplace, "resume", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert recorded(run)[: len(kept)] == kept
+    candidates = RunStore.open(run).candidates()
+    assert len(candidates) == len({candidate.key for candidate in candidates}) == 6
+    assert RunStore.open(run).students()
+
+
+@pytest.mark.timeout(300)
+def test_killed_worker_costs_nothing(workplace, finished):
+    run = workplace / "results" / "runs" / "worker"
+    process = start(workplace, "search", *OPTIONS, "--name", "worker")
+    wait_for(run, 1, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in children if "Trainable" in " ".join(child.cmdline())]
+    assert workers
+    workers[0].kill()
+    assert process.wait(timeout=280) == 0
+    candidates = RunStore.open(run).candidates()
+    assert [candidate.number for candidate in candidates] == list(range(6))
+    assert all(candidate.state in ("done", "infeasible") for candidate in candidates)
