@@ -42,6 +42,12 @@ class RemoteDevice:
     def __init__(self, owner: Any) -> None:
         self._owner = owner
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteDevice) and self._owner._actor_id == other._owner._actor_id
+
+    def __hash__(self) -> int:
+        return hash(self._owner._actor_id)
+
     def run(self, library: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See ``Device.run``."""
         answer: NDArray[np.float32] = self._ask(self._owner.run.remote(library, inputs))

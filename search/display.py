@@ -26,6 +26,13 @@ from results.units import format_time
 
 Advance = Callable[[int, int], None]
 _SECONDS_BETWEEN_LINES = 5.0
+_FILE_WIDTH = 140
+
+
+def make_console() -> Console:
+    """The console of the command line: as wide as the terminal, or wide enough for its tables in a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
 
 
 class Display:
@@ -36,7 +43,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Advance]:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from results.budget import Budget
 from results.candidate import Candidate, Student
 from results.front import hypervolume_contributions, pareto_front
 from results.store import RunStore
-from search.device_actor import RemoteDevice, start_device
 from search.plan import Plan
 from understudy import UnderstudyError
+
+if TYPE_CHECKING:
+    from evaluators.device import Device
+    from evaluators.workbench import Workbench
+    from search.device_actor import RemoteDevice
+
+ROUNDS = 3
 
 
 def choose_finalists(
@@ -39,26 +48,51 @@ def finish_all(
     A finalist that fails is named with its reason and left out. Returns all finished students, compared.
     """
     import ray
-    from ray.util import ActorPool
+
+    from search.device_actor import start_device
+    from search.worker_process import resources
 
     chosen = {candidate.number for candidate in finalists}
     students = [student for student in store.students() if student.number in chosen]
     ready = {student.number for student in students}
-    missing = [candidate for candidate in finalists if candidate.number not in ready]
+    asked = resources(workers)
+    finish = ray.remote(_finish).options(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=1)
     device = start_device(plan)
-    pool = ActorPool([_start_worker(ray, plan, device, workers) for _ in range(min(workers, len(missing)))])
-    outcomes = pool.map_unordered(
-        lambda worker, candidate: worker.finish.remote(candidate, store.path.resolve()), missing
-    )
-    advance(len(ready), len(chosen))
-    for student, problem in outcomes:
+    waiting = [finish.remote(plan, device, final) for final in finalists if final.number not in ready]
+    while waiting:
+        advance(len(students), len(chosen))
+        (reference, *_), waiting = ray.wait(waiting)
+        student, problem = ray.get(reference)
         if student is None:
             note(problem)
             continue
         students.append(student)
         store.write_students(compared(students, plan.config.objectives, plan.config.budget))
-        advance(len(students), len(chosen))
-    return compared(students, plan.config.objectives, plan.config.budget)
+    return compared(measured_again(students, store, device), plan.config.objectives, plan.config.budget)
+
+
+def measured_again(students: Sequence[Student], store: RunStore, device: Device) -> list[Student]:
+    """The students with a latency of several rounds, one after the other and round by round.
+
+    The workers are idle by now, and a student's rounds lie apart in time: a moment's disturbance widens the
+    interval of a student instead of deciding its fate.
+    """
+    from evaluators.latency.host import pooled
+
+    rounds = [
+        [device.measure(store.path.resolve() / student.files["library"], _input(student)) for student in students]
+        for _ in range(ROUNDS)
+    ]
+    return [
+        replace(student, measurements={**student.measurements, "latency": pooled(latencies)})
+        for student, latencies in zip(students, zip(*rounds, strict=True), strict=True)
+    ]
+
+
+def _input(student: Student) -> NDArray[np.float32]:
+    side = student.preprocess["size"]
+    shape = (1, student.preprocess["channels"], side, side)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
 def compared(students: Sequence[Student], objectives: Sequence[str], budget: Budget) -> list[Student]:
@@ -76,30 +110,23 @@ def compared(students: Sequence[Student], objectives: Sequence[str], budget: Bud
     ]
 
 
-class _FinalWorker:
-    """A process that finishes one student after the other."""
+def _finish(plan: Plan, device: RemoteDevice, candidate: Candidate) -> tuple[Student | None, str]:
+    """One finalist, in a worker process; a fault of its own is answered in words."""
+    from evaluators.finalist import finish_student
 
-    def __init__(self, plan: Plan, device: RemoteDevice) -> None:
-        from search.worker_process import torch_device_of_worker
-
-        self._compare = plan.config.compare_scratch
-        self._bench = plan.open(device, torch_device_of_worker())
-
-    def finish(self, candidate: Candidate, run: Path) -> tuple[Student | None, str]:
-        from evaluators.finalist import finish_student
-
-        try:
-            return finish_student(self._bench, candidate, run, self._compare), ""
-        except UnderstudyError as error:
-            return None, f"student #{candidate.number} could not be finished: {error}"
+    try:
+        bench = _bench(plan, device)
+        return finish_student(bench, candidate, plan.run, plan.config.compare_scratch), ""
+    except UnderstudyError as error:
+        return None, f"student #{candidate.number} could not be finished: {error}"
 
 
-def _start_worker(ray: Any, plan: Plan, device: RemoteDevice, workers: int) -> Any:
-    from search.worker_process import resources
+@lru_cache(maxsize=1)
+def _bench(plan: Plan, device: RemoteDevice) -> Workbench:
+    """The workbench of this process, kept from one finalist to the next."""
+    from search.worker_process import torch_device_of_worker
 
-    asked = resources(workers)
-    options = {"num_cpus": asked["CPU"], "num_gpus": asked.get("GPU", 0), "max_restarts": 1, "max_task_retries": 1}
-    return ray.remote(_FinalWorker).options(**options).remote(plan, device)
+    return plan.open(device, torch_device_of_worker())
 
 
 def _as_candidate(student: Student) -> Candidate:

@@ -86,6 +86,10 @@ class ProposerSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: a new proposer reads the record."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles its searcher into a folder that nobody reads."""
+        return {}
+
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._start
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
@@ -81,6 +82,20 @@ def noise_floor(latency: Measurement) -> float:
     low = latency.value if latency.low is None else latency.low
     high = latency.value if latency.high is None else latency.high
     return (high - low) / 2 / latency.value
+
+
+def pooled(rounds: Sequence[Measurement]) -> Measurement:
+    """One figure of several measurements of the same student: the median of medians, the widest quartiles.
+
+    What lies between ``low`` and ``high`` was seen at different moments, so it holds drift as well as noise.
+    """
+    return Measurement(
+        value=statistics.median(each.value for each in rounds),
+        unit=rounds[0].unit,
+        low=min(each.value if each.low is None else each.low for each in rounds),
+        high=max(each.value if each.high is None else each.high for each in rounds),
+        repeats=sum(each.repeats for each in rounds),
+    )
 
 
 def _measurement(figures: dict[str, float]) -> Measurement:

@@ -43,7 +43,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     """
     try:
         preprocess = {name: student.preprocess[name] for name in ("channels", "size", "mean", "std")}
-        labels = list(student.preprocess["labels"])
+        labels = list(facts["task"]["labels"])
         target = {"profile": facts["profile"]["name"]} | {name: facts["profile"][name] for name in _TARGET}
     except KeyError as error:
         raise BundleError(

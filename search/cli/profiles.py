@@ -11,10 +11,10 @@ import click
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """The hardware profiles; with NAME, all that one says and where each figure is from."""
-    from rich.console import Console
     from rich.table import Table
 
     from hw_profiles.profile import load_profile, profile_names
+    from search.display import make_console
 
     table = Table(box=None)
     if name is None:
@@ -32,4 +32,4 @@ def command(name: str | None) -> None:
                 value = getattr(profile, field.name)
                 shown = " ".join(value) if isinstance(value, tuple) else str(value)
                 table.add_row(field.name, shown, profile.sources.get(field.name, ""))
-    Console().print(table)
+    make_console().print(table)

@@ -11,8 +11,7 @@ import click
 @click.argument("run", type=click.Path(path_type=Path))
 def command(run: Path) -> None:
     """Go on with RUN: every finished candidate and student is kept, and the sampler knows them."""
-    from rich.console import Console
-
+    from search.display import make_console
     from search.run import resume_run
 
-    resume_run(run, Console())
+    resume_run(run, make_console())

@@ -18,14 +18,13 @@ def command(config: Path | None, **options: Any) -> None:
 
     Leaves everything in results/runs/NAME: the record, the front, the students, the report.
     """
-    from rich.console import Console
-
     from search.config import load_config
+    from search.display import make_console
     from search.run import start_run
 
     settings = load_config(config, given_options(options))
     try:
-        start_run(settings, Console())
+        start_run(settings, make_console())
     except KeyboardInterrupt:
         click.echo(f"Interrupted. Go on with: understudy resume {settings.run_path}", err=True)
         raise

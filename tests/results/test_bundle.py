@@ -55,9 +55,7 @@ def library(tmp_path_factory) -> Path:
 def store(tmp_path_factory, library) -> RunStore:
     """A run whose students are all that library."""
     store = make_run(tmp_path_factory.mktemp("runs") / "beans", 30)
-    students = [
-        replace(each, preprocess={**each.preprocess, "size": SIDE, "labels": LABELS}) for each in store.students()
-    ]
+    students = [replace(each, preprocess={**each.preprocess, "size": SIDE}) for each in store.students()]
     store.write_students(students)
     for student in students:
         (store.path / student.files["onnx"]).parent.mkdir(parents=True)

@@ -70,3 +70,34 @@ def test_killed_worker_costs_nothing(workplace, finished):
     candidates = RunStore.open(run).candidates()
     assert [candidate.number for candidate in candidates] == list(range(6))
     assert all(candidate.state in ("done", "infeasible") for candidate in candidates)
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(workplace, finished):
+    run = workplace / "results" / "runs" / "stopped"
+    process = subprocess.Popen(
+        command("search", *OPTIONS, "--name", "stopped"),
+        cwd=workplace,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(run, 2, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"understudy resume {run.relative_to(workplace)}" in errors
+    assert len(recorded(run)) >= 2
+    assert (run / "report.html").is_file()
+
+
+def test_full_disk_ends_the_search_with_what_to_do(workplace, finished, tmp_path):
+    run = workplace / "results" / "runs" / "full"
+    run.mkdir()
+    (run / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
+    (run / "candidates.jsonl").symlink_to("/dev/full")
+    done = call(workplace, "resume", str(run))
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+    assert "understudy resume" in done.stderr
