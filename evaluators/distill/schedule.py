@@ -9,6 +9,10 @@ from understudy import ConfigError
 
 MAX_VIEWS = 16
 """More views cost passes of the teacher and add little: they come round again in a long training."""
+UNVARIED_EPOCHS = 12
+"""A training no longer than this learns more from the clean images alone."""
+MANY = 20_000
+"""From this many images on, larger batches make enough steps, and cost less an image."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Schedule:
 
     The learning rate climbs linearly over ``warmup_epochs`` to ``learning_rate`` and falls to zero along half a
     cosine (SGDR without restarts; Loshchilov and Hutter, 2017). ``views`` is how many augmented views of the
-    training images take turns, one an epoch; 0 trains on the clean images. ``validations`` is how often the
+    training images take turns, one an epoch, until the last ``clean_share`` of the epochs, which see the clean
+    images as validation does; 0 views trains on the clean images throughout. ``validations`` is how often the
     student is scored on the validation split, evenly spread, the last time after the last epoch.
 
     Raises ``ConfigError`` for values outside their range.
@@ -25,17 +30,18 @@ class Schedule:
 
     epochs: int
     batch_size: int = 32
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     weight_decay: float = 5e-4
     warmup_epochs: float = 1.0
     views: int = 8
+    clean_share: float = 0.25
     validations: int = 4
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "validations"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, but got {getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "views"):
+        for name in ("weight_decay", "warmup_epochs", "views", "clean_share"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be below 0, but got {getattr(self, name)}")
 
@@ -49,7 +55,9 @@ class Schedule:
 
     def view(self, epoch: int) -> int:
         """The view of the training images that an epoch (from 0) learns from: 1..views, or 0 for clean."""
-        return 1 + epoch % self.views if self.views else 0
+        if not self.views or epoch >= self.epochs * (1 - self.clean_share):
+            return 0
+        return 1 + epoch % self.views
 
     def validates(self, epoch: int) -> bool:
         """Whether the student is scored on the validation split after this epoch (from 0)."""
@@ -57,9 +65,10 @@ class Schedule:
         return (epoch + 1) * times // self.epochs > epoch * times // self.epochs
 
 
-SEARCH_IMAGES = 12_000
-"""Images a short training sees where the data allow: enough to rank students (see the defaults below)."""
+SEARCH_IMAGES = 10_000
+"""Images that a candidate's training sees where the data allow: enough to tell students apart."""
 FINAL_IMAGES = 100_000
+"""Images that a finalist's training sees where the data allow."""
 
 
 def search_schedule(samples: int, epochs: int | None = None) -> Schedule:
@@ -76,4 +85,5 @@ def final_schedule(samples: int, epochs: int | None = None) -> Schedule:
 
 
 def _schedule(samples: int, epochs: int) -> Schedule:
-    return Schedule(epochs, batch_size=32 if samples < 20_000 else 128, views=min(epochs, MAX_VIEWS))
+    views = 0 if epochs <= UNVARIED_EPOCHS else min(epochs, MAX_VIEWS)
+    return Schedule(epochs, batch_size=32 if samples < MANY else 128, views=views)

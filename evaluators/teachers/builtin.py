@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from evaluators.distill.response import HardLabels
-from evaluators.distill.schedule import Schedule
+from evaluators.distill.schedule import MANY, Schedule
 from evaluators.distill.trainer import EpochFigures, seeded, train_student
 from evaluators.tasks.image_task import ImageTask
 from evaluators.teachers.residual import ResidualNet
@@ -64,7 +64,7 @@ def builtin_teacher(
 def teacher_schedule(samples: int, epochs: int | None = None) -> Schedule:
     """The training of the built-in teacher on ``samples`` images; ``epochs`` overrules its length."""
     length = min(40, max(8, round(IMAGES / samples))) if epochs is None else epochs
-    return Schedule(length, batch_size=64 if samples < 20_000 else 128, views=length)
+    return Schedule(length, batch_size=64 if samples < MANY else 128, learning_rate=0.1, views=length)
 
 
 def _train(

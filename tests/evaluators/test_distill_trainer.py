@@ -192,8 +192,8 @@ def test_validations_are_spread_and_the_last_epoch_has_one(epochs, validations):
     assert when[-1] == epochs - 1
 
 
-def test_views_take_turns():
-    assert [Schedule(5, views=2).view(epoch) for epoch in range(5)] == [1, 2, 1, 2, 1]
+def test_views_take_turns_until_the_clean_end():
+    assert [Schedule(5, views=2).view(epoch) for epoch in range(5)] == [1, 2, 1, 2, 0]
     assert Schedule(5, views=0).view(3) == 0
 
 
