@@ -5,21 +5,17 @@ from __future__ import annotations
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
+from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
 from evaluators.compile.tiles import choose_tile, divisors
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed convolution with whatever was fused behind it; None for any other kernel."""
-    schedule, blocks = open_kernel(function)
-    at = find(blocks, kernels.CONVOLUTION)
-    if at is None or any(block.reduction for index, block in enumerate(blocks) if index != at):
+    layer = open_layer(function, kernels.CONVOLUTION)
+    if layer is None:
         return None
-    main, last = blocks[at], blocks[-1]
-    padding = next((block for block in blocks[:at] if block.name.startswith(kernels.PADDING)), None)
-    inline(schedule, [block for block in blocks[:at] if block is not padding])
-    inline(schedule, blocks[at + 1 : -1])
+    schedule, main, last = layer.schedule, layer.main, layer.last
     _, rows, columns, channels = last.spatial
     tile = choose_tile(rows, columns, channels, profile.vector_bits, profile.vector_registers)
     n, y, x, c = schedule.get_loops(last.handle)
@@ -27,13 +23,13 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     xo, xi = schedule.split(x, [None, tile.columns])
     co, ci = schedule.split(c, [None, tile.channels])
     parallel = worth_threads(profile, main.work / tile.lanes)
-    if padding is not None:
+    if layer.padding is not None:
         chunk = max(divisors(rows // tile.rows, max(1, rows // tile.rows // profile.threads)))
         yoo, yoi = schedule.split(yo, [None, chunk])
         schedule.reorder(n, yoo, yoi, xo, co, yi, xi, ci)
         schedule.compute_at(main.handle, co, preserve_unit_loops=True)
-        schedule.compute_at(padding.handle, yoo, preserve_unit_loops=True)
-        vectorize(schedule, schedule.get_loops(padding.handle)[-1], tile.lanes)
+        schedule.compute_at(layer.padding.handle, yoo, preserve_unit_loops=True)
+        vectorize(schedule, schedule.get_loops(layer.padding.handle)[-1], tile.lanes)
         if parallel:
             schedule.parallel(schedule.fuse(n, yoo))
     else:
@@ -44,11 +40,5 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     vectorize(schedule, ci, tile.lanes)
     schedule.unroll(xi)
     schedule.unroll(yi)
-    inner = schedule.get_loops(main.handle)[-7:]
-    spatial, reduction = inner[:4], inner[4:]
-    schedule.reorder(*reduction, *spatial)
-    vectorize(schedule, spatial[-1], tile.lanes)
-    for loop in spatial[:-1]:
-        schedule.unroll(loop)
-    schedule.decompose_reduction(main.handle, reduction[0])
+    keep_in_registers(layer, tile.lanes)
     return schedule.mod["main"]

@@ -7,20 +7,17 @@ import math
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
+from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
 from evaluators.compile.tiles import choose_tile, divisors
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed dense layer with whatever was fused behind it; None for any other kernel."""
-    schedule, blocks = open_kernel(function)
-    at = find(blocks, kernels.DENSE)
-    if at is None or any(block.reduction for index, block in enumerate(blocks) if index != at):
+    layer = open_layer(function, kernels.DENSE)
+    if layer is None:
         return None
-    main, last = blocks[at], blocks[-1]
-    inline(schedule, blocks[:at])
-    inline(schedule, blocks[at + 1 : -1])
+    schedule, main, last = layer.schedule, layer.main, layer.last
     *outer, channels = last.spatial
     tile = choose_tile(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
     *ms, c = schedule.get_loops(last.handle)
@@ -33,11 +30,5 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         schedule.parallel(schedule.fuse(*ms[:-1], mo, co))
     vectorize(schedule, ci, tile.lanes)
     schedule.unroll(mi)
-    inner = schedule.get_loops(main.handle)[-(len(main.spatial) + 1) :]
-    spatial, reduction = inner[:-1], inner[-1]
-    schedule.reorder(reduction, *spatial)
-    vectorize(schedule, spatial[-1], tile.lanes)
-    for loop in spatial[:-1]:
-        schedule.unroll(loop)
-    schedule.decompose_reduction(main.handle, reduction)
+    keep_in_registers(layer, tile.lanes)
     return schedule.mod["main"]

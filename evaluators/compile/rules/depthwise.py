@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvm.tirx import PrimFunc
 
 from evaluators.compile import kernels
-from evaluators.compile.rules.kernel import find, inline, open_kernel, vectorize, worth_threads
+from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
 from evaluators.compile.tiles import divisors, lanes_for
 from hw_profiles.profile import Profile
 
@@ -15,14 +15,10 @@ LOADS = 2
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed depthwise convolution with what was fused behind it; None for any other kernel."""
-    schedule, blocks = open_kernel(function)
-    at = find(blocks, kernels.DEPTHWISE)
-    if at is None or any(block.reduction for index, block in enumerate(blocks) if index != at):
+    layer = open_layer(function, kernels.DEPTHWISE)
+    if layer is None:
         return None
-    main, last = blocks[at], blocks[-1]
-    padding = next((block for block in blocks[:at] if block.name.startswith(kernels.PADDING)), None)
-    inline(schedule, [block for block in blocks[:at] if block is not padding])
-    inline(schedule, blocks[at + 1 : -1])
+    schedule, main, last = layer.schedule, layer.main, layer.last
     _, rows, columns, channels = last.spatial
     lanes = lanes_for(channels, profile.vector_bits)
     vectors = max(divisors(-(-channels // lanes), 2))
@@ -34,18 +30,12 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     yo, yi = schedule.split(y, [None, chunk])
     schedule.reorder(n, yo, co, yi, xo, xi, ci)
     schedule.compute_at(main.handle, xo, preserve_unit_loops=True)
-    if padding is not None:
-        schedule.compute_at(padding.handle, co, preserve_unit_loops=True)
-        vectorize(schedule, schedule.get_loops(padding.handle)[-1], lanes)
+    if layer.padding is not None:
+        schedule.compute_at(layer.padding.handle, co, preserve_unit_loops=True)
+        vectorize(schedule, schedule.get_loops(layer.padding.handle)[-1], lanes)
     if worth_threads(profile, LOADS * main.work / lanes):
         schedule.parallel(schedule.fuse(n, yo, co))
     vectorize(schedule, ci, lanes)
     schedule.unroll(xi)
-    inner = schedule.get_loops(main.handle)[-6:]
-    spatial, reduction = inner[:4], inner[4:]
-    schedule.reorder(*reduction, *spatial)
-    vectorize(schedule, spatial[-1], lanes)
-    for loop in (*spatial[:-1], reduction[-1]):
-        schedule.unroll(loop)
-    schedule.decompose_reduction(main.handle, reduction[0])
+    keep_in_registers(layer, lanes, unrolled_reductions=1)
     return schedule.mod["main"]

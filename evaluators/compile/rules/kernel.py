@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import tvm
 from tvm.s_tir import Schedule
 from tvm.tirx import IterVar, PrimFunc
 
+from evaluators.compile.kernels import PADDING
 from hw_profiles.profile import Profile
 
 SPATIAL, REDUCTION = int(IterVar.DataPar), int(IterVar.CommReduce)
@@ -61,16 +61,41 @@ def list_blocks(schedule: Schedule) -> list[Block]:
     return blocks
 
 
-def find(blocks: Sequence[Block], prefix: str) -> int | None:
-    """Index of the only stage of that name, or None."""
-    found = [index for index, block in enumerate(blocks) if block.name.startswith(prefix)]
-    return found[0] if len(found) == 1 else None
+@dataclass(frozen=True)
+class Layer:
+    """One of our kernels opened: ``main`` computes, ``last`` stores with all element-wise work drawn in."""
+
+    schedule: Schedule
+    main: Block
+    last: Block
+    padding: Block | None
 
 
-def inline(schedule: Schedule, blocks: Sequence[Block]) -> None:
-    """Draw element-wise stages into their consumers."""
-    for block in blocks:
-        schedule.compute_inline(block.handle)
+def open_layer(function: PrimFunc, name: str) -> Layer | None:
+    """The kernel as a layer whose computing stage has that name; None when it is another kernel."""
+    schedule, blocks = open_kernel(function)
+    found = [index for index, block in enumerate(blocks) if block.name.startswith(name)]
+    if len(found) != 1 or sum(bool(block.reduction) for block in blocks) != 1:
+        return None
+    (at,) = found
+    padding = next((block for block in blocks[:at] if block.name.startswith(PADDING)), None)
+    for block in (*blocks[:at], *blocks[at + 1 : -1]):
+        if block is not padding:
+            schedule.compute_inline(block.handle)
+    return Layer(schedule, blocks[at], blocks[-1], padding)
+
+
+def keep_in_registers(layer: Layer, lanes: int, unrolled_reductions: int = 0) -> None:
+    """Reduction loops around an unrolled, vectorised tile of accumulators; the innermost reductions unrolled."""
+    schedule, main = layer.schedule, layer.main
+    count = len(main.reduction)
+    inner = schedule.get_loops(main.handle)[-(len(main.spatial) + count) :]
+    spatial, reduction = inner[:-count], inner[-count:]
+    schedule.reorder(*reduction, *spatial)
+    vectorize(schedule, spatial[-1], lanes)
+    for loop in (*spatial[:-1], *reduction[count - unrolled_reductions :]):
+        schedule.unroll(loop)
+    schedule.decompose_reduction(main.handle, reduction[0])
 
 
 def vectorize(schedule: Schedule, loop: object, lanes: int) -> None:
