@@ -14,7 +14,8 @@ from torch import nn
 
 from evaluators.distill.response import HardLabels
 from evaluators.distill.schedule import MANY, Schedule
-from evaluators.distill.trainer import EpochFigures, seeded, train_student
+from evaluators.distill.steps import EpochFigures
+from evaluators.distill.trainer import seeded, train_student
 from evaluators.tasks.image_task import ImageTask
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
