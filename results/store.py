@@ -45,7 +45,7 @@ class RunStore:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         return RunStore(path)
 
     @staticmethod
@@ -69,7 +69,7 @@ class RunStore:
                 record.flush()
                 os.fsync(record.fileno())
         except OSError as error:
-            raise _unwritable(self._record, error) from error
+            raise unwritable(self._record, error) from error
 
     def candidates(self) -> list[Candidate]:
         """Every finished candidate in order of its number; torn lines are passed over."""
@@ -128,14 +128,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def _ends_with_newline(descriptor: int, size: int) -> bool:
     return os.pread(descriptor, 1, size - 1) == b"\n"
 
 
-def _unwritable(path: Path, error: OSError) -> RunError:
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What to tell a user of a file that could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"no space left to write {path}: free some, then `understudy resume` goes on from here")
     return RunError(f"cannot write {path}: {error.strerror}")

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from results.budget import Budget
 from results.candidate import Candidate
 from results.measurement import METRICS
-from results.store import RunStore
+from results.store import RunStore, unwritable
 from search.sampler import distributions, make_sampler, new_study, trials_in_file
 from spaces.choice import Choice
 from spaces.space import Space
@@ -86,7 +86,11 @@ class Proposer:
             trial.set_constraint(name, excess)
         values = self._values(candidate)
         state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        self._file.add_trial(self._study.tell(trial, values, state))
+        told = self._study.tell(trial, values, state)
+        try:
+            self._file.add_trial(told)
+        except OSError as error:
+            raise unwritable(self._store.path / "study.log", error) from error
 
     def _accept(self, trial: optuna.Trial, choice: Choice, key: str) -> Proposal:
         self._known.add(key)

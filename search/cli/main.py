@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Mapping
@@ -67,6 +68,13 @@ def main() -> None:
         sys.exit(error.exit_code)
     except UnderstudyError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        click.echo(
+            f"Error: no space left on the disk ({error.filename}): free some, then `understudy resume`", err=True
+        )
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)

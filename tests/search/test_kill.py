@@ -90,14 +90,3 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(workplace, finished
     assert f"understudy resume {run.relative_to(workplace)}" in errors
     assert len(recorded(run)) >= 2
     assert (run / "report.html").is_file()
-
-
-def test_full_disk_ends_the_search_with_what_to_do(workplace, finished, tmp_path):
-    run = workplace / "results" / "runs" / "full"
-    run.mkdir()
-    (run / "config.yaml").write_bytes((finished / "config.yaml").read_bytes())
-    (run / "candidates.jsonl").symlink_to("/dev/full")
-    done = call(workplace, "resume", str(run))
-    assert done.returncode == 1
-    assert "no space left" in done.stderr
-    assert "understudy resume" in done.stderr

@@ -1,0 +1,80 @@
+"""The searcher as Tune drives it, without Tune: what ends it, and what a failing record does."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from ray.tune.search import Searcher
+
+from results.store import RunStore
+from search.proposer import Proposal, Proposer
+from search.searcher import ProposerSearcher
+from spaces.choice import Choice
+from tests.search.test_proposer import BUDGET, OBJECTIVES, Stairs, outcome
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore.create(tmp_path / "run")
+
+
+def make(store: RunStore, trials: int = 3, time_limit: float | None = None) -> ProposerSearcher:
+    proposer = Proposer(Stairs(), store, OBJECTIVES, BUDGET, "random", 0, trials)
+    return ProposerSearcher(proposer, trials, time_limit, lambda candidate: None)
+
+
+def end(searcher: ProposerSearcher, trial: str, config: dict) -> None:
+    candidate = outcome(Proposal(config["number"], Choice(config["choice"]), config["key"]))
+    searcher.on_trial_complete(trial, {"candidate": json.dumps(candidate.to_json())})
+
+
+def test_trials_are_counted_over_interruptions(store):
+    first = make(store)
+    end(first, "a", first.suggest("a"))
+    again = make(store)
+    assert [again.suggest(name) == Searcher.FINISHED for name in "bcd"] == [False, False, True]
+    assert again.ended_by == "trials"
+
+
+def test_time_ends_it(store):
+    searcher = make(store, time_limit=1e-9)
+    assert searcher.suggest("a") == Searcher.FINISHED
+    assert searcher.ended_by == "time"
+
+
+def test_a_trial_that_was_stopped_leaves_no_trace(store):
+    searcher = make(store)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", None)
+    assert searcher.unfinished
+    assert store.candidates() == []
+
+
+def test_a_dead_worker_is_a_failed_candidate(store):
+    searcher = make(store)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", error=True)
+    assert [(each.state, "died" in each.reason) for each in store.candidates()] == [("failed", True)]
+
+
+@pytest.mark.parametrize("name", ["candidates.jsonl", "study.log"])
+def test_a_full_disk_ends_the_proposals_and_keeps_the_record(store, name):
+    searcher = make(store)
+    end(searcher, "a", searcher.suggest("a"))
+    second = searcher.suggest("b")
+    kept = (store.path / name).rename(store.path / "kept")
+    (store.path / name).symlink_to("/dev/full")
+    end(searcher, "b", second)
+    assert "no space left" in str(searcher.error)
+    assert "understudy resume" in str(searcher.error)
+    assert searcher.suggest("c") == Searcher.FINISHED
+    (store.path / name).unlink()
+    kept.rename(store.path / name)
+    assert make(store).suggest("d") != Searcher.FINISHED
+
+
+def test_tune_may_pickle_it(store):
+    assert pickle.dumps(make(store))
