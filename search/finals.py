@@ -124,9 +124,9 @@ def _finish(plan: Plan, device: RemoteDevice, candidate: Candidate) -> tuple[Stu
 @lru_cache(maxsize=1)
 def _bench(plan: Plan, device: RemoteDevice) -> Workbench:
     """The workbench of this process, kept from one finalist to the next."""
-    from search.worker_process import torch_device_of_worker
+    from search.worker_process import settle_worker
 
-    return plan.open(device, torch_device_of_worker())
+    return plan.open(device, settle_worker())
 
 
 def _as_candidate(student: Student) -> Candidate:

@@ -50,6 +50,9 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     Everything lands in a cache beside the runs, addressed by content, so that it is made once.
     Raises ``UnderstudyError`` for whatever the user must mend.
     """
+    from evaluators.distill.allocator import keep_freed_memory
+
+    keep_freed_memory()
     cache = (Path(config.runs) / CACHE).resolve()
     cache.mkdir(parents=True, exist_ok=True)
     task = _load_task(config, cache, display)

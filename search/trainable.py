@@ -13,7 +13,7 @@ from evaluators.candidate import Outcome, evaluate_candidate
 from results.candidate import Candidate
 from search.device_actor import RemoteDevice
 from search.plan import Plan
-from search.worker_process import torch_device_of_worker
+from search.worker_process import settle_worker
 from spaces.choice import Choice
 from understudy import UnderstudyError
 
@@ -26,7 +26,7 @@ class CandidateTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], plan: Plan, device: RemoteDevice) -> None:
         """Open the workbench, once a process."""
-        self._bench = plan.open(device, torch_device_of_worker())
+        self._bench = plan.open(device, settle_worker())
         self._proposal = config
         self._idle_since: float | None = None
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import warnings
 
 
-def torch_device_of_worker() -> str:
-    """Where this worker trains: the GPU that Ray gave it, or one core; sets torch's threads accordingly."""
+def settle_worker() -> str:
+    """Make this process a worker: one thread, memory kept between steps, no notes of libraries.
+
+    Returns where it trains: the GPU that Ray gave it, or the CPU.
+    """
     import ray
     import torch
 
+    from evaluators.distill.allocator import keep_freed_memory
+
     warnings.simplefilter("ignore", FutureWarning)
+    keep_freed_memory()
     torch.set_num_threads(1)
     return "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
 
