@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: search test lint clean
 
 search: $(STAMP)
-	$(BIN)/understudy search --data digits --max-latency 250us --name digits-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest

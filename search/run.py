@@ -62,7 +62,7 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
         "started": prepared.facts.get("started", _now()),
     }
     store.write_facts(facts)
-    workers = config.workers or os.cpu_count() or 1
+    workers = config.workers or len(os.sched_getaffinity(0))
     with ray_session(config.ray_address, workers):
         ended_by = _search(prepared, store, display, workers)
         store.write_facts({**facts, "ended_by": ended_by})

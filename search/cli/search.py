@@ -26,5 +26,6 @@ def command(config: Path | None, **options: Any) -> None:
     try:
         start_run(settings, make_console())
     except KeyboardInterrupt:
-        click.echo(f"Interrupted. Go on with: understudy resume {settings.run_path}", err=True)
+        if (settings.run_path / "config.yaml").exists():
+            click.echo(f"Go on with: understudy resume {settings.run_path}", err=True)
         raise
