@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import compile_network
-from evaluators.compile.verify import verify
+from evaluators.compile.verify import compare, expected_outputs
 from evaluators.distill.trainer import train_student
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
@@ -40,9 +40,10 @@ def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome
     within all limits is taught. Raises ``UnderstudyError`` when a stage fails.
     """
     stages = Stages()
-    with stages.stage("build"):
+    with stages.stage("build"), bench.working():
         network = build_student(bench, choice, number)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+    bench.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bench.scratch) as folder:
         figures, broken = cost_of(bench, choice, network, Path(folder) / "student.so", stages)
     if broken:
         return Outcome("infeasible", figures, stages.seconds, broken)
@@ -70,8 +71,8 @@ def cost_of(
     A network whose size or memory is over the budget is not run, one that disagrees with torch is not timed.
     Raises ``CompileError`` and ``MeasureError``.
     """
-    inputs = real_inputs(bench, bench.space.resolution(choice))
     with bench.working():
+        inputs = real_inputs(bench, bench.space.resolution(choice))
         compiled = compile_network(network, inputs[:1], bench.profile, library)
     for stage, seconds in compiled.seconds.items():
         stages.add(stage, seconds)
@@ -82,7 +83,10 @@ def cost_of(
     broken = bench.budget.violation(figures)
     if broken is None:
         with stages.stage("verify"):
-            verify(network, lambda batch: bench.device.run(library, batch), inputs)
+            with bench.working():
+                expected = expected_outputs(network, inputs)
+            pictures = np.split(inputs.numpy(), len(inputs))
+            compare(expected, np.concatenate([bench.device.run(library, picture) for picture in pictures]))
         with stages.stage("measure"):
             figures["latency"] = bench.device.measure(library, inputs[:1].numpy())
         broken = bench.budget.violation(figures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from evaluators.device import Device
 from evaluators.distill.distiller import Distiller
@@ -20,8 +21,9 @@ from spaces.space import Space
 class Workbench:
     """Everything an evaluation needs beside the choice.
 
-    ``working`` is entered around work that would disturb a measurement; ``seed`` is the run's, from which
-    each candidate's own is derived; ``torch_device`` is where training happens (``cpu`` or ``cuda``).
+    ``working`` is entered around work that would disturb a measurement; ``scratch`` is where a candidate's
+    library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
+    ``torch_device`` is where training happens (``cpu`` or ``cuda``).
     """
 
     space: Space
@@ -34,5 +36,6 @@ class Workbench:
     device: Device
     budget: Budget
     working: Callable[[], AbstractContextManager[object]]
+    scratch: Path
     seed: int
     torch_device: str = "cpu"

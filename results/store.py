@@ -137,6 +137,11 @@ def _ends_with_newline(descriptor: int, size: int) -> bool:
 
 def unwritable(path: Path, error: OSError) -> RunError:
     """What to tell a user of a file that could not be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return RunError(f"no space left to write {path}: free some, then `understudy resume` goes on from here")
     return RunError(f"cannot write {path}: {error.strerror}")
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the user's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -15,6 +15,24 @@ from results.units import parse_size, parse_time
 from understudy import ConfigError, unknown_name
 
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
+_LEAST = {
+    **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers"), 1),
+    "seed": 0,
+    "image_size": 8,
+}
+_NAMES: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "a list",
+}
+_UNITS = {
+    "max_latency": "a time with its unit, such as 2ms",
+    "time": "a time with its unit, such as 2h",
+    "max_size": "a size with its unit, such as 4MB",
+    "max_memory": "a size with its unit, such as 1MB",
+}
 
 
 def _option(default: Any, text: str) -> Any:
@@ -55,6 +73,8 @@ class SearchConfig:
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")
     distill: str = _option("soft-targets", "how a student is taught")
+    temperature: float | None = _option(None, "softening of the outputs that soft-targets compares [4]")
+    teacher_weight: float | None = _option(None, "share of the teacher in the loss of soft-targets, 0 to 1 [0.9]")
     image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")
@@ -70,15 +90,15 @@ class SearchConfig:
         _ = self.budget, self.time_limit
 
     def _check_ranges(self) -> None:
-        for name in ("trials", "finalists", "threads", "epochs", "final_epochs", "workers"):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {value}")
+            if value is not None and value < least:
+                raise ConfigError(f"{name} must be at least {least}, but got {value}")
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for objective in self.objectives:
             if objective not in METRICS:
-                raise ConfigError(unknown_name("objective", objective, METRICS))
+                raise ConfigError(unknown_name("objective", str(objective), METRICS))
         if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
             raise ConfigError(f"objectives must name accuracy and others once each, but got {self.objectives}")
 
@@ -86,9 +106,9 @@ class SearchConfig:
     def budget(self) -> Budget:
         """The hard limits, in seconds and bytes."""
         given = {
-            "latency": self.max_latency and parse_time(self.max_latency),
-            "size": self.max_size and parse_size(self.max_size),
-            "memory": self.max_memory and parse_size(self.max_memory),
+            "latency": None if self.max_latency is None else parse_time(self.max_latency),
+            "size": None if self.max_size is None else parse_size(self.max_size),
+            "memory": None if self.max_memory is None else parse_size(self.max_memory),
         }
         return Budget({name: limit for name, limit in given.items() if limit})
 
@@ -101,6 +121,16 @@ class SearchConfig:
     def run_path(self) -> Path:
         """Where the run is kept."""
         return Path(self.runs) / (self.name or _name_of(self.data))
+
+    def distiller_settings(self) -> dict[str, float]:
+        """The settings of the distiller that were given."""
+        given = {"temperature": self.temperature, "weight": self.teacher_weight}
+        return {name: float(value) for name, value in given.items() if value is not None}
+
+    def anchored(self) -> SearchConfig:
+        """The same with absolute paths, so that it means the same from any folder; the name stays the data's."""
+        paths = {name: _anchor(getattr(self, name)) for name in ("data", "teacher", "teacher_model", "space")}
+        return replace(self, name=self.run_path.name, runs=str(self.run_path.parent.absolute()), **paths)
 
     def to_yaml(self) -> str:
         """The configuration as a file that ``load_config`` reads; options left open are left out."""
@@ -116,8 +146,11 @@ def load_config(file: Path | None, options: Mapping[str, Any]) -> SearchConfig:
         if key not in known:
             raise ConfigError(f"{file}: {unknown_name('key', key, known)}")
     values.update(options)
-    if isinstance(values.get("objectives"), list):
-        values["objectives"] = tuple(values["objectives"])
+    objectives = values.get("objectives")
+    if isinstance(objectives, str):
+        objectives = [part.strip() for part in objectives.split(",")]
+    if isinstance(objectives, list):
+        values["objectives"] = tuple(objectives)
     return SearchConfig(**values)
 
 
@@ -136,11 +169,21 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _check_type(item: Field[Any], value: Any, hint: Any) -> None:
-    allowed = get_args(hint) if hint in (str | None, int | None) else (hint,)
+    allowed = get_args(hint) if type(None) in get_args(hint) else (hint,)
     plain = tuple(tuple if str(kind).startswith("tuple") else kind for kind in allowed)
+    if float in plain:
+        plain = (*plain, int)
     if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
-        expected = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in plain)
-        raise ConfigError(f"{item.name} must be {expected}, but got {value!r} ({type(value).__name__})")
+        expected = _UNITS.get(item.name) or _NAMES[plain[0]]
+        raise ConfigError(f"{item.name} must be {expected}, but got {value!r}")
+
+
+def _anchor(spec: str | None) -> str | None:
+    """A path, or the path before a colon, made absolute if it is there; anything else as it is."""
+    if spec == "digits":
+        return spec
+    path, colon, name = (spec or "").rpartition(":") if ".py:" in (spec or "") else (spec or "", "", "")
+    return f"{Path(path).absolute()}{colon}{name}" if path and Path(path).exists() else spec
 
 
 def default_of(item: Field[Any]) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.device import Device
@@ -17,6 +18,7 @@ from search.plan import Plan
 from understudy import MeasureError
 
 DEADLINE_S = 120.0
+CRASHES = 2
 
 
 class _Owner:
@@ -33,14 +35,14 @@ class _Owner:
 
 
 class RemoteDevice:
-    """The device as a worker sees it: every call goes to the owner, one after the other.
+    """The device as a worker sees it: it holds the device while its call runs, so that a crash is its own.
 
-    A crash of the owner is a ``MeasureError`` of the student that was running; Ray starts the owner again. No
-    answer within ``DEADLINE_S`` is one too.
+    A student that crashes the owner twice is a ``MeasureError``; Ray starts the owner again. One that gives no
+    answer within ``DEADLINE_S`` is one too, and its owner is replaced.
     """
 
-    def __init__(self, owner: Any) -> None:
-        self._owner = owner
+    def __init__(self, owner: Any, lease: Path) -> None:
+        self._owner, self._lease = owner, lease
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteDevice) and self._owner._actor_id == other._owner._actor_id
@@ -50,32 +52,38 @@ class RemoteDevice:
 
     def run(self, library: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """See ``Device.run``."""
-        answer: NDArray[np.float32] = self._ask(self._owner.run.remote(library, inputs))
+        answer: NDArray[np.float32] = self._ask(self._owner.run, library, inputs)
         return answer
 
     def measure(self, library: Path, inputs: NDArray[np.float32]) -> Measurement:
         """See ``Device.measure``."""
-        answer: Measurement = self._ask(self._owner.measure.remote(library, inputs))
+        answer: Measurement = self._ask(self._owner.measure, library, inputs)
         return answer
 
-    def _ask(self, reference: Any) -> Any:
-        try:
-            return ray.get(reference, timeout=DEADLINE_S)
-        except GetTimeoutError as error:
-            ray.cancel(reference)
-            raise MeasureError(
-                f"the device gave no answer within {DEADLINE_S:.0f} s: look for another program that holds "
-                "its cores"
-            ) from error
-        except RayActorError as error:
-            raise MeasureError(
-                "the compiled student crashed the process that ran it (an instruction this processor lacks, or "
-                "too little memory): check the profile with `understudy doctor`"
-            ) from error
+    def _ask(self, method: Any, library: Path, inputs: NDArray[np.float32]) -> Any:
+        with self._lease.open("a") as lease:
+            fcntl.flock(lease, fcntl.LOCK_EX)
+            for _ in range(CRASHES):
+                try:
+                    return ray.get(method.remote(library, inputs), timeout=DEADLINE_S)
+                except RayActorError:
+                    continue  # once may be another's doing: the system's for want of memory, a person's
+                except RayTaskError as error:
+                    raise error.cause from None
+                except GetTimeoutError as error:
+                    ray.kill(self._owner, no_restart=False)
+                    raise MeasureError(
+                        f"the device gave no answer within {DEADLINE_S:.0f} s: the student hangs, or another "
+                        "program holds the cores"
+                    ) from error
+        raise MeasureError(
+            "the compiled student crashed the process that ran it (an instruction this processor lacks, or too "
+            "little memory): check this computer with `understudy doctor`"
+        )
 
 
 def start_device(plan: Plan) -> RemoteDevice:
     """The owner, on the machine of the driver, restarted whenever it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     owner = ray.remote(_Owner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(plan)
-    return RemoteDevice(owner)
+    return RemoteDevice(owner, plan.lock.with_suffix(".lease"))

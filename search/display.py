@@ -18,10 +18,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from results.budget import Budget
 from results.candidate import Candidate
-from results.front import hypervolume_over_time, pareto_front
+from results.front import hypervolume_of, pareto_front
 from results.units import format_time
 
 Advance = Callable[[int, int], None]
@@ -43,7 +44,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Advance]:
@@ -62,8 +63,8 @@ class Display:
     def board(self, board: Board) -> Iterator[Callable[[], None]]:
         """The candidates' board; the yielded function shows its present state."""
         if self.console.is_terminal:
-            with Live(board.render(), console=self.console, refresh_per_second=4) as live:
-                yield lambda: live.update(board.render())
+            with Live(get_renderable=board.render, console=self.console, refresh_per_second=2) as live:
+                yield live.refresh
         else:
             yield lambda: self.note(board.line())
 
@@ -82,6 +83,8 @@ class Board:
         self._candidates, self._objectives, self._budget = candidates, objectives, budget
         self._trials, self._limit = trials, time_limit
         self._start, self._before = time.monotonic(), len(candidates)
+        self._spent_before = max((candidate.elapsed for candidate in candidates), default=0.0)
+        self._standing: tuple[int, list[tuple[str, str]]] = (-1, [])
         self._bar = Progress(
             TextColumn("[bold]candidates"),
             BarColumn(None),
@@ -103,26 +106,31 @@ class Board:
         figures.add_row(*(f"[dim]{heading}[/] [bold]{value}[/]" for heading, value in self._figures()))
         latest = Table.grid()
         for candidate in self._candidates[-4:]:
-            latest.add_row(f"[dim]{_outcome(candidate)}[/]")
+            latest.add_row(Text(_outcome(candidate), style="dim"))
         return Group(self._bar, figures, latest)
 
     def _figures(self) -> list[tuple[str, str]]:
+        """The figures of the search; all but the time left change only when a candidate ends."""
+        if self._standing[0] != len(self._candidates):
+            self._standing = (len(self._candidates), self._counted())
+        return [*self._standing[1], ("left", self._left())]
+
+    def _counted(self) -> list[tuple[str, str]]:
         states = Counter(candidate.state for candidate in self._candidates)
         front = pareto_front(self._candidates, self._objectives, self._budget)
         best = max(front, key=lambda candidate: candidate.measurements["accuracy"].value, default=None)
-        volume = hypervolume_over_time(self._candidates, self._objectives, self._budget)
+        volume = hypervolume_of(self._candidates, self._objectives, self._budget)
         return [
             *((state, str(states[state])) for state in ("done", "infeasible", "failed")),
             ("front", str(len(front))),
-            ("hypervolume", f"{volume[-1]:.4g}" if volume else "-"),
+            ("hypervolume", f"{volume:.4g}"),
             ("best within budget", str(best.measurements["accuracy"]) if best else "-"),
-            ("left", self._left()),
         ]
 
     def _left(self) -> str:
         new, spent = len(self._candidates) - self._before, time.monotonic() - self._start
         guess = spent / new * (self._trials - len(self._candidates)) if new else None
-        limit = None if self._limit is None else max(0.0, self._limit - spent)
+        limit = None if self._limit is None else max(0.0, self._limit - self._spent_before - spent)
         known = [seconds for seconds in (guess, limit) if seconds is not None]
         return f"about {format_time(min(known))}" if known and min(known) > 0 else "-"
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from results.budget import Budget
 from results.candidate import Candidate, Student
 from results.front import hypervolume_contributions, pareto_front
+from results.measurement import Measurement
 from results.store import RunStore
 from search.plan import Plan
-from understudy import UnderstudyError
+from understudy import MeasureError, UnderstudyError
 
 if TYPE_CHECKING:
     from evaluators.device import Device
@@ -48,12 +49,16 @@ def finish_all(
     A finalist that fails is named with its reason and left out. Returns all finished students, compared.
     """
     import ray
+    from ray.exceptions import RayError
 
     from search.device_actor import start_device
     from search.worker_process import resources
 
     chosen = {candidate.number for candidate in finalists}
     students = [student for student in store.students() if student.number in chosen]
+    students = [
+        student for student in students if all((store.path / file).exists() for file in student.files.values())
+    ]
     ready = {student.number for student in students}
     asked = resources(workers)
     finish = ray.remote(_finish).options(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=1)
@@ -62,16 +67,24 @@ def finish_all(
     while waiting:
         advance(len(students), len(chosen))
         (reference, *_), waiting = ray.wait(waiting)
-        student, problem = ray.get(reference)
+        try:
+            student, problem = ray.get(reference)
+        except RayError as error:
+            student, problem = (
+                None,
+                f"a student of the front is left out: its worker died ({type(error).__name__})",
+            )
         if student is None:
             note(problem)
             continue
         students.append(student)
         store.write_students(compared(students, plan.config.objectives, plan.config.budget))
-    return compared(measured_again(students, store, device), plan.config.objectives, plan.config.budget)
+    return compared(measured_again(students, store, device, note), plan.config.objectives, plan.config.budget)
 
 
-def measured_again(students: Sequence[Student], store: RunStore, device: Device) -> list[Student]:
+def measured_again(
+    students: Sequence[Student], store: RunStore, device: Device, note: Callable[[str], None]
+) -> list[Student]:
     """The students with a latency of several rounds, one after the other and round by round.
 
     The workers are idle by now, and a student's rounds lie apart in time: a moment's disturbance widens the
@@ -79,13 +92,18 @@ def measured_again(students: Sequence[Student], store: RunStore, device: Device)
     """
     from evaluators.latency.host import pooled
 
-    rounds = [
-        [device.measure(store.path.resolve() / student.files["library"], _input(student)) for student in students]
-        for _ in range(ROUNDS)
-    ]
+    rounds: dict[int, list[Measurement]] = {student.number: [] for student in students}
+    for student in list(students) * ROUNDS:
+        library = store.path.resolve() / student.files["library"]
+        try:
+            rounds[student.number].append(device.measure(library, _input(student)))
+        except MeasureError as error:
+            note(f"student #{student.number} could not be measured again, its first latency stands: {error}")
     return [
         replace(student, measurements={**student.measurements, "latency": pooled(latencies)})
-        for student, latencies in zip(students, zip(*rounds, strict=True), strict=True)
+        if latencies
+        else student
+        for student, latencies in zip(students, rounds.values(), strict=True)
     ]
 
 
@@ -119,6 +137,8 @@ def _finish(plan: Plan, device: RemoteDevice, candidate: Candidate) -> tuple[Stu
         return finish_student(bench, candidate, plan.run, plan.config.compare_scratch), ""
     except UnderstudyError as error:
         return None, f"student #{candidate.number} could not be finished: {error}"
+    except Exception as error:  # one student's fault must not cost the others
+        return None, f"student #{candidate.number} could not be finished: {type(error).__name__}: {error}"
 
 
 @lru_cache(maxsize=1)

@@ -28,16 +28,10 @@ class Plan:
     folder: Path
     run: Path
     task: Path
-    outputs: Path
+    profile: Profile
     views: int
     lock: Path
-
-    def profile(self) -> Profile:
-        """The hardware profile with the configured number of threads."""
-        from hw_profiles.profile import load_profile
-
-        profile = load_profile(self.config.profile)
-        return profile if self.config.threads is None else profile.with_threads(self.config.threads)
+    outputs: Path = Path()
 
     def space(self) -> Space:
         """The space at the size of the task."""
@@ -59,7 +53,7 @@ class Plan:
         """This computer as the device, for the one process that owns it."""
         from evaluators.latency.host import HostDevice
 
-        return HostDevice(self.profile(), self.quiet())
+        return HostDevice(self.profile, self.quiet())
 
     def open(self, device: Device | None = None, torch_device: str = "cpu") -> Workbench:
         """The workbench of this process; ``device`` is this computer itself unless given."""
@@ -77,13 +71,14 @@ class Plan:
             space=self.space(),
             task=task,
             teacher_outputs=TeacherOutputs(self.outputs, self.views),
-            distiller=load_distiller(config.distill),
+            distiller=load_distiller(config.distill, **config.distiller_settings()),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
-            profile=self.profile(),
+            profile=self.profile,
             device=device or self.open_device(),
             budget=config.budget,
             working=self.quiet().working,
+            scratch=self.run / ".scratch",
             seed=config.seed,
             torch_device=torch_device,
         )

@@ -149,5 +149,5 @@ class Proposer:
             params={name: candidate.choice[name] for name in self._distributions},
             distributions=self._distributions,
             user_attrs={NUMBER: candidate.number},
-            system_attrs={f"constraints:{name}": value for name, value in self._constraints(candidate).items()},
+            constraints=self._constraints(candidate),
         )

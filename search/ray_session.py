@@ -42,6 +42,8 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
             **({} if address else local),
         )
     except (ConnectionError, ValueError) as error:
+        if address is None:
+            raise ConfigError(f"Ray does not start on this computer: {error}; see `understudy doctor`") from error
         raise ConfigError(
             f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`, "
             "or leave --ray-address out to use this computer"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from results.candidate import Student
+from results.candidate import Candidate, Student
+from results.front import pareto_front
 from results.report import write_report
 from results.store import RunStore
 from results.table import students_table, time_table
@@ -19,24 +20,28 @@ from search.display import Board, Display
 from search.finals import choose_finalists, finish_all
 from search.lock import run_lock
 from search.plan import Plan
-from search.preparation import Prepared, check_names, prepare
+from search.preparation import check_names, prepare
 from search.ray_session import ray_session
 from search.versions import installed_versions
+from understudy import RunError, UnderstudyError
 
 
 def start_run(config: SearchConfig, console: Console) -> RunStore:
     """A new run of this configuration.
 
-    Raises ``RunError`` when the run's folder exists, and ``UnderstudyError`` for whatever the user must mend;
-    in that case a folder that holds no candidate is removed again.
+    Raises ``RunError`` when the run's folder exists or no student came of it, and ``UnderstudyError`` for
+    whatever the user must mend; in that case a folder that holds no candidate is removed again.
     """
+    config = config.anchored()
     check_names(config)
     store = RunStore.create(config.run_path)
-    store.write_text("config.yaml", config.to_yaml())
     with run_lock(store.path):
+        store.write_text("config.yaml", config.to_yaml())
         try:
             _carry_out(config, store, Display(console))
-        except BaseException:
+        except RunError:
+            raise
+        except UnderstudyError:
             _remove_if_empty(store)
             raise
     return store
@@ -45,8 +50,10 @@ def start_run(config: SearchConfig, console: Console) -> RunStore:
 def resume_run(path: Path, console: Console) -> RunStore:
     """Go on with a run: every finished candidate and student is kept, and the sampler knows them.
 
-    Raises ``RunError`` when there is no run, or another process works on it.
+    Raises ``RunError`` when there is no run, when another process works on it, or when what its figures depend
+    on has changed.
     """
+    path = path.resolve()
     store = RunStore.open(path)
     config = load_config(path / "config.yaml", {"runs": str(path.parent), "name": path.name})
     with run_lock(path):
@@ -56,30 +63,27 @@ def resume_run(path: Path, console: Console) -> RunStore:
 
 def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
     prepared = prepare(config, store, display)
-    facts = {
-        **prepared.facts,
-        "versions": installed_versions(),
-        "started": prepared.facts.get("started", _now()),
-    }
+    began = store.facts().get("started", _now())
+    facts = {**prepared.facts, "versions": installed_versions(), "started": began}
     store.write_facts(facts)
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers = config.workers or prepared.plan.profile.cores
     with ray_session(config.ray_address, workers):
-        ended_by = _search(prepared, store, display, workers)
-        store.write_facts({**facts, "ended_by": ended_by})
-        if ended_by == "interrupted":
+        facts["ended_by"] = _search(prepared.plan, store, display, workers)
+        store.write_facts(facts)
+        if facts["ended_by"] == "interrupted":
             write_report(store)
             raise KeyboardInterrupt
-        students = _finish(prepared.plan, store, display, workers)
-    store.write_facts({**facts, "ended_by": ended_by, "ended": _now()})
+        students = _finish(prepared.plan, store, facts, display, workers)
+    store.write_facts({**facts, "ended": _now()})
     _tell(store, students, facts, display)
 
 
-def _search(prepared: Prepared, store: RunStore, display: Display, workers: int) -> str:
+def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
     """Evaluate candidates until the configuration says enough; why it ended."""
     from search.proposer import Proposer
     from search.tuning import tune_candidates
 
-    plan, config = prepared.plan, prepared.plan.config
+    config = plan.config
     proposer = Proposer(
         plan.space(), store, config.objectives, config.budget, config.sampler, config.seed, config.trials
     )
@@ -90,11 +94,15 @@ def _search(prepared: Prepared, store: RunStore, display: Display, workers: int)
         return tune_candidates(plan, proposer, workers, lambda _: show())
 
 
-def _finish(plan: Plan, store: RunStore, display: Display, workers: int) -> list[Student]:
-    config = plan.config
-    finalists = choose_finalists(store.candidates(), config.objectives, config.budget, config.finalists)
+def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display, workers: int) -> list[Student]:
+    """The students of the front fully taught; ``facts`` learns how many of how many."""
+    config, candidates = plan.config, store.candidates()
+    front = pareto_front(candidates, config.objectives, config.budget)
+    finalists = choose_finalists(candidates, config.objectives, config.budget, config.finalists)
+    facts["finalists_of_front"] = [len(finalists), len(front)]
+    if len(finalists) < len(front):
+        display.note(f"Of {len(front)} students on the front, the {len(finalists)} that it would miss most go on.")
     if not finalists:
-        display.note("No candidate is within the budget: raise a limit, or give the search more trials.")
         return []
     with display.stage("students of the front, fully taught") as advance:
         students = finish_all(plan, store, finalists, workers, advance, display.note)
@@ -110,17 +118,39 @@ def _tell(store: RunStore, students: Sequence[Student], facts: dict[str, Any], d
     display.console.print(time_table(candidates))
     display.console.print(students_table(students, facts))
     _tell_fallen(students, display)
-    display.note(f"Report: {report}")
+    display.note(f"Report: {_shown(report)}")
     front = [student for student in students if student.on_front]
-    if front:
-        best = max(front, key=lambda student: student.measurements["accuracy"].value)
-        display.note(f"Next: understudy deploy {store.path} --number {best.number} --to bundle/")
+    if not front:
+        raise RunError(_why_none(candidates, students))
+    best = max(front, key=lambda student: student.measurements["accuracy"].value)
+    display.note(f"Next: understudy deploy {_shown(store.path)} --number {best.number} --to bundle/")
 
 
 def _tell_fallen(students: Sequence[Student], display: Display) -> None:
     for student in students:
         if not student.on_front:
             display.note(f"Student #{student.number} is not on the front any more: {student.note}")
+
+
+def _why_none(candidates: Sequence[Candidate], students: Sequence[Student]) -> str:
+    """What to say when no student came of a search: the commonest reason, and what to do."""
+    if students:
+        return (
+            "every student fell out of the budget when measured again: raise the limit, or resume with more trials"
+        )
+    reasons = Counter(candidate.reason for candidate in candidates if candidate.state == "failed")
+    states = Counter(candidate.state for candidate in candidates)
+    if states["failed"] > states["infeasible"]:
+        return f"no student came of it: {states['failed']} candidates failed, most with: {reasons.most_common(1)[0][0]}"
+    return (
+        f"no candidate is within the budget ({states['infeasible']} are over it): raise a limit, or give the search "
+        "more trials"
+    )
+
+
+def _shown(path: Path) -> Path:
+    """A path as a person would type it from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _remove_if_empty(store: RunStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from ray.tune.search import Searcher
 
 from results.candidate import Candidate
 from search.proposer import Proposal, Proposer
-from understudy import UnderstudyError
+from understudy import RunError, UnderstudyError
 
 FINISHED: str = Searcher.FINISHED
 
@@ -21,8 +22,9 @@ FINISHED: str = Searcher.FINISHED
 class ProposerSearcher(Searcher):
     """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, or none is left.
 
-    ``on_candidate`` hears of each finished candidate once it is safely in the record. An error of the record
-    (a full disk) ends the proposals and is kept in ``error`` for the driver to raise.
+    ``on_candidate`` hears of each finished candidate once it is safely in the record; ``working`` is entered
+    around proposing, which would disturb a measurement. What ends the search for all candidates (a full disk, a
+    worker that cannot start) is kept in ``error`` for the driver to raise.
     """
 
     def __init__(
@@ -31,8 +33,10 @@ class ProposerSearcher(Searcher):
         trials: int,
         time_limit: float | None,
         on_candidate: Callable[[Candidate], None],
+        working: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         super().__init__()
+        self._working = working
         self._proposer, self._on_candidate = proposer, on_candidate
         self._left = trials - len(proposer.candidates)
         self._before = max((candidate.elapsed for candidate in proposer.candidates), default=0.0)
@@ -49,7 +53,8 @@ class ProposerSearcher(Searcher):
         if self._limit is not None and self._elapsed() >= self._limit:
             self.ended_by = "time"
             return FINISHED
-        proposal = self._proposer.propose()
+        with self._working():
+            proposal = self._proposer.propose()
         if proposal is None:
             self.ended_by = "space exhausted"
             return FINISHED
@@ -60,6 +65,8 @@ class ProposerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""
         proposal = self._proposals.get(trial_id)
+        if result and "problem" in result:
+            self.error = self.error or RunError(result["problem"])
         finished = bool(result and "candidate" in result)
         if proposal is None or self.error is not None or not (finished or error):
             return

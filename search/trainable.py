@@ -5,29 +5,35 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from evaluators.candidate import Outcome, evaluate_candidate
 from results.candidate import Candidate
+from results.store import is_full, unwritable
 from search.device_actor import RemoteDevice
 from search.plan import Plan
 from search.worker_process import settle_worker
 from spaces.choice import Choice
-from understudy import UnderstudyError
+from understudy import RunError, UnderstudyError
 
 
 class CandidateTrial(tune.Trainable):
     """One step evaluates one candidate; ``reset_config`` makes the same process take the next one.
 
-    Whatever goes wrong with a candidate is its outcome (``failed``, with the reason), never the search's.
+    Whatever goes wrong with a candidate is its outcome (``failed``, with the reason), never the search's. What
+    is no candidate's fault (a full disk, a worker that cannot open its workbench) is answered as ``problem``.
     """
 
     def setup(self, config: dict[str, Any], plan: Plan, device: RemoteDevice) -> None:
         """Open the workbench, once a process."""
-        self._bench = plan.open(device, settle_worker())
-        self._proposal = config
+        self._proposal, self._problem = config, ""
+        try:
+            self._bench = plan.open(device, settle_worker())
+        except UnderstudyError as error:
+            self._problem = f"a worker cannot start: {error}"
         self._idle_since: float | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -41,7 +47,10 @@ class CandidateTrial(tune.Trainable):
         As text, because Tune flattens what it can look into.
         """
         start = time.monotonic()
-        outcome = self._evaluate(Choice(self._proposal["choice"]), self._proposal["number"])
+        try:
+            outcome = self._evaluate(Choice(self._proposal["choice"]), self._proposal["number"])
+        except RunError as error:
+            return {"problem": str(error), "done": True}
         seconds = dict(outcome.seconds)
         if self._idle_since is not None:
             seconds["overhead"] = start - self._idle_since
@@ -59,9 +68,17 @@ class CandidateTrial(tune.Trainable):
         return {"candidate": json.dumps(candidate.to_json()), "done": True}
 
     def _evaluate(self, choice: Choice, number: int) -> Outcome:
+        if self._problem:
+            raise RunError(self._problem)
         try:
             return evaluate_candidate(self._bench, choice, number)
+        except RunError:
+            raise
         except UnderstudyError as error:
             return Outcome("failed", {}, {}, str(error))
+        except OSError as error:
+            if is_full(error):
+                raise unwritable(Path(error.filename or self._bench.scratch), error) from error
+            return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")
         except Exception as error:  # a candidate's fault must not end the search
             return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")

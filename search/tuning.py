@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from results.candidate import Candidate
 from search.plan import Plan
@@ -30,7 +32,8 @@ def tune_candidates(
     from search.trainable import CandidateTrial
     from search.worker_process import resources
 
-    searcher = ProposerSearcher(proposer, plan.config.trials, plan.config.time_limit, on_candidate)
+    config = plan.config
+    searcher = ProposerSearcher(proposer, config.trials, config.time_limit, on_candidate, plan.quiet().working)
     trainable = tune.with_resources(
         tune.with_parameters(CandidateTrial, plan=plan, device=start_device(plan)),
         tune.PlacementGroupFactory([resources(workers)]),
@@ -40,7 +43,7 @@ def tune_candidates(
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=plan.config.trials,
+                num_samples=config.trials,
                 max_concurrent_trials=workers,
                 reuse_actors=True,
             ),
@@ -52,9 +55,21 @@ def tune_candidates(
                 failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
             ),
         )
-        tuner.fit()
+        with _own_signals():
+            tuner.fit()
     if searcher.error is not None:
         raise RunError(str(searcher.error)) from searcher.error
     if searcher.unfinished:
         return "interrupted"
     return searcher.ended_by
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Tune takes over Ctrl-C while it runs and does not give it back; take it back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,11 @@ class QuietCores:
     An object may be pickled and sent to other processes of the same machine, and serves any number of
     threads: each use opens the files anew, as ``flock`` belongs to the open file.
     """
+
+    @staticmethod
+    def of_this_computer() -> QuietCores:
+        """The gate that all runs of this user on this computer share, whatever folder they are in."""
+        return QuietCores(Path(tempfile.gettempdir()) / f"understudy-{os.getuid()}.lock")
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -23,10 +23,7 @@ def config_options(command: Command) -> Command:
 
 def given_options(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were written on the command line."""
-    given = {name: value for name, value in values.items() if value is not None}
-    if "objectives" in given:
-        given["objectives"] = tuple(part.strip() for part in given["objectives"].split(","))
-    return given
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _option(name: str, hint: Any, default: Any, text: str) -> Callable[[Command], Command]:
@@ -35,4 +32,5 @@ def _option(name: str, hint: Any, default: Any, text: str) -> Callable[[Command]
         return click.option(flag, is_flag=True, default=None, help=text)
     shown = ",".join(default) if isinstance(default, tuple) else default
     note = "" if shown is None else f"  [{shown}]"
-    return click.option(flag, type=int if hint in (int, int | None) else str, default=None, help=text + note)
+    kinds: dict[Any, type] = {int: int, int | None: int, float | None: float}
+    return click.option(flag, type=kinds.get(hint, str), default=None, help=text + note)

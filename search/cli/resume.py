@@ -14,4 +14,8 @@ def command(run: Path) -> None:
     from search.display import make_console
     from search.run import resume_run
 
-    resume_run(run, make_console())
+    try:
+        resume_run(run, make_console())
+    except KeyboardInterrupt:
+        click.echo(f"Go on with: understudy resume {run}", err=True)
+        raise
