@@ -199,7 +199,7 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, store: RunStore, displ
 
 
 def _teacher_cost(plan: Plan, task: ImageTask, teacher: Teacher, display: Display) -> dict[str, Any]:
-    """Latency and size of the teacher, compiled, checked and measured as a student would be; empty if it cannot."""
+    """Latency and size of the teacher, compiled, checked and measured as a student would be, or nothing."""
     import numpy as np
 
     from evaluators.compile.compiler import compile_network

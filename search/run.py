@@ -141,10 +141,11 @@ def _why_none(candidates: Sequence[Candidate], students: Sequence[Student]) -> s
     reasons = Counter(candidate.reason for candidate in candidates if candidate.state == "failed")
     states = Counter(candidate.state for candidate in candidates)
     if states["failed"] > states["infeasible"]:
-        return f"no student came of it: {states['failed']} candidates failed, most with: {reasons.most_common(1)[0][0]}"
+        commonest = reasons.most_common(1)[0][0]
+        return f"no student came of it: {states['failed']} candidates failed, most with: {commonest}"
     return (
-        f"no candidate is within the budget ({states['infeasible']} are over it): raise a limit, or give the search "
-        "more trials"
+        f"no candidate is within the budget ({states['infeasible']} are over it): raise a limit, or give the "
+        "search more trials"
     )
 
 

@@ -85,15 +85,15 @@ def noise_floor(latency: Measurement) -> float:
 
 
 def pooled(rounds: Sequence[Measurement]) -> Measurement:
-    """One figure of several measurements of the same student: the median of medians, the widest quartiles.
+    """One figure of several measurements of the same student: the medians of their medians and quartiles.
 
-    What lies between ``low`` and ``high`` was seen at different moments, so it holds drift as well as noise.
+    Of three rounds, one that something else on the machine disturbed has no say.
     """
     return Measurement(
         value=statistics.median(each.value for each in rounds),
         unit=rounds[0].unit,
-        low=min(each.value if each.low is None else each.low for each in rounds),
-        high=max(each.value if each.high is None else each.high for each in rounds),
+        low=statistics.median(each.value if each.low is None else each.low for each in rounds),
+        high=statistics.median(each.value if each.high is None else each.high for each in rounds),
         repeats=sum(each.repeats for each in rounds),
     )
 
