@@ -154,10 +154,14 @@ def _as_candidate(student: Student) -> Candidate:
 
 
 def _surely_within(final: Candidate, budget: Budget) -> bool:
-    upper = {
+    return budget.violation(_upper(final)) is None
+
+
+def _upper(final: Candidate) -> dict[str, Measurement]:
+    """The figures at the upper end of their intervals."""
+    return {
         name: replace(figure, value=figure.high or figure.value) for name, figure in final.measurements.items()
     }
-    return budget.violation(upper) is None
 
 
 def _note(
@@ -170,7 +174,7 @@ def _note(
     if broken:
         return f"out of the budget when measured again: {broken}"
     if not _surely_within(final, budget):
-        return "too close to the limit to hold when measured again"
+        return f"too close to the limit to hold: {budget.violation(_upper(final))} (upper quartile)"
     better = [other for number, other in finals.items() if number in front and _beats(other, final, objectives)]
     names = ", ".join(f"#{other.number}" for other in better)
     return f"fell off the front when fully taught: beaten by {names}" if names else "the same figures as another"
