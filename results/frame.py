@@ -17,8 +17,8 @@ _FIGURES = ("accuracy", "latency_ms", "latency_low_ms", "latency_high_ms", "size
 _FIXED = (*_IDENTITY, *_FIGURES, "elapsed", "finished")
 
 
-def read_frame(run: Path) -> pd.DataFrame:
-    """One row a candidate, in order of ``number``.
+def read_frame(run: Path | str) -> pd.DataFrame:
+    """One row a candidate of the run in that folder, in order of ``number``.
 
     Columns: number, state, reason, key, on_front, accuracy and agreement (shares in 0..1, validation),
     latency_ms with its quartiles latency_low_ms and latency_high_ms, size_mb and memory_mb (10^6 bytes),
@@ -28,7 +28,7 @@ def read_frame(run: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    view = read_view(RunStore.open(run))
+    view = read_view(RunStore.open(Path(run)))
     on_front = {candidate.number for candidate in view.front}
     frame = pd.DataFrame([_row(candidate, candidate.number in on_front) for candidate in view.candidates])
     choices = [name for name in frame.columns if name.startswith("choice.")]

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from results.budget import Budget
 from results.candidate import Candidate
+from results.hypervolume import Point, dominates, exclusive_volume, hypervolume, undominated
 from results.measurement import METRICS
-
-Point = tuple[float, ...]
 
 
 def pareto_front(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> list[Candidate]:
@@ -23,7 +22,7 @@ def pareto_front(candidates: Iterable[Candidate], objectives: Sequence[str], bud
     first: dict[Point, Candidate] = {}
     for candidate in valid:
         first.setdefault(points[candidate.number], candidate)
-    return [first[point] for point in _undominated(list(first))]
+    return [first[point] for point in undominated(list(first))]
 
 
 def eligible(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> list[Candidate]:
@@ -45,24 +44,6 @@ def minimised(candidate: Candidate, objectives: Sequence[str]) -> Point:
     )
 
 
-def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -> float:
-    """The volume that minimised points dominate, up to a reference point; exact in any number of dimensions.
-
-    Points that do not lie below the reference in every coordinate add nothing. Sliced along the last
-    coordinate, one dimension less a slice (Zitzler's hypervolume by slicing objectives, as in While et al.,
-    "A faster algorithm for calculating hypervolume", IEEE TEC 10(1), 2006). Raises ``ValueError`` for points
-    of another length than the reference.
-    """
-    found = {tuple(point) for point in points}
-    for point in found:
-        if len(point) != len(reference):
-            raise ValueError(
-                f"points must have {len(reference)} coordinates as the reference has, but got {point}"
-            )
-    inside = [point for point in found if all(value < end for value, end in zip(point, reference, strict=True))]
-    return _slices(_undominated(inside), tuple(reference)) if inside else 0.0
-
-
 def reference_point(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> Point:
     """What the hypervolume is measured from, in the units of the objectives.
 
@@ -80,36 +61,50 @@ def reference_point(candidates: Iterable[Candidate], objectives: Sequence[str], 
     return tuple(worst(name) for name in objectives)
 
 
+def hypervolume_of(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> float:
+    """The hypervolume of the candidates' front as a share of all that could be won.
+
+    Every coordinate is divided by its range up to ``reference_point`` (accuracy by 1): 0 without a candidate
+    that counts, 1 for a perfect student that costs nothing.
+    """
+    counting = eligible(candidates, objectives, budget)
+    reference = reference_point(counting, objectives, budget)
+    front = pareto_front(counting, objectives, budget)
+    return hypervolume([_scaled(candidate, objectives, reference) for candidate in front], _ones(objectives))
+
+
 def hypervolume_over_time(
     candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget
 ) -> list[float]:
-    """The hypervolume after each candidate, in the order of ``by_finish``.
+    """The hypervolume after each candidate, in the order of ``by_finish``; the last is ``hypervolume_of`` all.
 
-    Every coordinate is divided by its range up to ``reference_point`` (accuracy by 1), so that the figure is
-    the share of all that could be won: 0 at the start, 1 for a perfect student that costs nothing. It can
-    only grow.
+    All are measured from the one ``reference_point`` of all candidates, so that the figure can only grow.
     """
     ordered = by_finish(candidates)
     reference = reference_point(ordered, objectives, budget)
     counting = {candidate.number for candidate in eligible(ordered, objectives, budget)}
     front: list[Point] = []
-    volumes = []
+    volume, volumes = 0.0, []
     for candidate in ordered:
         if candidate.number in counting:
-            front = _undominated([*front, _scaled(candidate, objectives, reference)])
-        volumes.append(hypervolume(front, (1.0,) * len(objectives)))
+            point = _scaled(candidate, objectives, reference)
+            if not any(dominates(other, point) for other in front):
+                volume += exclusive_volume(point, front, _ones(objectives))
+                front = [other for other in front if not dominates(point, other)] + [point]
+        volumes.append(volume)
     return volumes
 
 
 def hypervolume_contributions(
     front: Sequence[Candidate], objectives: Sequence[str], budget: Budget
 ) -> list[float]:
-    """What the front's hypervolume (scaled as in ``hypervolume_over_time``) would lose with each candidate."""
+    """What the front's hypervolume (scaled as in ``hypervolume_of``) would lose with each candidate."""
     reference = reference_point(front, objectives, budget)
     points = [_scaled(candidate, objectives, reference) for candidate in front]
-    ones = (1.0,) * len(objectives)
-    whole = hypervolume(points, ones)
-    return [whole - hypervolume(points[:index] + points[index + 1 :], ones) for index in range(len(points))]
+    return [
+        exclusive_volume(point, points[:index] + points[index + 1 :], _ones(objectives))
+        for index, point in enumerate(points)
+    ]
 
 
 def by_finish(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -125,24 +120,5 @@ def _scaled(candidate: Candidate, objectives: Sequence[str], reference: Point) -
     )
 
 
-def _slices(points: list[Point], reference: Point) -> float:
-    """The volume of points below the reference, sorted or not."""
-    if len(reference) == 1:
-        return reference[0] - min(point[0] for point in points)
-    ordered = sorted(points, key=lambda point: point[-1])
-    ends = [point[-1] for point in ordered[1:]] + [reference[-1]]
-    total = 0.0
-    for index, (point, end) in enumerate(zip(ordered, ends, strict=True)):
-        if end > point[-1]:
-            below = _undominated([other[:-1] for other in ordered[: index + 1]])
-            total += (end - point[-1]) * _slices(below, reference[:-1])
-    return total
-
-
-def _undominated(points: list[Point]) -> list[Point]:
-    """The points that no other dominates (lower is better), each once, in rising order."""
-    kept: list[Point] = []
-    for point in sorted(set(points)):  # whatever dominates a point sorts before it
-        if not any(all(a <= b for a, b in zip(other, point, strict=True)) for other in kept):
-            kept.append(point)
-    return kept
+def _ones(objectives: Sequence[str]) -> Point:
+    return (1.0,) * len(objectives)

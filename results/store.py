@@ -36,8 +36,11 @@ class RunStore:
 
     @staticmethod
     def create(path: Path) -> RunStore:
-        """A new run folder; raises ``RunError`` when one is there already."""
-        if path.exists() and any(path.iterdir()):
+        """A new run folder; raises ``RunError`` when one is there already.
+
+        A folder that a kill left before its run had a configuration is none, and is taken.
+        """
+        if any((path / name).exists() for name in ("config.yaml", "candidates.jsonl")):
             raise RunError(
                 f"the run folder {path} exists: continue it with `understudy resume {path}`, "
                 "or choose another with --name"

@@ -369,7 +369,6 @@ class Bundle:
 
 
 def print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
-    """The likeliest labels of each image, a line each."""
     """Print the three likeliest labels of each image."""
     for image in images:
         best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
@@ -377,7 +376,6 @@ def print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
 
 
 def print_latency(bundle: Bundle) -> None:
-    """The latency on this machine, and the one that the manifest claims."""
     """Measure the latency here and print it beside the manifest's."""
     here, claimed = bundle.bench(), bundle.manifest["figures"].get("latency")
     count = bundle.student.threads

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import optuna
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from results.budget import Budget
 from results.candidate import Candidate
 from results.front import (
-    hypervolume,
     hypervolume_contributions,
+    hypervolume_of,
     hypervolume_over_time,
     minimised,
     pareto_front,
     reference_point,
 )
+from results.hypervolume import exclusive_volume, hypervolume
 from results.measurement import Measurement
 
 OBJECTIVES = ("accuracy", "latency")
@@ -81,6 +83,13 @@ def test_hypervolume_is_the_count_of_dominated_cells(points):
     assert hypervolume(points, (1.0,) * dimensions) == pytest.approx(on_grid(points, 6, dimensions))
 
 
+@given(st.integers(1, 5).flatmap(lambda d: st.lists(st.tuples(*[grid] * d), min_size=1, max_size=8)))
+def test_a_point_adds_what_the_volume_lacks_without_it(points):
+    ones = (1.0,) * len(points[0])
+    lacking = hypervolume(points, ones) - hypervolume(points[1:], ones)
+    assert exclusive_volume(points[0], points[1:], ones) == pytest.approx(lacking, abs=1e-12)
+
+
 @pytest.mark.parametrize("dimensions", [2, 3, 4])
 def test_hypervolume_agrees_with_optuna(dimensions):
     points = np.random.default_rng(dimensions).random((30, dimensions))
@@ -110,6 +119,25 @@ def test_hypervolume_over_time_is_a_share_in_order_of_finishing():
     budget = Budget({"latency": 0.004})
     candidates = [made(0, 0.5, 0.002), made(2, 0.5, 0.001), made(1, 0.4, 0.01, state="infeasible")]
     assert hypervolume_over_time(candidates, OBJECTIVES, budget) == pytest.approx([0.25, 0.25, 0.375])
+
+
+@given(st.lists(st.tuples(grid, grid, grid), max_size=8))
+def test_the_hypervolume_of_candidates_is_the_last_over_time_and_the_count_of_cells(rows):
+    objectives = ("accuracy", "latency", "size")
+    budget = Budget({"latency": 1.0, "size": 1.0})
+    candidates = [made(number, *row[:2], size=row[2]) for number, row in enumerate(rows)]
+    volume = hypervolume_of(candidates, objectives, budget)
+    points = [(1 - accuracy, latency, size) for accuracy, latency, size in rows]
+    assert volume == pytest.approx(on_grid(points, 6, 3))
+    assert volume == pytest.approx((hypervolume_over_time(candidates, objectives, budget) or [0.0])[-1])
+
+
+def test_the_hypervolume_of_a_large_front_is_quick():
+    directions = np.abs(np.random.default_rng(0).normal(size=(60, 4)))
+    points = 1 - directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    start = time.process_time()
+    hypervolume(points.tolist(), (1.0,) * 4)
+    assert time.process_time() - start < 0.05
 
 
 @given(st.lists(st.tuples(grid, grid.map(lambda value: value + 0.1)), max_size=15))

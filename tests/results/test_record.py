@@ -66,7 +66,19 @@ def test_the_frame_of_an_empty_run_has_its_columns(tmp_path):
 
 def test_the_frame_of_no_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="not a run folder"):
-        read_frame(tmp_path)
+        read_frame(str(tmp_path))
+
+
+def test_only_a_folder_that_holds_a_run_is_refused(tmp_path):
+    path = tmp_path / "run"
+    RunStore.create(path)
+    (path / ".config.yaml.7.tmp").write_text("data: dig")  # what a kill leaves of a configuration half written
+    RunStore.create(path).write_text("config.yaml", "data: digits\n")
+    with pytest.raises(RunError, match=r"exists: continue it with `understudy resume"):
+        RunStore.create(path)
+    (path / "config.yaml").rename(path / "candidates.jsonl")
+    with pytest.raises(RunError, match="exists"):
+        RunStore.create(path)
 
 
 def printed(*tables) -> str:
