@@ -129,8 +129,15 @@ class SearchConfig:
 
     def anchored(self) -> SearchConfig:
         """The same with absolute paths, so that it means the same from any folder; the name stays the data's."""
-        paths = {name: _anchor(getattr(self, name)) for name in ("data", "teacher", "teacher_model", "space")}
-        return replace(self, name=self.run_path.name, runs=str(self.run_path.parent.absolute()), **paths)
+        return replace(
+            self,
+            data=_anchor(self.data),
+            teacher=self.teacher and _anchor(self.teacher),
+            teacher_model=self.teacher_model and _anchor(self.teacher_model),
+            space=_anchor(self.space),
+            name=self.run_path.name,
+            runs=str(self.run_path.parent.absolute()),
+        )
 
     def to_yaml(self) -> str:
         """The configuration as a file that ``load_config`` reads; options left open are left out."""
@@ -178,12 +185,12 @@ def _check_type(item: Field[Any], value: Any, hint: Any) -> None:
         raise ConfigError(f"{item.name} must be {expected}, but got {value!r}")
 
 
-def _anchor(spec: str | None) -> str | None:
+def _anchor(spec: str) -> str:
     """A path, or the path before a colon, made absolute if it is there; anything else as it is."""
     if spec == "digits":
         return spec
-    path, colon, name = (spec or "").rpartition(":") if ".py:" in (spec or "") else (spec or "", "", "")
-    return f"{Path(path).absolute()}{colon}{name}" if path and Path(path).exists() else spec
+    path, colon, name = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
+    return f"{Path(path).absolute()}{colon}{name}" if Path(path).exists() else spec
 
 
 def default_of(item: Field[Any]) -> Any:
