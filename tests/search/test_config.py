@@ -25,10 +25,10 @@ def test_options_win_over_the_file_and_hyphens_are_fine(tmp_path):
     ("text", "message"),
     [
         ("trails: 5", "unknown key 'trails': did you mean 'trials'"),
-        ("trials: many", "trials must be int, but got 'many'"),
-        ("trials: true", "trials must be int, but got True"),
+        ("trials: many", "trials must be a whole number, but got 'many'"),
+        ("trials: true", "trials must be a whole number, but got True"),
         ("trials: 0", "trials must be at least 1"),
-        ("max-latency: 2", "max_latency must be str or nothing"),
+        ("max-latency: 2", "max_latency must be a time with its unit, such as 2ms, but got 2"),
         ("max-latency: fast", "'fast' is not a time"),
         ("sampler: tpee", "did you mean 'tpe'"),
         ("objectives: [latency]", "must name accuracy"),
@@ -47,3 +47,21 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path, text, message):
 def test_limits_are_seconds_and_bytes():
     limits = SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB").budget.limits
     assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0})
+
+
+def test_paths_mean_the_same_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "mine.py").touch()
+    monkeypatch.chdir(tmp_path)
+    config = SearchConfig(data="photos", space="mine.py:Space", teacher="google/some-model").anchored()
+    assert config.data == str(tmp_path / "photos")
+    assert config.space == f"{tmp_path}/mine.py:Space"
+    assert config.teacher == "google/some-model"
+    assert config.run_path == tmp_path / "results" / "runs" / "photos"
+    assert SearchConfig().anchored().data == "digits"
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", -1), ("image_size", 4), ("objectives", ("accuracy", 1))])
+def test_values_out_of_range_are_refused(key, value):
+    with pytest.raises(ConfigError, match=key.rstrip("s")):
+        SearchConfig(**{key: value})
