@@ -10,7 +10,7 @@ search: $(STAMP)
 	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

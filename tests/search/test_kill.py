@@ -34,9 +34,10 @@ def wait_for(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_killed_driver_loses_no_finished_candidate(workplace, finished):
+def test_killed_driver_loses_no_finished_candidate(workplace):
     run = workplace / "results" / "runs" / "killed"
-    moments = random.Random()
+    moments = random.Random(seed := random.randrange(10**6))
+    print(f"kills at the moments of Random({seed})")
     kept: list[bytes] = []
     for kill in range(3):
         arguments = (
@@ -58,7 +59,7 @@ def test_killed_driver_loses_no_finished_candidate(workplace, finished):
 
 
 @pytest.mark.timeout(300)
-def test_killed_worker_costs_nothing(workplace, finished):
+def test_killed_worker_costs_nothing(workplace):
     run = workplace / "results" / "runs" / "worker"
     process = start(workplace, "search", *OPTIONS, "--name", "worker")
     wait_for(run, 1, process)
@@ -73,7 +74,7 @@ def test_killed_worker_costs_nothing(workplace, finished):
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(workplace, finished):
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(workplace):
     run = workplace / "results" / "runs" / "stopped"
     process = subprocess.Popen(
         command("search", *OPTIONS, "--name", "stopped"),
