@@ -16,12 +16,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from results.candidate import Candidate, Student
 from understudy import RunError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RunStore:
@@ -138,13 +141,19 @@ def _ends_with_newline(descriptor: int, size: int) -> bool:
     return os.pread(descriptor, 1, size - 1) == b"\n"
 
 
+@contextmanager
+def disk_room(path: Path) -> Iterator[None]:
+    """Around work that writes ``path``: a full disk or quota is a ``RunError``, other faults stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise unwritable(path, error) from error
+        raise
+
+
 def unwritable(path: Path, error: OSError) -> RunError:
     """What to tell a user of a file that could not be written."""
-    if is_full(error):
+    if error.errno in _FULL:
         return RunError(f"no space left to write {path}: free some, then `understudy resume` goes on from here")
     return RunError(f"cannot write {path}: {error.strerror}")
-
-
-def is_full(error: OSError) -> bool:
-    """Whether the disk, or the user's share of it, is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

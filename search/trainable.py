@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 
 from evaluators.candidate import Outcome, evaluate_candidate
 from results.candidate import Candidate
-from results.store import is_full, unwritable
+from results.store import disk_room
 from search.device_actor import RemoteDevice
 from search.plan import Plan
 from search.worker_process import settle_worker
@@ -71,14 +70,11 @@ class CandidateTrial(tune.Trainable):
         if self._problem:
             raise RunError(self._problem)
         try:
-            return evaluate_candidate(self._bench, choice, number)
+            with disk_room(self._bench.scratch):
+                return evaluate_candidate(self._bench, choice, number)
         except RunError:
             raise
         except UnderstudyError as error:
             return Outcome("failed", {}, {}, str(error))
-        except OSError as error:
-            if is_full(error):
-                raise unwritable(Path(error.filename or self._bench.scratch), error) from error
-            return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")
         except Exception as error:  # a candidate's fault must not end the search
             return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")

@@ -1,7 +1,8 @@
-"""Networks and exported programs to shared libraries for a hardware profile."""
+"""Networks to shared libraries for a hardware profile."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import tvm
 from torch import Tensor, nn
-from torch.export import ExportedProgram
 
 from evaluators.compile import graph
 from evaluators.compile.export import export_network, import_program
@@ -19,6 +19,9 @@ from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile
 from understudy import CompileError
+
+_LEAST_ROOM = 8_000_000
+"""Bytes of disk that any linking is given, for machine code and the linker's own files."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +45,16 @@ def compile_network(network: nn.Module, example: Tensor, profile: Profile, libra
     """Compile a network for inputs of the example's shape, (N, C, H, W) float32, into ``library`` (``.so``).
 
     The network is read in evaluation mode and left as it is. Raises ``CompileError`` naming the layer that
-    cannot be exported or compiled, or what failed in linking.
+    cannot be exported, the operator or kernel that cannot be compiled, or what failed in linking, and ``RunError``
+    when the disk is full.
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "export"):
-        program = export_network(network, example)
-    return _compile(program, profile, library, seconds)
-
-
-def compile_exported(program: ExportedProgram, profile: Profile, library: Path) -> Compiled:
-    """Compile a ``torch.export`` program, such as a teacher given as one; otherwise as ``compile_network``."""
-    return _compile(program, profile, library, {})
-
-
-def _compile(program: ExportedProgram, profile: Profile, library: Path, seconds: dict[str, float]) -> Compiled:
-    with _timed(seconds, "export"):
-        module = import_program(program)
+        module = import_program(export_network(network, example))
     with _timed(seconds, "lower"):
         executable, memory = _lower(module, profile)
     with _timed(seconds, "link"):
-        link(executable, library)
+        link(executable, library, 2 * memory + _LEAST_ROOM)
     return Compiled(library, _input_shape(module), library.stat().st_size, memory, seconds)
 
 
@@ -70,9 +63,19 @@ def _lower(module: tvm.IRModule, profile: Profile) -> tuple[tvm.runtime.Executab
         kernels = make_kernels(graph.prepare(module), profile)
         planned, memory = plan_memory(schedule_kernels(kernels, profile))
         return build(planned, profile.tvm_target), memory
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-        line = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
-        raise CompileError(f"TVM cannot lower this network ({line[:300]})") from error
+    except CompileError:
+        raise
+    except Exception as error:  # TVM's passes raise whatever they run into, in C++ or in Python
+        raise CompileError(_refusal(error)) from error
+
+
+def _refusal(error: Exception) -> str:
+    """What TVM refuses: the operator, where its message quotes one (``R.nn.conv2d_transpose(...)``)."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [repr(error)]
+    operator = re.search(r"\bR\.([a-z][\w.]*)\(", str(error))
+    if operator:
+        return f"TVM cannot compile the operator {operator[1]} ({lines[0][:200]}): use another one there"
+    return f"TVM cannot compile this network ({lines[-1][:300]})"
 
 
 def _input_shape(module: tvm.IRModule) -> tuple[int, ...]:

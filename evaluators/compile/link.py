@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +13,10 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.memory import planned_bytes
+from results.store import unwritable
 from understudy import CompileError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 OPTIMISATION = 2
 """LLVM's level. The rules vectorise and unroll already: 3 takes a quarter longer for the same speed, while 1 would
 leave the kernels of the fallback without LLVM's own vectors."""
@@ -51,16 +57,31 @@ def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Exe
         return relax.build(module, machine, relax_pipeline=None)
 
 
-def link(executable: tvm.runtime.Executable, library: Path) -> None:
-    """Write the shared library; raises ``CompileError`` when the linker fails or the file cannot be written."""
+def link(executable: tvm.runtime.Executable, library: Path, room: int) -> None:
+    """Write the shared library, for which ``room`` bytes must be free on the disk.
+
+    Raises ``CompileError`` when the linker fails or the file cannot be written, ``RunError`` when the disk is
+    full.
+    """
     partial = library.with_name(f".{library.name}.part")
     try:
+        _check_room(Path(tempfile.gettempdir()), room)
+        _check_room(library.parent, room)
         executable.export_library(str(partial))
         partial.replace(library)
     except (RuntimeError, OSError) as error:
+        said = " ".join(str(error).split("\n")[:2]).strip()
+        if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in said for number in _FULL):
+            raise unwritable(library, OSError(errno.ENOSPC, said)) from error
         raise CompileError(
-            f"cannot link {library} ({str(error).strip().splitlines()[0]}): "
+            f"cannot link {library} ({said}): "
             "install gcc or set CXX to a C++ compiler, and see that the folder is writable"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _check_room(folder: Path, room: int) -> None:
+    """LLVM ends the process when the disk is full, so that must be known before."""
+    if shutil.disk_usage(folder).free < room:
+        raise unwritable(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))

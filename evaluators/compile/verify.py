@@ -23,21 +23,33 @@ def verify(network: nn.Module, compiled_run: Callable[[Array], Array], inputs: T
     for. Raises ``CompileError`` when the network's outputs are not finite, the shapes differ, or the difference
     is over ``TOLERANCE``.
     """
-    training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            expected = network(inputs).detach().cpu().numpy()
-    finally:
-        network.train(training)
+    expected = expected_outputs(network, inputs)
     pieces = np.split(inputs.detach().cpu().numpy(), len(inputs) // batch)
     return compare(expected, np.concatenate([compiled_run(piece) for piece in pieces]))
 
 
-def compare(expected: Array, compiled: Array) -> float:
-    """The largest difference as a share of the largest expected output; raises as ``verify`` does."""
+def expected_outputs(network: nn.Module, inputs: Tensor) -> Array:
+    """What torch gives for ``inputs`` (M, C, H, W): the outputs (M, classes), float32, in evaluation mode.
+
+    Raises ``CompileError`` when they are not finite.
+    """
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            expected: Array = network(inputs).detach().cpu().numpy()
+    finally:
+        network.train(training)
     if not np.isfinite(expected).all():
         raise CompileError("the network itself gives NaN or infinity on real inputs: it cannot be deployed")
+    return expected
+
+
+def compare(expected: Array, compiled: Array) -> float:
+    """The largest difference as a share of the largest expected output.
+
+    Raises ``CompileError`` when the shapes differ, or the difference is over ``TOLERANCE``.
+    """
     if expected.shape != compiled.shape:
         raise CompileError(f"the compiled student gives {compiled.shape}, but the network gives {expected.shape}")
     scale = float(np.abs(expected).max()) or 1.0

@@ -16,6 +16,7 @@ from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
 from results.bundle.runner import BundleProblem, CompiledStudent, measure_latency
 from results.measurement import Measurement
+from results.store import disk_room
 from understudy import MeasureError
 
 Array = NDArray[np.float32]
@@ -45,14 +46,17 @@ class HostDevice:
         self._loaded: tuple[tuple[object, ...], CompiledStudent] | None = None
 
     def run(self, library: Path, x: Array) -> Array:
-        """The student's outputs for ``x``, (N, C, H, W) float32; raises ``MeasureError`` when it cannot run."""
+        """The student's outputs for ``x``, (N, C, H, W) float32.
+
+        Raises ``MeasureError`` when it cannot run, ``RunError`` when the disk is full.
+        """
         with _problems():
             return self._load(library)(x)
 
     def measure(self, library: Path, x: Array) -> Measurement:
         """The latency of one inference in seconds: the median with its quartiles and number of repeats.
 
-        Raises ``MeasureError`` when the student cannot run.
+        Raises as ``run`` does.
         """
         with _problems():
             student = self._load(library)
@@ -71,7 +75,8 @@ class HostDevice:
         facts = library.stat()
         key = (library.absolute(), facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if self._loaded is None or self._loaded[0] != key:
-            with TemporaryDirectory(prefix=".load-", dir=library.absolute().parent) as folder:
+            parent = library.absolute().parent
+            with disk_room(library), TemporaryDirectory(prefix=".load-", dir=parent) as folder:
                 copy = copyfile(library, Path(folder) / library.name)
                 self._loaded = key, CompiledStudent(copy, self.profile.threads)
         return self._loaded[1]

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import tvm
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import compile_network
-from evaluators.compile.verify import compare, verify
+from evaluators.compile.link import link
+from evaluators.compile.verify import compare, expected_outputs, verify
 from hw_profiles.profile import Profile, load_profile, profile_names
-from understudy import CompileError
+from understudy import CompileError, RunError
 
 
 class Branching(nn.Module):
@@ -62,9 +64,10 @@ def test_a_network_that_takes_two_tensors_is_refused(profile: Profile, tmp_path:
 
 
 def test_nan_of_the_network_is_not_blamed_on_the_compiler() -> None:
-    bad = np.array([[np.nan, 1.0]], np.float32)
+    network = nn.Flatten().train()
     with pytest.raises(CompileError, match="network itself gives NaN"):
-        compare(bad, bad)
+        expected_outputs(network, torch.tensor([[torch.nan, 1.0]]))
+    assert network.training
 
 
 @pytest.mark.parametrize("wrong", [1.01, np.nan, np.inf])
@@ -84,6 +87,37 @@ def test_verify_restores_the_mode_and_splits_batches() -> None:
     assert verify(network, run, torch.randn(4, 1, 2, 2), batch=2) == 0
     assert network.training
     assert seen == [(2, 1, 2, 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (nn.ConvTranspose2d(4, 4, 2), r"operator nn\.conv2d_transpose"),
+        (nn.Conv2d(4, 4, 9, padding=1), r"layer '1\.1'"),
+    ],
+)
+def test_what_cannot_be_lowered_is_named(layer: nn.Module, text: str, profile: Profile, tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match=text):
+        compile_network(within(layer), torch.randn(1, 3, 8, 8), profile, tmp_path / "student.so")
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyError("x"), IndexError("y"), AssertionError(), tvm.error.InternalError("z")]
+)
+def test_whatever_a_rule_runs_into_names_its_kernel(
+    failure: Exception, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("evaluators.compile.rules.apply.RULES", (broken,))
+    with pytest.raises(CompileError, match=rf"the kernel \w*convolution\w* cannot.*{type(failure).__name__}"):
+        compile_network(nn.Conv2d(3, 4, 3), torch.randn(1, 3, 8, 8), profile, tmp_path / "student.so")
+
+
+def test_a_full_disk_is_no_fault_of_the_network(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no space left to write"):
+        link(None, tmp_path / "student.so", room=10**18)
 
 
 def test_every_profile_compiles(tmp_path: Path) -> None:

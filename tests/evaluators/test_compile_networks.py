@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluators.compile.compiler import Compiled, compile_exported, compile_network
+from evaluators.compile.compiler import Compiled, compile_network
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import Profile, load_profile
@@ -152,10 +152,3 @@ def test_peak_memory_counts_weights_input_output_and_live_activations(profile: P
     memory = compile_network(network, x, profile, tmp_path / "a.so").memory_bytes
     assert weights + 3 * image <= memory <= weights + 4 * image
     assert compile_network(network, x, profile, tmp_path / "b.so").memory_bytes == memory
-
-
-def test_an_exported_program_compiles_as_the_network_does(profile: Profile, tmp_path: Path) -> None:
-    network, x = made("residual").eval(), torch.randn(1, 3, 16, 16)
-    compiled = compile_exported(torch.export.export(network, (x,)), profile, tmp_path / "teacher.so")
-    device = HostDevice(profile)
-    assert verify(network, lambda batch: device.run(compiled.library, batch), x) < 1e-5

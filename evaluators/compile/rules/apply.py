@@ -10,17 +10,24 @@ from tvm.tirx import PrimFunc
 
 from evaluators.compile.rules import convolution, dense, depthwise, fallback
 from hw_profiles.profile import Profile
+from understudy import CompileError
 
 Rule = Callable[[PrimFunc, Profile], PrimFunc | None]
 RULES: tuple[Rule, ...] = (convolution.apply, depthwise.apply, dense.apply, fallback.apply)
 
 
 def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
-    """Every kernel of the module scheduled for the profile."""
+    """Every kernel of the module scheduled for the profile; raises ``CompileError`` naming one that cannot be."""
     scheduled = tvm.IRModule(module.functions, attrs=module.attrs)
     for variable, function in module.functions_items():
         if isinstance(function, PrimFunc):
-            scheduled.update_func(variable, schedule_kernel(function, profile))
+            try:
+                scheduled.update_func(variable, schedule_kernel(function, profile))
+            except Exception as error:  # a rule, or TVM under it, may run into anything
+                raise CompileError(
+                    f"the kernel {variable.name_hint} cannot be scheduled for {profile.name} "
+                    f"({type(error).__name__}: {error}): use another layer there"
+                ) from error
     return scheduled
 
 
