@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import inspect
-import sys
-from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 from torch import nn
 
 from spaces.nni_adapter import ModelSpace, NniSpace, constructor
+from spaces.user_file import neighbours, user_module
 from understudy import SpaceError, unknown_name
 
 
 def user_space(path: Path, name: str, *, channels: int, image_size: int, classes: int) -> NniSpace:
     """The space of class ``name`` in the Python file ``path``, which is executed.
 
-    The constructor is called with those of ``channels``, ``image_size`` and ``classes`` that it names. Raises
+    The constructor is called with those of ``channels``, ``image_size`` and ``classes`` that it names; the file
+    and it can import the modules beside the file. Raises
     ``SpaceError`` when there is no such file or class, it is no ``ModelSpace``, or it raises.
     """
     found = _model_space(path, name)
     arguments = _accepted(path, found, {"channels": channels, "image_size": image_size, "classes": classes})
-    return NniSpace(
-        f"{path}:{name}", partial(found, **arguments), channels=channels, image_size=image_size, classes=classes
-    )
+
+    def make() -> nn.Module:
+        with neighbours(path):
+            return found(**arguments)
+
+    return NniSpace(f"{path}:{name}", make, channels=channels, image_size=image_size, classes=classes)
 
 
 def _model_space(path: Path, name: str) -> type[nn.Module]:
-    module = _execute(path)
+    if not path.is_file():
+        raise SpaceError(f"there is no file {path}: name the Python file that holds the space, as file.py:Class")
+    module = user_module(path, SpaceError)
     classes = {key: value for key, value in vars(module).items() if isinstance(value, type)}
     if name not in classes:
         own = [key for key, value in classes.items() if value.__module__ == module.__name__]
@@ -41,23 +43,6 @@ def _model_space(path: Path, name: str) -> type[nn.Module]:
         )
     found: type[nn.Module] = classes[name]
     return found
-
-
-def _execute(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise SpaceError(f"there is no file {path}: name the Python file that holds the space, as file.py:Class")
-    name = f"understudy_space_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise SpaceError(f"{path} is no Python file: name one that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where its classes are looked up when networks are copied or sent
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything
-        del sys.modules[name]
-        raise SpaceError(f"{path} cannot be run: it raised {type(error).__name__}: {error}") from error
-    return module
 
 
 def _accepted(path: Path, space: type[nn.Module], offers: dict[str, int]) -> dict[str, int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +18,7 @@ from evaluators.tasks.images import ArrayImages
 from evaluators.tasks.npz import npz_samples
 from evaluators.tasks.prepare import OnBad, Samples, create_task
 from evaluators.tasks.user_code import user_function
+from evaluators.tasks.variation import with_augment
 from understudy import DataError, UnderstudyError
 
 
@@ -31,14 +35,16 @@ def load_task(
 
     ``spec``: ``digits``; a folder of class folders, with or without train/val/test above them; an
     ``.npz`` file; a Hugging Face data set (folder or id); or ``file.py:function``, which runs the user's
-    function with ``cache``, ``seed`` and ``image_size`` and takes the ``ImageTask`` that it returns.
+    function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
+    ``ImageTask`` that it returns.
     ``image_size``: pixels, by default from the data; ``augment``: a policy's name, by default what suits
     the kind of data. Raises ``DataError`` when the data cannot be used, ``ConfigError`` for an unknown
     policy.
     """
     policy = None if augment is None else augment_policy(augment)
     if ".py:" in spec:
-        return _from_code(spec, cache, seed, image_size)
+        task = _from_code(spec, cache, seed, image_size, on_bad)
+        return task if policy is None else with_augment(task, policy)
     return create_task(
         _samples(spec), cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad
     )
@@ -74,10 +80,16 @@ def digits() -> Samples:
     )
 
 
-def _from_code(spec: str, cache: Path, seed: int, image_size: int | None) -> ImageTask:
+def _from_code(spec: str, cache: Path, seed: int, image_size: int | None, on_bad: OnBad) -> ImageTask:
     function = user_function(spec, DataError)
+    more = {"on_bad": on_bad} if _takes(function, "on_bad") else {}
+    if on_bad == "skip" and not more:
+        raise DataError(
+            f"--skip-bad does not reach {spec}: let the function take on_bad ('refuse' or 'skip') and pass it to "
+            "create_task, or leave the option out"
+        )
     try:
-        task = function(cache=cache, seed=seed, image_size=image_size)
+        task = function(cache=cache, seed=seed, image_size=image_size, **more)
     except UnderstudyError:
         raise
     except Exception as error:  # the user's own code may raise anything
@@ -85,3 +97,9 @@ def _from_code(spec: str, cache: Path, seed: int, image_size: int | None) -> Ima
     if not isinstance(task, ImageTask):
         raise DataError(f"{spec} must return an ImageTask (see create_task), but returned {type(task).__name__}")
     return task
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has an argument of that name, or takes any."""
+    parameters = inspect.signature(function).parameters
+    return name in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from spaces.user_file import neighbours, user_module
 from understudy import UnderstudyError, unknown_name
 
 
 def user_function(spec: str, problem: type[UnderstudyError]) -> Callable[..., Any]:
-    """The function of ``file.py:function``; raises ``problem`` when it cannot be had."""
+    """The function of ``file.py:function``; raises ``problem`` when it cannot be had.
+
+    The modules beside its file can be imported while the file runs and while the function does.
+    """
     file, _, name = spec.rpartition(":")
     path = Path(file).expanduser()
     if not path.is_file():
         raise problem(f"there is no file {path} (from {spec!r}): check the path")
-    module_spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code may raise anything
-        raise problem(f"{path} cannot be run ({type(error).__name__}: {error}): mend it") from error
+    module = user_module(path, problem)
     function = vars(module).get(name)
     if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise problem(f"{path} has no such function: {unknown_name('function', name, names)}")
-    return function  # type: ignore[no-any-return]
+
+    @wraps(function)
+    def called(*arguments: Any, **named: Any) -> Any:
+        with neighbours(path):
+            return function(*arguments, **named)
+
+    return called

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evaluators.tasks.augment import POLICIES
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.load import load_task
 from evaluators.tasks.prepare import default_size
@@ -197,6 +199,9 @@ def mine(cache, seed, image_size):
     pictures = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
     samples = Samples(ArrayImages(pictures), np.arange(12) % 2, ("ant", "bee"))
     return create_task(samples, cache=cache, seed=seed, image_size=image_size)
+def skipping(cache, seed, image_size, on_bad):
+    assert on_bad == "skip"
+    return mine(cache, seed, image_size)
 def wrong(**facts):
     return None
 def broken(**facts):
@@ -214,6 +219,33 @@ def test_code_of_the_user(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=text):
             load(f"{tmp_path}/mine.py:{name}", tmp_path)
+
+
+def test_options_reach_code_of_the_user(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CODE)
+    plain, varied = (load(f"{tmp_path}/mine.py:mine", tmp_path, augment=name) for name in (None, "standard"))
+    assert ImageTask.open(varied.folder).augment == POLICIES["standard"] != plain.augment
+    assert varied.fingerprint != plain.fingerprint
+    np.testing.assert_array_equal(varied.pixels("val", 8), plain.pixels("val", 8))
+    assert load(f"{tmp_path}/mine.py:mine", tmp_path, augment="standard") == varied
+    assert load(f"{tmp_path}/mine.py:mine", tmp_path) == load(f"{tmp_path}/mine.py:mine", tmp_path, augment="none")
+    assert load(f"{tmp_path}/mine.py:skipping", tmp_path, on_bad="skip") == plain
+    with pytest.raises(DataError, match="--skip-bad does not reach"):
+        load(f"{tmp_path}/mine.py:mine", tmp_path, on_bad="skip")
+
+
+def test_code_of_the_user_imports_its_neighbours_and_keeps_its_dataclasses(tmp_path: Path) -> None:
+    (tmp_path / "lying_beside.py").write_text("COUNT = 12\n")
+    (tmp_path / "called_later.py").write_text("LABELS = ('ant', 'bee')\n")
+    near = CODE.replace("(12, ", "(Sizes().count, ").replace('("ant", "bee")', "LABELS")
+    near = near.replace("    samples", "    from called_later import LABELS\n    samples")
+    (tmp_path / "near.py").write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom lying_beside import COUNT\n"
+        f"@dataclass\nclass Sizes:\n    count: int = COUNT\n{near}"
+    )
+    before = list(sys.path)
+    assert load(f"{tmp_path}/near.py:mine", tmp_path).labels == ("ant", "bee")
+    assert sys.path == before
 
 
 def test_default_size() -> None:

@@ -196,6 +196,39 @@ def test_a_file_that_cannot_run_is_refused(tmp_path, text):
         load_space(f"{path}:X", channels=1, image_size=16, classes=10)
 
 
+NEIGHBOUR = """
+from __future__ import annotations
+from dataclasses import dataclass
+import torch
+from nni.nas.nn.pytorch import LayerChoice, ModelSpace
+from beside_the_space import WIDTH
+@dataclass
+class Sizes:
+    width: int = WIDTH
+class Near(ModelSpace):
+    def __init__(self, channels: int, classes: int):
+        super().__init__()
+        from beside_the_space import layer
+        self.first = LayerChoice([torch.nn.ReLU(), torch.nn.GELU()], label="act")
+        self.last = layer(channels, Sizes().width, classes)
+    def forward(self, x):
+        return self.last(self.first(x))
+"""
+
+
+def test_a_file_imports_its_neighbours_and_keeps_its_dataclasses(tmp_path):
+    (tmp_path / "near.py").write_text(NEIGHBOUR)
+    (tmp_path / "beside_the_space.py").write_text(
+        "from torch import nn\nWIDTH = 4\n"
+        "def layer(c, w, n): return nn.Sequential(nn.Conv2d(c, w, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),"
+        " nn.Linear(w, n))\n"
+    )
+    before = list(sys.path)
+    space = load_space(f"{tmp_path}/near.py:Near", channels=1, image_size=8, classes=3)
+    assert space.build(space.smallest())(torch.zeros(2, 1, 8, 8)).shape == (2, 3)
+    assert sys.path == before
+
+
 def test_impossible_sizes_are_refused():
     for wrong in ({"channels": 0}, {"image_size": 4}, {"classes": 1}):
         with pytest.raises(SpaceError, match="of at least"):
