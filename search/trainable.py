@@ -31,7 +31,7 @@ class CandidateTrial(tune.Trainable):
         self._proposal, self._problem = config, ""
         try:
             self._bench = plan.open(device, settle_worker())
-        except UnderstudyError as error:
+        except Exception as error:  # said once, by the search, instead of by each candidate
             self._problem = f"a worker cannot start: {error}"
         self._idle_since: float | None = None
 
