@@ -155,5 +155,7 @@ def disk_room(path: Path) -> Iterator[None]:
 def unwritable(path: Path, error: OSError) -> RunError:
     """What to tell a user of a file that could not be written."""
     if error.errno in _FULL:
-        return RunError(f"no space left to write {path}: free some, then `understudy resume` goes on from here")
+        return RunError(
+            f"no space left to write {path}: free some, then `understudy resume` goes on with what the run has"
+        )
     return RunError(f"cannot write {path}: {error.strerror}")

@@ -35,7 +35,9 @@ def _patch(image_size: int) -> int:
     for patch in (16, 8, 4, 2):
         if image_size % patch == 0 and image_size // patch >= 8:
             return patch
-    raise SpaceError(f"nni:{_TRANSFORMER} needs an even image size of at least 16 pixels, but got {image_size}")
+    raise SpaceError(
+        f"nni:{_TRANSFORMER} needs an even image size of at least 16 pixels (--image-size), but got {image_size}"
+    )
 
 
 def _with_channels(make: partial[nn.Module], channels: int) -> nn.Module:

@@ -14,11 +14,6 @@ _DISTILLERS: Mapping[str, Callable[..., Distiller]] = MappingProxyType(
 )
 
 
-def distiller_names() -> tuple[str, ...]:
-    """The names that ``load_distiller`` knows."""
-    return tuple(_DISTILLERS)
-
-
 def load_distiller(name: str, **settings: float) -> Distiller:
     """The distiller of that name; ``settings`` are its own (``temperature``, ``weight``).
 

@@ -55,6 +55,8 @@ class HardLabels(Distiller):
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; raises ``TrainError`` for data without labels."""
         if targets is None:
-            raise TrainError("the data has no labels and hard-labels learns from nothing else: use soft-targets")
+            raise TrainError(
+                "the data has no labels and hard-labels learns from nothing else: use --distill soft-targets"
+            )
         task = functional.cross_entropy(student.logits, targets)
         return Loss(task, task, task.new_zeros(()))

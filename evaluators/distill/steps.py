@@ -141,5 +141,6 @@ def _diverged(epoch: int, step: int, steps: int, loss: float, history: list[Epoc
     )
     return TrainError(
         f"training diverged in epoch {epoch + 1}, step {step + 1} of {steps}, with loss {loss}; {last}: "
-        "lower the learning rate, or check the images and the teacher"
+        "check the images and the teacher, or give it 4 epochs or more, of which the first warms up slowly "
+        "(--epochs, --final-epochs)"
     )

@@ -1,7 +1,7 @@
 """The teacher's logits of every split and augmented view, computed once and shared by all workers.
 
 Layout of a folder: ``val.npy``, ``test.npy``, ``train.npy`` (clean) and ``train-1.npy`` ... (augmented views),
-each float32 (N, classes).
+each float32 (N, classes). Under an augmentation that changes nothing the views are links to ``train.npy``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +49,8 @@ class TeacherOutputs:
             logits: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise TeacherError(
-                f"the teacher's outputs {path} cannot be read ({error}): compute them again, "
-                f"with more than {view} views if a schedule asks for them"
+                f"the teacher's outputs {path} cannot be read ({error}): "
+                "`understudy resume` computes what is missing"
             ) from error
         return logits
 
@@ -73,7 +74,8 @@ def compute_outputs(
     folder.mkdir(parents=True, exist_ok=True)
     outputs = TeacherOutputs(folder, views)
     wanted: list[tuple[Split, int]] = [(split, 0) for split in SPLITS]
-    wanted += [("train", view) for view in range(1, views + 1)]
+    if not task.augment.clean:
+        wanted += [("train", view) for view in range(1, views + 1)]
     sizes = [len(task.targets(split)) for split, _ in wanted]
     done = 0
     for (split, view), size in zip(wanted, sizes, strict=True):
@@ -83,7 +85,15 @@ def compute_outputs(
             write_atomically(folder / _file_name(split, view), _npy(logits))
         done += size
         report(size)
+    if task.augment.clean:
+        _link_views(folder, views)
     return outputs
+
+
+def _link_views(folder: Path, views: int) -> None:
+    for view in range(1, views + 1):
+        with suppress(FileExistsError):
+            (folder / _file_name("train", view)).symlink_to(_file_name("train", 0))
 
 
 def _answer(

@@ -67,7 +67,7 @@ def _live(
     if teacher.module is None:
         raise TeacherError(
             f"teacher {teacher.name} is not a PyTorch module, so it has no layers for distiller "
-            f"{distiller.name!r}: use soft-targets"
+            f"{distiller.name!r}: use --distill soft-targets"
         )
     module: nn.Module = teacher.module.eval().to(device)
     capture = stack.enter_context(FeatureCapture(module, distiller.teacher_layers, "teacher"))

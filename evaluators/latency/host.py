@@ -38,7 +38,7 @@ class HostDevice:
         """
         if profile.reach != "host":
             raise MeasureError(
-                f"students for {profile.name} cannot run here (it needs {profile.mcpu}): use the profile x86-host"
+                f"students for {profile.name} cannot run here (it needs {profile.mcpu}): use --profile x86-host"
             )
         self.profile = profile
         self._quiet = quiet
@@ -71,7 +71,7 @@ class HostDevice:
         It is loaded from a copy, since the loader answers a path that it knows with the old library.
         """
         if not library.is_file():
-            raise MeasureError(f"there is no compiled library {library}: compile the student first")
+            raise MeasureError(f"there is no compiled library {library}: restore it, or search again")
         facts = library.stat()
         key = (library.absolute(), facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if self._loaded is None or self._loaded[0] != key:

@@ -12,7 +12,7 @@ A task lives in a folder of JSON and ``.npy`` files that any process can open::
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from evaluators.distill.evaluate import accuracy
 from evaluators.tasks.augment import Augment
 from evaluators.tasks.images import Images, open_images
 from evaluators.tasks.pixels import locked, write_pixels
@@ -62,7 +63,9 @@ class ImageTask:
         try:
             facts = json.loads((folder / "task.json").read_text())
         except (OSError, json.JSONDecodeError) as error:
-            raise DataError(f"{folder} holds no prepared task ({error}): prepare the data again") from error
+            raise DataError(
+                f"{folder} holds no prepared task ({error}): let `understudy resume` prepare the data again"
+            ) from error
         sequences = {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
         return ImageTask(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
 
@@ -132,7 +135,7 @@ class ImageTask:
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:
         """Share of samples whose largest logit is the target's; logits (N, classes), targets (N,)."""
-        return float((torch.as_tensor(logits).argmax(1) == torch.as_tensor(targets)).double().mean())
+        return accuracy(torch.as_tensor(logits), torch.as_tensor(targets))
 
     def _store(self, resolution: int) -> Path:
         return self.folder / f"pixels-{resolution}.npy"
@@ -154,13 +157,3 @@ class ImageTask:
     def _targets(self) -> NDArray[np.int64]:
         targets: NDArray[np.int64] = np.load(self.folder / "targets.npy", allow_pickle=False)
         return targets
-
-
-def batches(
-    count: int, size: int, generator: torch.Generator | None = None, drop_last: bool = False
-) -> Iterator[NDArray[np.int64]]:
-    """Sample numbers 0..count-1 in batches: shuffled by the generator, or in order without one."""
-    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    for start in range(0, count, size):
-        if not (drop_last and start + size > count):
-            yield order[start : start + size].numpy()

@@ -80,8 +80,8 @@ class _Encoded(Images):
 
     def _unreadable(self, index: int, error: Exception) -> DataError:
         return DataError(
-            f"{self.name(index)} cannot be read as an image ({error}): repair or remove it, or skip such images "
-            "(on_bad: skip)"
+            f"{self.name(index)} cannot be read as an image ({error}): repair or remove it, or leave such images "
+            "out with --skip-bad"
         )
 
 
@@ -170,7 +170,9 @@ def open_images(folder: Path) -> Images:
         return EncodedImages(np.memmap(folder / _BYTES, np.uint8, mode="r"), offsets)
     if (folder / _ARRAY).is_file():
         return ArrayImages(np.load(folder / _ARRAY, mmap_mode="r", allow_pickle=False))
-    raise DataError(f"{folder} holds no prepared task: remove the folder and prepare the data again")
+    raise DataError(
+        f"{folder} holds no prepared task: remove the folder, and `understudy resume` prepares the data again"
+    )
 
 
 def _digest(content: bytes) -> bytes:

@@ -57,7 +57,9 @@ def write_pixels(images: Images, order: NDArray[np.int64], channels: int, stores
 
 
 def _unwritable(folder: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write to {folder} ({error.strerror}): free some space there, or name another folder")
+    return DataError(
+        f"cannot write to {folder} ({error.strerror}): free some space there, or put the runs elsewhere (--runs)"
+    )
 
 
 def _write(images: Images, order: NDArray[np.int64], channels: int, paths: Mapping[int, Path]) -> None:

@@ -57,7 +57,7 @@ def create_task(
     kept, looks, notes = _survey(samples.images, on_bad)
     if len(set(samples.targets[kept].tolist())) < 2:
         raise DataError(
-            f"the data have fewer than two classes ({', '.join(samples.labels)}): nothing to tell apart"
+            f"the data have fewer than two classes ({', '.join(samples.labels)}): add images of another"
         )
     given = None if samples.given is None else samples.given[kept]
     parts = divide(samples.targets[kept], given, samples.labels, seed)
@@ -138,7 +138,10 @@ def _lay_out(folder: Path, samples: Samples, order: NDArray[np.int64]) -> None:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
-        raise DataError(f"cannot prepare the data in {folder.parent}: {error.strerror}") from error
+        raise DataError(
+            f"cannot prepare the data in {folder.parent} ({error.strerror}): free some space there, or put the "
+            "runs elsewhere (--runs)"
+        ) from error
 
 
 def _channel_figures(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

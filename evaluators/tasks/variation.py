@@ -28,7 +28,9 @@ def with_augment(task: ImageTask, augment: Augment) -> ImageTask:
         if not (folder / "task.json").exists():
             _lay_out(replace(task, folder=folder, augment=augment, fingerprint=fingerprint), task.folder)
     except OSError as error:
-        raise DataError(f"cannot prepare the data in {folder.parent}: {error}") from error
+        raise DataError(
+            f"cannot prepare the data in {folder.parent} ({error}): free some space there, or leave out --augment"
+        ) from error
     return ImageTask.open(folder)
 
 

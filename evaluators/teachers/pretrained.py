@@ -79,7 +79,7 @@ def _preprocessor(spec: str) -> Mapping[str, Any]:
     except (OSError, json.JSONDecodeError) as error:
         if path.is_dir():
             raise TeacherError(
-                f"{path / 'preprocessor_config.json'} cannot be read ({_first_line(error)})"
+                f"{path / 'preprocessor_config.json'} cannot be read ({_first_line(error)}): save it again"
             ) from error
         return {}
     return dict(facts)

@@ -40,7 +40,7 @@ class Teacher(ABC):
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise TeacherError(
                 f"teacher {self.name} does not take images of shape {tuple(images.shape)} ({lines[0]}): "
-                "set the image size that it was trained with"
+                "set the size that it was trained with (--image-size)"
             ) from error
         if not bool(torch.isfinite(answer).all()):
             raise TeacherError(f"teacher {self.name} answers with NaN or infinity: check its weights")

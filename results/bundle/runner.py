@@ -320,14 +320,14 @@ def check_target(target: Mapping[str, Any]) -> None:
     if machine != target["isa"]:
         raise BundleProblem(
             f"this bundle is for {target['isa']} ({target['profile']}), but this machine is {machine}: "
-            f"compile the student for it"
+            "deploy a student of a search with this machine's profile"
         )
     present = cpu_features()
     missing = [name for name in target["features"] if present and name not in present]
     if missing:
         raise BundleProblem(
             f"this bundle needs a processor with {', '.join(missing)} (it is for {target['profile']}), "
-            f"which this one lacks: compile the student for it"
+            "which this one lacks: deploy a student of a search with this machine's profile"
         )
 
 

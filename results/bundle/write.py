@@ -113,7 +113,7 @@ def _fill(made: Path, store: RunStore, student: Student) -> None:
         source = store.path / student.files.get(kind, "")
         if not source.is_file():
             raise BundleError(
-                f"student #{student.number} has no {name} in {store.path}: `understudy resume` makes it again"
+                f"student #{student.number} has no {name} in {store.path}: restore it, or search again"
             )
         shutil.copyfile(source, made / name)
     shutil.copyfile(Path(runner.__file__), made / "run.py")

@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators.distill.catalogue import distiller_names, load_distiller
+from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.features import FeatureCapture
 from evaluators.distill.response import HardLabels, SoftTargets
@@ -112,7 +112,8 @@ def test_settings_out_of_range_are_refused(settings, text):
 
 
 def test_the_catalogue_knows_its_names():
-    assert [load_distiller(name).name for name in distiller_names()] == list(distiller_names())
+    for name in ("soft-targets", "hard-labels"):
+        assert load_distiller(name).name == name
     assert load_distiller("soft-targets", temperature=2.0) == SoftTargets(2.0)
     with pytest.raises(ConfigError, match="did you mean 'soft-targets'"):
         load_distiller("soft-target")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from distiller_contract import digits, teacher
 
 from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
+from evaluators.tasks.augment import Augment
 from evaluators.teachers.teacher import Teacher
 from understudy import TeacherError
 
@@ -50,6 +53,15 @@ def test_they_are_computed_once_and_more_views_are_added(tmp_path):
     compute_outputs(again, digits(), views=1, cache=tmp_path)
     compute_outputs(more, digits(), views=2, cache=tmp_path)
     assert (first.seen, again.seen, more.seen) == (images_in(1), 0, digits().size("train"))
+
+
+def test_views_that_change_nothing_cost_nothing(tmp_path):
+    plain, counting = replace(digits(), augment=Augment()), Counting()
+    for views in (2, 5):
+        stored = compute_outputs(counting, plain, views=views, cache=tmp_path)
+    assert counting.seen == images_in(0)
+    np.testing.assert_array_equal(stored.logits("train", 5), stored.logits("train", 0))
+    assert not compute_outputs(counting, digits(), views=0, cache=tmp_path).folder.samefile(stored.folder)
 
 
 def test_a_kill_costs_only_the_file_in_hand(tmp_path):

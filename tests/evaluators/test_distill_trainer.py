@@ -165,7 +165,7 @@ def test_a_layer_that_the_teacher_lacks_is_named():
 
 
 def test_views_beyond_the_stored_ones_are_refused():
-    with pytest.raises(TeacherError, match="compute them again"):
+    with pytest.raises(TeacherError, match="computes what is missing"):
         train(SoftTargets(), schedule=Schedule(4, views=4))
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators.tasks.image_task import SPLITS, ImageTask, batches
+from evaluators.tasks.image_task import SPLITS, ImageTask
 from evaluators.tasks.load import load_task
 from results.bundle import runner
 from understudy import ConfigError, DataError
@@ -109,13 +109,9 @@ def test_equal_pictures_elsewhere_are_read_there(tmp_path: Path) -> None:
     assert moved.pixels("val", 20).shape == (4, 3, 20, 20)
 
 
-def test_score_and_batches(digits: ImageTask) -> None:
+def test_score(digits: ImageTask) -> None:
     logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 1.0]])
     assert digits.score(logits, np.array([0, 1, 1, 0])) == 0.75
-    shuffled = list(batches(10, 4, torch.Generator().manual_seed(0)))
-    assert [len(ids) for ids in shuffled] == [4, 4, 2]
-    assert sorted(np.concatenate(shuffled)) == list(range(10))
-    assert [len(ids) for ids in batches(10, 4, drop_last=True)] == [4, 4]
 
 
 def test_no_task_there(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def candidate(number: int, rng: np.random.Generator) -> Candidate:
     seconds = {"build": 0.1, "compile": float(rng.uniform(0.8, 2.2)), "measure": float(rng.uniform(0.4, 1.2))}
     key = f"{number:08x}"
     if number % 29 == 17:
-        reason = "the loss became NaN in epoch 2: lower the learning rate"
+        reason = "training diverged in epoch 2: check the images and the teacher"
         return Candidate(number, choice, key, "failed", reason, figures, {**seconds, "train": 9.0})
     violation = Budget(BUDGET).violation(figures)
     if violation is not None:
