@@ -15,14 +15,14 @@ from results.candidate import Candidate, Student
 from results.front import pareto_front
 from results.measurement import METRICS, Measurement
 from results.units import format_time
-from results.view import differing, goals, teacher_of
+from results.view import differing, goals, taught_of_front, teacher_of
 
 ABSENT = "–"
 _LONGEST = 200
 
 
 def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Table:
-    """The front of the candidates, with the figures that the search had."""
+    """The front of the candidates, with the figures that the search had: accuracy is on the validation split."""
     objectives, budget = goals(facts)
     front = pareto_front(candidates, objectives, budget)
     counts = Counter(candidate.state for candidate in candidates)
@@ -32,7 +32,7 @@ def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Ta
     table.add_column("candidate", justify="right")
     figures = list(dict.fromkeys([*objectives, *budget.limits]))
     for name in figures:
-        table.add_column(METRICS[name].heading, justify="right", no_wrap=True)
+        table.add_column(_heading(name), justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold")
     shown = differing([candidate.choice for candidate in front])
     for candidate in front:
@@ -44,7 +44,7 @@ def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Ta
 def candidates_table(candidates: Iterable[Candidate]) -> Table:
     """Every candidate with its state, figures and reason."""
     table = Table(title="Candidates", title_justify="left")
-    for heading in ("candidate", *(metric.heading for metric in METRICS.values())):
+    for heading in ("candidate", *map(_heading, METRICS)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
     table.add_column("reason", overflow="fold")
@@ -55,8 +55,12 @@ def candidates_table(candidates: Iterable[Candidate]) -> Table:
 
 
 def students_table(students: Iterable[Student], facts: Mapping[str, Any]) -> Table:
-    """The students, taught to the end, beside their teacher; accuracy is on the test split."""
-    table = Table(title="Students after full training", title_justify="left")
+    """The students, taught to the end, beside their teacher; accuracy and agreement are on the test split."""
+    taught = taught_of_front(facts)
+    part = (
+        f": {taught[0]} of the {taught[1]} on the front of the search" if taught and taught[0] < taught[1] else ""
+    )
+    table = Table(title=f"Students after full training{part}", title_justify="left")
     headings = ("test accuracy", "agreement", "latency", "of budget", "size", "peak memory")
     table.add_column("")
     for heading in headings:
@@ -94,6 +98,12 @@ def stage_seconds(candidates: Iterable[Candidate]) -> dict[str, list[float]]:
         for stage, seconds in candidate.seconds.items():
             spent.setdefault(stage, []).append(seconds)
     return spent
+
+
+def _heading(name: str) -> str:
+    """The heading of a figure that the search had; it saw no test images."""
+    heading = METRICS[name].heading
+    return f"{heading} (validation)" if name == "accuracy" else heading
 
 
 def figure_text(figure: Measurement | None) -> str:

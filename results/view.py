@@ -63,6 +63,12 @@ def goals(facts: Mapping[str, Any]) -> tuple[tuple[str, ...], Budget]:
     return tuple(facts.get("objectives") or ("accuracy", "latency")), Budget(facts.get("budget") or {})
 
 
+def taught_of_front(facts: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many students of the search's front were fully taught, of how many on it; None where not recorded."""
+    found = facts.get("finalists_of_front")
+    return (int(found[0]), int(found[1])) if found else None
+
+
 def teacher_of(run_facts: Mapping[str, Any]) -> TeacherFacts | None:
     """The teacher of a run's facts, or None when they name none."""
     facts = run_facts.get("teacher")

@@ -29,6 +29,7 @@ from results.report.sections import (
     importance_note,
     left_out_html,
     section_html,
+    students_hint,
     students_html,
     tiles_html,
 )
@@ -98,7 +99,7 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
     parts = [heading_html(view), tiles_html(view)]
     parts.append(section_html("The front against the budget", _FRONT, split, "front-section"))
     if view.students:
-        parts.append(section_html("The students", _STUDENTS, students_html(view)))
+        parts.append(section_html("The students", students_hint(view), students_html(view)))
         parts.append(section_html("Teacher against students", "", f'<div class="triple">{bars}</div>'))
     if "progress" in plots:
         clock = section_html("By the clock", "The same, over the time that the search ran.", plots["clock"])
@@ -124,14 +125,15 @@ def _first(view: RunView) -> str:
 
 _EMPTY = '<p class="hint">Click a point to see its architecture and figures.</p>'
 _FRONT = (
-    "Accuracy on the validation split against cost. Bars are the quartiles of the repeated measurement; dotted "
+    "Accuracy on the validation split, for candidates and students alike, against cost; figures on the test "
+    "split are in the students' table and panels. Bars are the quartiles of the repeated measurement; dotted "
     "lines lead from where the search had a finalist to where full training brought it. Click a "
     "point for its architecture; drag to zoom, double-click to go back."
 )
-_STUDENTS = "Finalists, taught to the end, compiled and measured again. The search never saw the test split."
 _HYPERVOLUME = "Share of what could be won within the budget that the front covers: 100 % is perfect and free."
 _PARALLEL = (
-    "Each line is a candidate, coloured from low (yellow) to high accuracy (violet); thick ones are on the front."
+    "Each line is a candidate, coloured from low (yellow) to high accuracy on the validation split (violet); "
+    "thick ones are on the front."
 )
 
 _PAGE = """<!doctype html>

@@ -15,7 +15,7 @@ from results.report.details import spread
 from results.report.importance import Importance
 from results.table import figure_text
 from results.units import format_time
-from results.view import RunView
+from results.view import RunView, taught_of_front
 
 
 def section_html(title: str, hint: str, content: str, name: str = "") -> str:
@@ -46,18 +46,20 @@ def _outcome(view: RunView) -> str:
         return f"None of {len(view.candidates)} candidates so far is within the budget."
     leader = view.front[0].measurements
     first = view.objectives[0]
+    heading = "accuracy on the validation split" if first == "accuracy" else METRICS[first].heading
     state = "so far" if "ended" not in view.facts else "in all"
     return (
         f"{len(view.candidates)} candidates {state}, {len(view.front)} of them on the front; the best in "
-        f"{METRICS[first].heading} has <strong>{leader[first]}</strong>. No student is taught to the end yet."
+        f"{heading} has <strong>{leader[first]}</strong>. No student is taught to the end yet."
     )
 
 
 def _compared(view: RunView, best: Student) -> str:
     figures, teacher = best.measurements, view.teacher
-    accuracy = figures.get("test_accuracy", figures["accuracy"])
-    text = f"Student #{best.number} answers <strong>{accuracy}</strong> right"
-    if teacher is not None and teacher.accuracy is not None:
+    tested = "test_accuracy" in figures
+    accuracy, split = figures["test_accuracy" if tested else "accuracy"], "test" if tested else "validation"
+    text = f"Student #{best.number} answers <strong>{accuracy}</strong> of the {split} images right"
+    if tested and teacher is not None and teacher.accuracy is not None:
         text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
     if "latency" in figures:
         text += f", in <strong>{figures['latency']}</strong> a call"
@@ -74,7 +76,7 @@ def tiles_html(view: RunView) -> str:
     tiles = [
         (str(len(view.candidates)), f"candidates: {states}" if states else "candidates"),
         (str(len(view.front)), "on the front of the search"),
-        (str(len(view.students)), "students taught to the end"),
+        (str(len(view.students)), f"students taught to the end{_of_front(view)}"),
     ]
     for name, limit in view.budget.limits.items():
         metric = METRICS[name]
@@ -86,10 +88,25 @@ def tiles_html(view: RunView) -> str:
     return f'<section class="tiles">{inside}</section>'
 
 
+def students_hint(view: RunView) -> str:
+    """What the table of the students holds, and how many of the front are in it."""
+    part = f", {len(view.students)}{_of_front(view)}" if _of_front(view) else ""
+    return (
+        f"Finalists{part}, taught to the end, compiled and measured again. Accuracy and agreement are on the test "
+        "split, which the search never saw."
+    )
+
+
+def _of_front(view: RunView) -> str:
+    """Of how many on the front the students are, where not all were taught."""
+    taught, on_front = taught_of_front(view.facts) or (len(view.students), len(view.front))
+    return f" of {on_front} on the front of the search" if taught < on_front else ""
+
+
 _COLUMNS = (
     ("test_accuracy", "accuracy (test)"),
-    ("scratch_accuracy", "without teacher"),
-    ("agreement", "agreement"),
+    ("scratch_accuracy", "without teacher (test)"),
+    ("agreement", "agreement (test)"),
     ("latency", "latency"),
     ("size", "size"),
     ("memory", "peak memory"),

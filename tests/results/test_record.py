@@ -100,6 +100,17 @@ def test_tables_show_front_students_teacher_and_times(tmp_path):
     assert "over the limit of 2 ms" in printed(candidates_table(candidates))
 
 
+def test_tables_say_on_which_split_and_how_many_of_the_front_were_taught(tmp_path):
+    store = make_run(tmp_path / "run", 60)
+    candidates, facts, students = store.candidates(), store.facts(), store.students()
+    for table in (front_table(candidates, facts), candidates_table(candidates)):
+        assert "accuracy (validation)" in printed(table)
+    assert "test accuracy" in printed(students_table(students, facts))
+    assert "front of the search" not in printed(students_table(students, {**facts, "finalists_of_front": [5, 5]}))
+    caption = "Students after full training: 5 of the 9 on the front of the search"
+    assert caption in printed(students_table(students, {**facts, "finalists_of_front": [5, 9]}))
+
+
 def test_tables_of_an_empty_run_are_empty():
     assert "0 of 0" in printed(front_table([], {}), students_table([], {}), time_table([]), candidates_table([]))
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from results.report.comparison import teacher_bars, time_series
 from results.report.importance import encode, importance
 from results.report.page import embedded
 from results.report.parallel import parallel_series
+from results.report.sections import students_hint
 from results.report.series import front_series, progress_series, ticks
 from results.store import RunStore
 from results.view import read_view
@@ -100,6 +102,18 @@ def test_reports_without_facts_and_of_unfit_candidates_only_are_written(tmp_path
     html = write_report(store).read_text()
     assert "could not be compiled &lt;/script&gt;&lt;b&gt;" in html
     assert "None of 2 candidates" in html
+
+
+def test_the_report_says_on_which_split_and_how_many_of_the_front_were_taught(store):
+    view = read_view(store)
+    assert len(view.students) < len(view.front)
+    html = (store.path / "report.html").read_text()
+    assert f"{len(view.students)} of {len(view.front)} on the front of the search, taught to the end" in html
+    assert "Accuracy and agreement are on the test split" in html
+    assert "accuracy (%, validation)" in html
+    assert "of the test images right" in html
+    assert "of the search, taught" not in students_hint(replace(view, facts={"finalists_of_front": [5, 5]}))
+    assert "5 of 7 on the front" in students_hint(replace(view, facts={"finalists_of_front": [5, 7]}))
 
 
 def test_the_front_is_a_picture_without_a_browser(store):
