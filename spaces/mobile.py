@@ -6,36 +6,15 @@ arXiv:2003.13678) and leaves the search far fewer choices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from spaces.blocks import Head, Size, SqueezeExcite, activation, conv_norm, draw_seed, initialise
-from spaces.nni_adapter import LayerChoice, ModelSpace, Repeat, choice
-from spaces.scales import SMALL, resolutions
-from spaces.space import RESOLUTION
+from spaces.blocks import Size, SqueezeExcite, activation, conv_norm
+from spaces.nni_adapter import LayerChoice, Repeat, choice
+from spaces.scales import SMALL
+from spaces.staged import ACTIVATION, Plan, Stage, StagedSpace
 
 _KERNELS = [3, 5, 7]
 _EXPANSIONS = [2, 4, 6]
-_ACTIVATION = "activation"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Blocks of one resolution: the first has the stride; widths in channels, depths in blocks."""
-
-    stride: int
-    widths: tuple[int, ...]
-    depths: tuple[int, ...] = (1, 2, 3)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The outline of the family for a range of image sizes."""
-
-    stem_width: int
-    stem_stride: int
-    stages: tuple[Stage, ...]
 
 
 _TINY = Plan(8, 1, (Stage(1, (8, 16, 24), (1, 2)), Stage(2, (16, 24, 32)), Stage(2, (32, 48, 64))))
@@ -56,7 +35,7 @@ _LARGE = Plan(
 )
 
 
-def plan(image_size: int) -> Plan:
+def plan(image_size: int) -> Plan[Stage]:
     """The outline for images of that many pixels a side."""
     for largest, outline in ((20, _TINY), (32, _SMALL), (SMALL, _MIDDLE)):
         if image_size <= largest:
@@ -81,9 +60,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.residual = residual
-        self.expand = conv_norm(inputs, hidden, 1, act=activation(_ACTIVATION))
+        self.expand = conv_norm(inputs, hidden, 1, act=activation(ACTIVATION))
         self.depthwise = conv_norm(
-            hidden, hidden, kernel, stride=stride, groups=hidden, act=activation(_ACTIVATION)
+            hidden, hidden, kernel, stride=stride, groups=hidden, act=activation(ACTIVATION)
         )
         gates = SqueezeExcite(hidden, (hidden + 31) // 32 * 8)
         self.squeeze = LayerChoice({"no": nn.Identity(), "yes": gates}, label=squeeze)
@@ -94,31 +73,14 @@ class InvertedResidual(nn.Module):
         return features + out if self.residual else out
 
 
-class MobileSpace(ModelSpace):
+class MobileSpace(StagedSpace):
     """Choices by stage: depth, width, kernel, expansion, squeeze; for all: activation and input resolution.
 
     Layers: ``stem``, ``stages.<stage>.<block>.{expand,depthwise,squeeze,project}``, ``head``.
     """
 
     def __init__(self, channels: int, image_size: int, classes: int) -> None:
-        super().__init__()
-        seed = draw_seed()
-        outline = plan(image_size)
-        self.add_mutable(choice(RESOLUTION, list(resolutions(image_size))))
-        width: Size = outline.stem_width
-        self.stem = conv_norm(channels, width, 3, stride=outline.stem_stride, act=activation(_ACTIVATION))
-        self.stages = nn.Sequential()
-        for index, stage in enumerate(outline.stages):
-            outputs = choice(f"stages.{index}.width", list(stage.widths))
-            self.stages.append(_stage(f"stages.{index}", stage, width, outputs))
-            width = outputs
-        self.head = Head(width, classes)
-        initialise(self, seed)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, channels, R, R) -> logits (N, classes)."""
-        logits: Tensor = self.head(self.stages(self.stem(images)))
-        return logits
+        super().__init__(channels, image_size, classes, plan(image_size), _stage)
 
 
 def _stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:

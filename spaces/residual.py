@@ -9,66 +9,63 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from spaces.blocks import Head, Size, activation, conv_norm, draw_seed, initialise
-from spaces.nni_adapter import LayerChoice, ModelSpace, Repeat, choice
-from spaces.scales import SMALL, resolutions
-from spaces.space import RESOLUTION
+from spaces import staged
+from spaces.blocks import Size, activation, conv_norm
+from spaces.nni_adapter import LayerChoice, Repeat, choice
+from spaces.scales import SMALL
+from spaces.staged import ACTIVATION, Plan, StagedSpace
 
 _KERNELS = [3, 5]
-_ACTIVATION = "activation"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Blocks of one resolution: the first has the stride; widths and hidden widths in channels, depths in blocks.
+class Stage(staged.Stage):
+    """A stage with the widths inside a bottleneck block, in channels (of no effect on basic blocks)."""
 
-    ``hidden`` are the widths inside a bottleneck block (of no effect on basic blocks).
-    """
-
-    stride: int
-    widths: tuple[int, ...]
-    hidden: tuple[int, ...]
-    depths: tuple[int, ...] = (1, 2)
+    hidden: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The outline of the family for a range of image sizes."""
-
-    stem_width: int
-    stem_stride: int
-    stages: tuple[Stage, ...]
-
-
-_TINY = Plan(8, 1, (Stage(1, (8, 16), (8,)), Stage(2, (16, 24, 32), (8, 16)), Stage(2, (32, 48, 64), (8, 16, 24))))
+_TINY = Plan(
+    8,
+    1,
+    (
+        Stage(1, (8, 16), (1, 2), (8,)),
+        Stage(2, (16, 24, 32), (1, 2), (8, 16)),
+        Stage(2, (32, 48, 64), (1, 2), (8, 16, 24)),
+    ),
+)
 _SMALL = Plan(
     8,
     1,
-    (Stage(1, (8, 16, 24), (8, 16)), Stage(2, (16, 32, 48), (8, 16, 24)), Stage(2, (32, 64, 96), (16, 32, 48))),
+    (
+        Stage(1, (8, 16, 24), (1, 2), (8, 16)),
+        Stage(2, (16, 32, 48), (1, 2), (8, 16, 24)),
+        Stage(2, (32, 64, 96), (1, 2), (16, 32, 48)),
+    ),
 )
 _MIDDLE = Plan(
     8,
     1,
     (
-        Stage(1, (8, 16), (8,), (1,)),
-        Stage(2, (16, 32), (8, 16)),
-        Stage(2, (32, 48, 64), (8, 16, 24)),
-        Stage(2, (64, 96, 128), (16, 32, 48)),
+        Stage(1, (8, 16), (1,), (8,)),
+        Stage(2, (16, 32), (1, 2), (8, 16)),
+        Stage(2, (32, 48, 64), (1, 2), (8, 16, 24)),
+        Stage(2, (64, 96, 128), (1, 2), (16, 32, 48)),
     ),
 )
 _LARGE = Plan(
     16,
     2,
     (
-        Stage(2, (16, 32, 48), (8, 16, 24)),
-        Stage(2, (32, 64, 96), (16, 32, 48), (1, 2, 3)),
-        Stage(2, (64, 128, 192), (32, 64, 96), (1, 2, 3)),
-        Stage(2, (128, 192, 256), (64, 96, 128)),
+        Stage(2, (16, 32, 48), (1, 2), (8, 16, 24)),
+        Stage(2, (32, 64, 96), (1, 2, 3), (16, 32, 48)),
+        Stage(2, (64, 128, 192), (1, 2, 3), (32, 64, 96)),
+        Stage(2, (128, 192, 256), (1, 2), (64, 96, 128)),
     ),
 )
 
 
-def plan(image_size: int) -> Plan:
+def plan(image_size: int) -> Plan[Stage]:
     """The outline for images of that many pixels a side."""
     for largest, outline in ((20, _TINY), (32, _SMALL), (SMALL, _MIDDLE)):
         if image_size <= largest:
@@ -83,38 +80,21 @@ class Residual(nn.Module):
         super().__init__()
         self.branch = branch
         self.shortcut = conv_norm(inputs, outputs, 1, stride=stride) if project else nn.Identity()
-        self.act = activation(_ACTIVATION)
+        self.act = activation(ACTIVATION)
 
     def forward(self, features: Tensor) -> Tensor:
         out: Tensor = self.act(self.branch(features) + self.shortcut(features))
         return out
 
 
-class ResidualSpace(ModelSpace):
+class ResidualSpace(StagedSpace):
     """Choices by stage: depth, block, width, kernel, hidden (bottlenecks); for all: activation, input resolution.
 
     Layers: ``stem``, ``stages.<stage>.<block>.{branch,shortcut,act}``, ``head``.
     """
 
     def __init__(self, channels: int, image_size: int, classes: int) -> None:
-        super().__init__()
-        seed = draw_seed()
-        outline = plan(image_size)
-        self.add_mutable(choice(RESOLUTION, list(resolutions(image_size))))
-        width: Size = outline.stem_width
-        self.stem = conv_norm(channels, width, 3, stride=outline.stem_stride, act=activation(_ACTIVATION))
-        self.stages = nn.Sequential()
-        for index, stage in enumerate(outline.stages):
-            outputs = choice(f"stages.{index}.width", list(stage.widths))
-            self.stages.append(_stage(f"stages.{index}", stage, width, outputs))
-            width = outputs
-        self.head = Head(width, classes)
-        initialise(self, seed)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, channels, R, R) -> logits (N, classes)."""
-        logits: Tensor = self.head(self.stages(self.stem(images)))
-        return logits
+        super().__init__(channels, image_size, classes, plan(image_size), _stage)
 
 
 def _stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
@@ -136,11 +116,11 @@ def _stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
 
 
 def _basic(inputs: Size, outputs: Size, kernel: Size, stride: int) -> nn.Module:
-    first = conv_norm(inputs, outputs, kernel, stride=stride, act=activation(_ACTIVATION))
+    first = conv_norm(inputs, outputs, kernel, stride=stride, act=activation(ACTIVATION))
     return nn.Sequential(first, conv_norm(outputs, outputs, kernel))
 
 
 def _bottleneck(inputs: Size, outputs: Size, hidden: Size, kernel: Size, stride: int) -> nn.Module:
-    reduce = conv_norm(inputs, hidden, 1, act=activation(_ACTIVATION))
-    spatial = conv_norm(hidden, hidden, kernel, stride=stride, act=activation(_ACTIVATION))
+    reduce = conv_norm(inputs, hidden, 1, act=activation(ACTIVATION))
+    spatial = conv_norm(hidden, hidden, kernel, stride=stride, act=activation(ACTIVATION))
     return nn.Sequential(reduce, spatial, conv_norm(hidden, outputs, 1))
