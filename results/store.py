@@ -2,7 +2,7 @@
 
 Layout of ``results/runs/<name>/``::
 
-    config.yaml        what was asked for; `understudy search --config` runs it again
+    config.yaml        what was asked for; `understudy search --config FILE --name NEW` runs it again
     run.json           facts of the run: teacher, profile, space, versions, how it ended
     candidates.jsonl   one line a finished candidate, appended and synced to disk
     study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
