@@ -92,8 +92,8 @@ def _profile() -> Finding:
     try:
         profile = load_profile("x86-host")
     except ProfileError as error:
-        return Finding("this computer", False, str(error), "see the message")
-    return Finding("this computer", True, f"{profile.description}; compiled for {profile.mcpu}")
+        return Finding("processor", False, str(error), "see the message")
+    return Finding("processor", True, f"{profile.description}; compiled for {profile.mcpu}")
 
 
 def _disk() -> Finding:
