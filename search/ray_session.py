@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from understudy import ConfigError
 
@@ -20,6 +22,7 @@ _ENVIRONMENT = {
     "RAY_worker_niceness": "0",
 }
 _OBJECT_STORE_BYTES = 200_000_000
+_CONNECT_S = 5.0
 
 
 @contextmanager
@@ -29,6 +32,8 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     Nothing is reported home. Raises ``ConfigError`` when no cluster answers at ``address``.
     """
     os.environ.update(_ENVIRONMENT)
+    if address is not None:
+        _check_address(address)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is in the record, in words of ours
@@ -44,11 +49,30 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     except (ConnectionError, ValueError) as error:
         if address is None:
             raise ConfigError(f"Ray does not start on this computer: {error}; see `understudy doctor`") from error
-        raise ConfigError(
-            f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`, "
-            "or leave --ray-address out to use this computer"
-        ) from error
+        raise _no_cluster(address, error) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Refuse an address where nothing listens (Ray would wait for minutes), and use the cluster's token.
+
+    A cluster that `ray start` made wants the token of ``~/.ray/auth_token``, which Ray sends only when told to.
+    """
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from error
+    if (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"no Ray cluster answers at {address} ({error}): start one with `ray start --head`, or leave "
+        "--ray-address out to use this computer"
+    )

@@ -186,7 +186,9 @@ def configuration_html(view: RunView, run: Path) -> str:
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
     again = f"<pre>{escape(text)}</pre>" if text else ""
     inside = f'<div class="wide"><table class="facts">{rows}</table></div>{again}'
-    return section_html("Configuration", "`understudy search --config config.yaml --name NEW` runs it again.", inside)
+    return section_html(
+        "Configuration", "`understudy search --config config.yaml --name NEW` runs it again.", inside
+    )
 
 
 def _fact(value: object) -> str:
