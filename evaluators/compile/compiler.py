@@ -12,9 +12,10 @@ from pathlib import Path
 import tvm
 from torch import Tensor, nn
 
-from evaluators.compile import graph
+from evaluators.compile.choices import Chooser, first
 from evaluators.compile.export import export_network, import_program
-from evaluators.compile.legalize import make_kernels
+from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile
@@ -41,7 +42,9 @@ class Compiled:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def compile_network(network: nn.Module, example: Tensor, profile: Profile, library: Path) -> Compiled:
+def compile_network(
+    network: nn.Module, example: Tensor, profile: Profile, library: Path, choose: Chooser = first
+) -> Compiled:
     """Compile a network for inputs of the example's shape, (N, C, H, W) float32, into ``library`` (``.so``).
 
     The network is read in evaluation mode and left as it is. Raises ``CompileError`` naming the layer that
@@ -52,15 +55,15 @@ def compile_network(network: nn.Module, example: Tensor, profile: Profile, libra
     with _timed(seconds, "export"):
         module = import_program(export_network(network, example))
     with _timed(seconds, "lower"):
-        executable, memory = _lower(module, profile)
+        executable, memory = _lower(module, profile, choose)
     with _timed(seconds, "link"):
         link(executable, library, 2 * memory + _LEAST_ROOM)
     return Compiled(library, _input_shape(module), library.stat().st_size, memory, seconds)
 
 
-def _lower(module: tvm.IRModule, profile: Profile) -> tuple[tvm.runtime.Executable, int]:
+def _lower(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tuple[tvm.runtime.Executable, int]:
     try:
-        kernels = make_kernels(graph.prepare(module), profile)
+        kernels = make_kernels(prepare(module), profile, choose)
         planned, memory = plan_memory(schedule_kernels(kernels, profile))
         return build(planned, profile.tvm_target), memory
     except CompileError:

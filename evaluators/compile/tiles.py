@@ -8,8 +8,11 @@ Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from evaluators.compile.choices import Choice
 
 FLOAT_BITS = 32
 _FMA_PER_CYCLE = 2
@@ -32,6 +35,11 @@ class Tile:
     def channels(self) -> int:
         """Output channels of one tile."""
         return self.vectors * self.lanes
+
+    @property
+    def choice(self) -> Choice:
+        """The tile as a choice among ways to build a kernel."""
+        return dataclasses.asdict(self)
 
 
 def divisors(number: int, limit: int) -> list[int]:

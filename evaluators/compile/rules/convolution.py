@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from tvm.tirx import PrimFunc
 
-from evaluators.compile import kernels
+from evaluators.compile.kernels import convolution
 from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
-from evaluators.compile.tiles import choose_tile, divisors
+from evaluators.compile.tiles import Tile, divisors
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed convolution with whatever was fused behind it; None for any other kernel."""
-    layer = open_layer(function, kernels.CONVOLUTION)
+    layer = open_layer(function, convolution.NAME)
     if layer is None:
         return None
     schedule, main, last = layer.schedule, layer.main, layer.last
-    _, rows, columns, channels = last.spatial
-    tile = choose_tile(rows, columns, channels, profile.vector_bits, profile.vector_registers)
+    rows = last.spatial[1]
+    tile = Tile(**layer.choice)
     n, y, x, c = schedule.get_loops(last.handle)
     yo, yi = schedule.split(y, [None, tile.rows])
     xo, xi = schedule.split(x, [None, tile.columns])

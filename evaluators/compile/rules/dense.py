@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 from tvm.tirx import PrimFunc
 
-from evaluators.compile import kernels
+from evaluators.compile.kernels import dense
 from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
-from evaluators.compile.tiles import choose_tile, divisors
+from evaluators.compile.tiles import Tile, divisors
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed dense layer with whatever was fused behind it; None for any other kernel."""
-    layer = open_layer(function, kernels.DENSE)
+    layer = open_layer(function, dense.NAME)
     if layer is None:
         return None
     schedule, main, last = layer.schedule, layer.main, layer.last
-    *outer, channels = last.spatial
-    tile = choose_tile(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
+    tile = Tile(**layer.choice)
     *ms, c = schedule.get_loops(last.handle)
-    height = max(divisors(outer[-1], tile.columns))
+    height = max(divisors(last.spatial[-2], tile.columns))
     mo, mi = schedule.split(ms[-1], [None, height])
     co, ci = schedule.split(c, [None, tile.channels])
     schedule.reorder(*ms[:-1], mo, co, mi, ci)

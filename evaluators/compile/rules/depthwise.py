@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tvm.tirx import PrimFunc
 
-from evaluators.compile import kernels
+from evaluators.compile.kernels import depthwise
 from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
-from evaluators.compile.tiles import divisors, lanes_for
+from evaluators.compile.tiles import divisors
 from hw_profiles.profile import Profile
 
 LOADS = 2
@@ -15,12 +15,12 @@ LOADS = 2
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a packed depthwise convolution with what was fused behind it; None for any other kernel."""
-    layer = open_layer(function, kernels.DEPTHWISE)
+    layer = open_layer(function, depthwise.NAME)
     if layer is None:
         return None
     schedule, main, last = layer.schedule, layer.main, layer.last
     _, rows, columns, channels = last.spatial
-    lanes = lanes_for(channels, profile.vector_bits)
+    lanes = layer.choice["lanes"]
     vectors = max(divisors(-(-channels // lanes), 2))
     width = max(divisors(columns, max(1, (profile.vector_registers - 2) // vectors)))
     n, y, x, c = schedule.get_loops(last.handle)

@@ -9,7 +9,8 @@ import tvm
 from tvm.s_tir import Schedule
 from tvm.tirx import IterVar, PrimFunc
 
-from evaluators.compile.kernels import PADDING
+from evaluators.compile.choices import Choice, read
+from evaluators.compile.kernels.image import PADDING
 from hw_profiles.profile import Profile
 
 SPATIAL, REDUCTION = int(IterVar.DataPar), int(IterVar.CommReduce)
@@ -69,6 +70,11 @@ class Layer:
     main: Block
     last: Block
     padding: Block | None
+
+    @property
+    def choice(self) -> Choice:
+        """How the kernel was decided to be built."""
+        return read(self.schedule.get(self.main.handle).annotations)
 
 
 def open_layer(function: PrimFunc, name: str) -> Layer | None:

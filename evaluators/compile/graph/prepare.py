@@ -1,0 +1,29 @@
+"""The order of the passes over a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+from tvm import relax
+
+from evaluators.compile.graph.batch_norm import fold_batch_norm
+from evaluators.compile.graph.plain import pool_by_mean, split_clips
+from evaluators.compile.graph.shapes import fold_constant_shapes
+
+
+def prepare(module: tvm.IRModule) -> tvm.IRModule:
+    """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
+    module = _rewrite_main(module, fold_batch_norm)
+    module = relax.transform.DecomposeOpsForInference()(module)
+    module = _rewrite_main(module, split_clips)
+    module = _rewrite_main(module, pool_by_mean)
+    module = relax.transform.ConvertLayout({"relax.nn.conv2d": ["NHWC", "HWIO"]})(module)
+    module = _rewrite_main(module, fold_constant_shapes)
+    return relax.transform.CanonicalizeBindings()(module)
+
+
+def _rewrite_main(module: tvm.IRModule, rewrite: Callable[[relax.Function], relax.Function]) -> tvm.IRModule:
+    module = tvm.IRModule(module.functions, attrs=module.attrs)
+    module["main"] = rewrite(module["main"])
+    return module

@@ -1,0 +1,46 @@
+"""Every operator as a kernel, element-wise work fused into its producer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import tvm
+from tvm import relax
+
+from evaluators.compile.choices import Chooser
+from evaluators.compile.legalize.context import Context, Legalizer
+from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
+from evaluators.compile.legalize.dense import dense_layer
+from hw_profiles.profile import Profile
+
+LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
+    "relax.nn.conv2d": (dense_convolution, depthwise_convolution),
+    "relax.matmul": (dense_layer,),
+}
+
+
+def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm.IRModule:
+    """The graph as calls of unscheduled kernels with static shapes."""
+    context = Context(profile, choose)
+    passes = [
+        relax.transform.LegalizeOps({name: _first_of(found, context) for name, found in LEGALIZERS.items()}),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FoldConstant(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    ]
+    return tvm.transform.Sequential(passes)(module)
+
+
+def _first_of(
+    legalizers: tuple[Legalizer, ...], context: Context
+) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+    def legalize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        for legalizer in legalizers:
+            answer = legalizer(builder, call, context)
+            if answer is not None:
+                return answer
+        return call.op.get_attr("FLegalize")(builder, call)
+
+    return legalize
