@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from results.bundle.runner import Inputs
 from results.measurement import Measurement
 
 
 class Device(Protocol):
-    """Runs a compiled student and says how long it took."""
+    """Runs a compiled student and says how long it took; its inputs are one array or a tuple of them."""
 
-    def run(self, library: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The outputs for a batch of the compiled shape; raises ``MeasureError`` when it cannot be run."""
+    def run(self, library: Path, inputs: Inputs) -> Any:
+        """The output for inputs of the compiled shapes, or a tuple of outputs where there are several.
+
+        Raises ``MeasureError`` when it cannot be run.
+        """
         ...
 
-    def measure(self, library: Path, inputs: NDArray[np.float32]) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs) -> Measurement:
         """The latency of one inference, in seconds; raises ``MeasureError`` when it cannot be timed."""
         ...

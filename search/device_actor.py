@@ -6,13 +6,12 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.device import Device
+from results.bundle.runner import Inputs
 from results.measurement import Measurement
 from search.plan import Plan
 from understudy import MeasureError
@@ -27,10 +26,10 @@ class _Owner:
     def __init__(self, plan: Plan) -> None:
         self._device: Device = plan.open_device()
 
-    def run(self, library: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, library: Path, inputs: Inputs) -> Any:
         return self._device.run(library, inputs)
 
-    def measure(self, library: Path, inputs: NDArray[np.float32]) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs) -> Measurement:
         return self._device.measure(library, inputs)
 
 
@@ -50,17 +49,16 @@ class RemoteDevice:
     def __hash__(self) -> int:
         return hash(self._owner._actor_id)
 
-    def run(self, library: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(self, library: Path, inputs: Inputs) -> Any:
         """See ``Device.run``."""
-        answer: NDArray[np.float32] = self._ask(self._owner.run, library, inputs)
-        return answer
+        return self._ask(self._owner.run, library, inputs)
 
-    def measure(self, library: Path, inputs: NDArray[np.float32]) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs) -> Measurement:
         """See ``Device.measure``."""
         answer: Measurement = self._ask(self._owner.measure, library, inputs)
         return answer
 
-    def _ask(self, method: Any, library: Path, inputs: NDArray[np.float32]) -> Any:
+    def _ask(self, method: Any, library: Path, inputs: Inputs) -> Any:
         with self._lease.open("a") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
             for _ in range(CRASHES):

@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tvm
 from torch import Tensor, nn
+from tvm import relax
 
 from evaluators.compile.choices import Chooser, first
 from evaluators.compile.export import export_network, import_program
@@ -19,6 +20,7 @@ from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile
+from results.tensors import TensorSpec
 from understudy import CompileError
 
 _LEAST_ROOM = 8_000_000
@@ -29,23 +31,33 @@ _LEAST_ROOM = 8_000_000
 class Compiled:
     """A network compiled for a profile.
 
-    ``library`` takes one float32 tensor of ``input_shape`` (N, C, H, W) and returns the logits.
+    ``library`` takes tensors like ``inputs`` and returns those of ``outputs``, a tuple where there are several.
     ``size_bytes`` is the file on disk, weights included. ``memory_bytes`` is what one inference holds at
-    once by the static plan: the storages of the activations, weights, input and output. ``seconds`` says
+    once by the static plan: the storages of the activations, weights, inputs and outputs. ``seconds`` says
     where the time went: ``export`` (torch to graph), ``lower`` (graph to machine code), ``link``.
     """
 
     library: Path
-    input_shape: tuple[int, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     size_bytes: int
     memory_bytes: int
     seconds: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the first input, (N, C, H, W) of a student."""
+        return self.inputs[0].shape
+
 
 def compile_network(
-    network: nn.Module, example: Tensor, profile: Profile, library: Path, choose: Chooser = first
+    network: nn.Module,
+    example: Tensor | tuple[Tensor, ...],
+    profile: Profile,
+    library: Path,
+    choose: Chooser = first,
 ) -> Compiled:
-    """Compile a network for inputs of the example's shape, (N, C, H, W) float32, into ``library`` (``.so``).
+    """Compile a network for inputs of the example's shapes and dtypes into ``library`` (``.so``).
 
     The network is read in evaluation mode and left as it is. Raises ``CompileError`` naming the layer that
     cannot be exported, the operator or kernel that cannot be compiled, or what failed in linking, and ``RunError``
@@ -53,12 +65,24 @@ def compile_network(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "export"):
-        module = import_program(export_network(network, example))
+        inputs = (example,) if isinstance(example, Tensor) else example
+        module = import_program(export_network(network, inputs))
+    compiled = compile_module(module, profile, library, choose)
+    return replace(compiled, seconds={**seconds, **compiled.seconds})
+
+
+def compile_module(module: tvm.IRModule, profile: Profile, library: Path, choose: Chooser = first) -> Compiled:
+    """Compile a relax module into ``library``: ``main`` takes the inputs, everything else in it is constant.
+
+    Raises ``CompileError`` for a shape that is not static, and otherwise as ``compile_network`` does.
+    """
+    seconds: dict[str, float] = {}
+    inputs, outputs = _signature(module["main"])
     with _timed(seconds, "lower"):
         executable, memory = _lower(module, profile, choose)
     with _timed(seconds, "link"):
         link(executable, library, 2 * memory + _LEAST_ROOM)
-    return Compiled(library, _input_shape(module), library.stat().st_size, memory, seconds)
+    return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
 
 
 def _lower(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tuple[tvm.runtime.Executable, int]:
@@ -81,8 +105,21 @@ def _refusal(error: Exception) -> str:
     return f"TVM cannot compile this network ({lines[-1][:300]})"
 
 
-def _input_shape(module: tvm.IRModule) -> tuple[int, ...]:
-    return tuple(int(extent) for extent in module["main"].params[0].ty.shape)
+def _signature(main: relax.Function) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """What ``main`` takes and gives."""
+    inputs = tuple(_spec(parameter.name, parameter.ty) for parameter in main.params)
+    if not isinstance(main.ret_ty, relax.TupleType):
+        return inputs, (_spec("output", main.ret_ty),)
+    return inputs, tuple(_spec(f"output{number}", part) for number, part in enumerate(main.ret_ty.fields))
+
+
+def _spec(name: str, tensor: relax.TensorType) -> TensorSpec:
+    try:
+        return TensorSpec(name, tuple(int(extent) for extent in tensor.shape), str(tensor.dtype))
+    except (TypeError, AttributeError) as error:
+        raise CompileError(
+            f"{name} of the network is no tensor of static shape, but {tensor}: give every input its sizes"
+        ) from error
 
 
 @contextmanager

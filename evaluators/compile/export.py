@@ -12,7 +12,6 @@ import torch
 import tvm
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
 from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
@@ -29,8 +28,8 @@ _FRESH = frozenset(("conv2d", "batch_norm", "linear", "add", "mul", "cat"))
 """Operators whose result is no view, so that one may be changed in place where nothing else reads it."""
 
 
-def export_network(network: nn.Module, example: Tensor) -> ExportedProgram:
-    """The network's graph for inputs of the example's shape, in evaluation mode; the network is left as it is.
+def export_network(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
+    """The network's graph for inputs of the example's shapes, in evaluation mode; the network is left as it is.
 
     Raises ``CompileError`` naming the layer that cannot be exported.
     """
@@ -43,7 +42,7 @@ def export_network(network: nn.Module, example: Tensor) -> ExportedProgram:
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.export(frozen, (example.detach().cpu(),))
+            return torch.export.export(frozen, tuple(tensor.detach().cpu() for tensor in example))
     except Exception as error:  # whatever a user's forward raises while torch traces it
         raise CompileError(
             f"{_layer(frozen, entered)} cannot be exported ({_first_line(error)}): "
@@ -55,13 +54,10 @@ def export_network(network: nn.Module, example: Tensor) -> ExportedProgram:
 
 
 def import_program(program: ExportedProgram) -> tvm.IRModule:
-    """The relax graph of a program with one float32 image input and one output.
+    """The relax graph of a program: its inputs are the parameters of ``main``, all else constants.
 
     Raises ``CompileError`` naming the operator that TVM's importer does not know, and the layer it is from.
     """
-    inputs = [spec for spec in program.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
-    if len(inputs) != 1:
-        raise CompileError(f"a student must take one tensor, but this program takes {len(inputs)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from understudy import CompileError
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 TOLERANCE = 1e-3
 """Largest difference allowed, as a share of the largest output. Float32 networks come within 1e-5."""
 
 
-def verify(network: nn.Module, compiled_run: Callable[[Array], Array], inputs: Tensor, batch: int = 1) -> float:
+def verify(network: nn.Module, compiled_run: Callable[[Array], Any], inputs: Tensor, batch: int = 1) -> float:
     """The largest difference between network and compiled student, as a share of the largest output.
 
     ``inputs`` are real ones, (M, C, H, W) with M a multiple of ``batch``, the one the student was compiled
@@ -28,8 +30,8 @@ def verify(network: nn.Module, compiled_run: Callable[[Array], Array], inputs: T
     return compare(expected, np.concatenate([compiled_run(piece) for piece in pieces]))
 
 
-def expected_outputs(network: nn.Module, inputs: Tensor) -> Array:
-    """What torch gives for ``inputs`` (M, C, H, W): the outputs (M, classes), float32, in evaluation mode.
+def expected_outputs(network: nn.Module, *inputs: Tensor) -> Any:
+    """What torch gives for the inputs in evaluation mode: an array, or a tuple of all the tensors in its answer.
 
     Raises ``CompileError`` when they are not finite.
     """
@@ -37,23 +39,31 @@ def expected_outputs(network: nn.Module, inputs: Tensor) -> Array:
     network.eval()
     try:
         with torch.no_grad():
-            expected: Array = network(inputs).detach().cpu().numpy()
+            answer = network(*inputs)
     finally:
         network.train(training)
-    if not np.isfinite(expected).all():
+    outputs = tuple(leaf.detach().cpu().numpy() for leaf in tree_leaves(answer) if isinstance(leaf, Tensor))
+    if not all(np.isfinite(output).all() for output in outputs):
         raise CompileError("the network itself gives NaN or infinity on real inputs: it cannot be deployed")
-    return expected
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
-def compare(expected: Array, compiled: Array) -> float:
-    """The largest difference as a share of the largest expected output.
+def compare(expected: Any, compiled: Any) -> float:
+    """The largest difference as a share of the largest expected output; of several outputs, the worst.
 
     Raises ``CompileError`` when the shapes differ, or the difference is over ``TOLERANCE``.
     """
+    if isinstance(expected, tuple) and isinstance(compiled, tuple) and len(expected) == len(compiled):
+        return max((_difference(*pair) for pair in zip(expected, compiled, strict=True)), default=0.0)
+    return _difference(np.asarray(expected), np.asarray(compiled))
+
+
+def _difference(expected: Array, compiled: Array) -> float:
     if expected.shape != compiled.shape:
         raise CompileError(f"the compiled student gives {compiled.shape}, but the network gives {expected.shape}")
-    scale = float(np.abs(expected).max()) or 1.0
-    difference = float(np.abs(expected - compiled).max()) / scale
+    wide = expected.astype(np.float64)
+    scale = float(np.abs(wide).max(initial=0)) or 1.0
+    difference = float(np.abs(wide - compiled).max(initial=0)) / scale
     if not difference <= TOLERANCE:
         raise CompileError(
             f"the compiled student differs from the network by {difference:.3g} of its largest output, "

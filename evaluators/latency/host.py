@@ -8,18 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
-from results.bundle.runner import BundleProblem, CompiledStudent, measure_latency
+from results.bundle.runner import BundleProblem, CompiledStudent, Inputs, as_tuple, measure_latency
 from results.measurement import Measurement
 from results.store import disk_room
 from understudy import MeasureError
 
-Array = NDArray[np.float32]
 LIMIT_S = 1.0
 
 
@@ -45,15 +42,15 @@ class HostDevice:
         self._limit_s = limit_s
         self._loaded: tuple[tuple[object, ...], CompiledStudent] | None = None
 
-    def run(self, library: Path, x: Array) -> Array:
-        """The student's outputs for ``x``, (N, C, H, W) float32.
+    def run(self, library: Path, inputs: Inputs) -> Any:
+        """The student's output for its inputs, or a tuple of them where it has several.
 
         Raises ``MeasureError`` when it cannot run, ``RunError`` when the disk is full.
         """
         with _problems():
-            return self._load(library)(x)
+            return self._load(library)(*as_tuple(inputs))
 
-    def measure(self, library: Path, x: Array) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs) -> Measurement:
         """The latency of one inference in seconds: the median with its quartiles and number of repeats.
 
         Raises as ``run`` does.
@@ -61,9 +58,9 @@ class HostDevice:
         with _problems():
             student = self._load(library)
             if self._quiet is None:
-                return _measurement(measure_latency(student, x, self._limit_s))
+                return _measurement(measure_latency(student, inputs, self._limit_s))
             with self._quiet.quiet():
-                return _measurement(measure_latency(student, x, self._limit_s))
+                return _measurement(measure_latency(student, inputs, self._limit_s))
 
     def _load(self, library: Path) -> CompiledStudent:
         """The student of a file; the last one is kept, so that several inputs cost one loading.

@@ -34,6 +34,8 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Array = NDArray[Any]
+Inputs = Array | tuple[Array, ...]
 
 FORMAT = 1
 """The version of ``manifest.json`` that this file reads."""
@@ -154,7 +156,7 @@ def preprocess(source: str | Path | Pixels, spec: Mapping[str, Any]) -> Floats:
 
 
 class CompiledStudent:
-    """A student's library, ready to be called: float32 (N, C, H, W) -> float32 outputs.
+    """A student's library, ready to be called with arrays of the shapes and dtypes that it was compiled for.
 
     ``threads`` is how many of TVM's pool take part. The pool belongs to the calling thread, is made by its
     first call and cannot grow, so ``TVM_NUM_THREADS`` makes it as large as the machine (TVM itself would
@@ -162,7 +164,7 @@ class CompiledStudent:
     last decides for its thread. Threads are not bound to processors unless ``TVM_BIND_THREADS`` asks for
     it: TVM would put every process on processor 0 first.
 
-    Inputs are copied into one aligned buffer that is used again, so a student serves one thread at a time.
+    Inputs are copied into aligned buffers that are used again, so a student serves one thread at a time.
     Raises ``BundleProblem`` when the library cannot be loaded, or the pool exists with fewer threads.
     """
 
@@ -180,31 +182,29 @@ class CompiledStudent:
         except (RuntimeError, ValueError, AttributeError) as error:
             raise BundleProblem(f"{library} cannot be loaded by TVM {tvm.__version__} ({_line(error)})") from error
         self._tvm = tvm
-        self._buffer: Floats | None = None
+        self._buffers: list[Array] = []
+        self._tensors: list[Any] = []
         self.threads = threads
         self._size_pool(threads)
 
-    def __call__(self, x: Floats) -> Floats:
-        """The network's (first) output for ``x``; raises ``BundleProblem`` for an input that does not fit."""
-        buffer = self._buffer
-        if buffer is None or buffer.shape != x.shape:
-            buffer = self._new_buffer(x.shape)
-        buffer[...] = x
-        try:
-            output = self._main(self._input)
-        except (RuntimeError, ValueError, TypeError) as error:
-            raise BundleProblem(f"the student refused an input of shape {x.shape} ({_line(error)})") from error
-        tensor = output if isinstance(output, self._tvm.runtime.Tensor) else output[0]
-        return np.asarray(np.from_dlpack(tensor), np.float32)
+    def __call__(self, *inputs: Array) -> Any:
+        """The network's output, or a tuple of them where it has several.
 
-    def _new_buffer(self, shape: tuple[int, ...]) -> Floats:
-        """An input buffer on a 64-byte boundary, which TVM's kernels rely on and numpy does not promise."""
-        count = math.prod(shape)
-        raw = np.zeros(count + 16, np.float32)
-        start = -raw.ctypes.data % 64 // 4
-        buffer: Floats = raw[start : start + count].reshape(shape)
-        self._buffer, self._input = buffer, self._tvm.runtime.from_dlpack(buffer)
-        return buffer
+        Raises ``BundleProblem`` for inputs that do not fit.
+        """
+        if not _alike(inputs, self._buffers):
+            self._buffers = [_aligned(each.shape, each.dtype) for each in inputs]
+            self._tensors = [self._tvm.runtime.from_dlpack(buffer) for buffer in self._buffers]
+        for buffer, each in zip(self._buffers, inputs, strict=True):
+            buffer[...] = each
+        try:
+            output = self._main(*self._tensors)
+        except (RuntimeError, ValueError, TypeError) as error:
+            shapes = ", ".join(f"{each.shape}" for each in inputs)
+            raise BundleProblem(f"the student refused an input of shape {shapes} ({_line(error)})") from error
+        if isinstance(output, self._tvm.runtime.Tensor):
+            return np.from_dlpack(output)
+        return tuple(np.from_dlpack(each) for each in output)
 
     def _size_pool(self, threads: int) -> None:
         pool = self._tvm.get_global_func("runtime.NumThreads")
@@ -214,6 +214,26 @@ class CompiledStudent:
                 f"this thread's TVM pool has {pool()} threads and cannot grow to {threads}: "
                 f"load the student in a new process, or with threads={pool()}"
             )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array on a 64-byte boundary, which TVM's kernels rely on and numpy does not promise."""
+    size = math.prod(shape) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def _alike(inputs: tuple[Array, ...], buffers: list[Array]) -> bool:
+    for each, buffer in zip(inputs, buffers, strict=False):
+        if each.shape != buffer.shape or each.dtype != buffer.dtype:
+            return False
+    return len(inputs) == len(buffers)
+
+
+def as_tuple(inputs: Inputs) -> tuple[Array, ...]:
+    """The inputs of a network as a tuple, be it one array or several."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def _line(error: Exception) -> str:
@@ -226,29 +246,30 @@ SPREAD = 0.02
 FEWEST_SAMPLES = 15
 
 
-def measure_latency(student: Callable[[Floats], Floats], x: Floats, limit_s: float = 1.0) -> dict[str, float]:
+def measure_latency(student: Callable[..., Any], inputs: Inputs, limit_s: float = 1.0) -> dict[str, float]:
     """Seconds that one call takes: ``{"median_s", "low_s", "high_s", "repeats"}``, low and high the quartiles.
 
-    What is timed is ``student(x)`` whole, numpy in and numpy out, as the one who deploys it calls it (on a
+    What is timed is ``student(*inputs)`` whole, numpy in and numpy out, as the one who deploys it calls it (on a
     network of 0.24 ms the copy in and the view out were 4 µs of it). After a warm-up, each of the
     ``repeats`` samples is the mean of as many calls as take 2 ms, so that the clock's grain does not
     matter. Sampling ends when 15 samples or more lie within an interquartile spread of 2 % of the median,
     or after ``limit_s`` seconds (then with 3 samples at least): read the quartiles to see which.
     """
-    calls = max(1, math.ceil(SAMPLE_S / _warm_up(student, x, limit_s / 10)))
+    arrays = as_tuple(inputs)
+    calls = max(1, math.ceil(SAMPLE_S / _warm_up(student, arrays, limit_s / 10)))
     samples: list[float] = []
     end = time.perf_counter() + limit_s
     while len(samples) < 3 or (time.perf_counter() < end and not _settled(samples)):
-        samples.append(_time_calls(student, x, calls))
+        samples.append(_time_calls(student, arrays, calls))
     low, median, high = np.quantile(samples, (0.25, 0.5, 0.75))
     return {"median_s": float(median), "low_s": float(low), "high_s": float(high), "repeats": len(samples)}
 
 
-def _warm_up(student: Callable[[Floats], Floats], x: Floats, limit_s: float) -> float:
+def _warm_up(student: Callable[..., Any], inputs: tuple[Array, ...], limit_s: float) -> float:
     """Seconds of the fastest of the first calls, which fill caches, pools and raise the clock."""
     fastest, end = math.inf, time.perf_counter() + limit_s
     for call in range(1000):
-        fastest = min(fastest, _time_calls(student, x, 1))
+        fastest = min(fastest, _time_calls(student, inputs, 1))
         if call >= 2 and time.perf_counter() > end:
             break
     return fastest
@@ -261,10 +282,10 @@ def _settled(samples: list[float]) -> bool:
     return bool(high - low <= SPREAD * median)
 
 
-def _time_calls(student: Callable[[Floats], Floats], x: Floats, calls: int) -> float:
+def _time_calls(student: Callable[..., Any], inputs: tuple[Array, ...], calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
-        student(x)
+        student(*inputs)
     return (time.perf_counter() - start) / calls
 
 

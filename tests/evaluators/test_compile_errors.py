@@ -58,7 +58,7 @@ def test_a_folder_that_is_missing_is_named(profile: Profile, tmp_path: Path) -> 
         compile_network(nn.ReLU(), torch.randn(1, 3, 8, 8), profile, tmp_path / "missing" / "student.so")
 
 
-def test_a_network_that_takes_two_tensors_is_refused(profile: Profile, tmp_path: Path) -> None:
+def test_a_missing_input_is_the_networks_error(profile: Profile, tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="TwoInputs"):
         compile_network(TwoInputs(), torch.randn(1, 3, 8, 8), profile, tmp_path / "student.so")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import Compiled, compile_network
-from evaluators.compile.verify import verify
+from evaluators.compile.verify import compare, expected_outputs, verify
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import Profile, load_profile
 
@@ -134,6 +134,35 @@ def test_all_threads_give_the_same(tmp_path: Path) -> None:
     profile = load_profile("x86-host")
     network = nn.Sequential(convolution(3, 64, 3), nn.ReLU(), convolution(64, 64, 5, groups=64), *head(64))
     compiled_and_checked(network, torch.randn(1, 3, 64, 64), profile, tmp_path)
+
+
+class Tokens(nn.Module):
+    """Three inputs of three dtypes, four outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(50, 16)
+        self.head = nn.Linear(16, 8)
+
+    def forward(self, ids: Tensor, mask: Tensor, offset: Tensor) -> dict[str, Tensor]:
+        hidden = (self.embedding(ids) + offset).masked_fill(mask[..., None], 0.0)
+        return {"each": self.head(hidden), "all": hidden.mean(1), "first": ids.argmax(1), "high": ids > 3}
+
+
+def test_several_inputs_and_outputs_of_any_dtype(profile: Profile, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, ids = Tokens(), torch.randint(0, 50, (2, 7))
+    inputs = (ids, torch.rand(2, 7) > 0.5, torch.randn(2, 7, 16))
+    compiled = compile_network(network, inputs, profile, tmp_path / "student.so")
+    assert [str(each) for each in compiled.inputs] == ["ids int64 2x7", "mask bool 2x7", "offset float32 2x7x16"]
+    assert [each.dtype for each in compiled.outputs] == ["float32", "float32", "int64", "bool"]
+    outputs = HostDevice(profile).run(compiled.library, tuple(each.numpy() for each in inputs))
+    assert [(each.shape, str(each.dtype)) for each in outputs] == [
+        (each.shape, each.dtype) for each in compiled.outputs
+    ]
+    assert compare(expected_outputs(network, *inputs), outputs) < 1e-6
+    weights, given = 4 * (50 * 16 + 16 * 8 + 8), 8 * 14 + 14 + 4 * 14 * 16
+    assert compiled.memory_bytes > weights + given
 
 
 def test_the_network_is_left_as_it_is(profile: Profile, tmp_path: Path) -> None:

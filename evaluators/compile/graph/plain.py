@@ -17,11 +17,12 @@ def split_clips(function: relax.Function) -> relax.Function:
 
     def rewrite(_: relax.Expr, matches: Any) -> relax.Expr:
         result = matches[data]
+        dtype = result.ty.dtype
         bottom, top = number_of(matches[low]), number_of(matches[high])
         if bottom > -math.inf:
-            result = relax.op.maximum(result, relax.const(bottom, "float32"))
+            result = relax.op.maximum(result, relax.const(bottom, dtype))
         if top < math.inf:
-            result = relax.op.minimum(result, relax.const(top, "float32"))
+            result = relax.op.minimum(result, relax.const(top, dtype))
         return result
 
     return rewrite_call(is_op("relax.clip")(data, low, high), rewrite, function)
