@@ -6,21 +6,21 @@ import copy
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 import tvm
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
-from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 
+from evaluators.compile.converters import CONVERTERS
 from understudy import CompileError
 
 _ACTIVATIONS = ("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "dropout")
 _POOLS = ("adaptive_avg_pool2d", "max_pool2d", "avg_pool2d", "mean")
-_LAYERS = ("conv2d", "batch_norm", "linear", "add", "mul", "cat", "flatten")
-PLAIN_OPERATORS = frozenset((*_ACTIVATIONS, *_POOLS, *_LAYERS))
+_LAYERS = ("conv2d", "batch_norm", "linear", "add", "mul", "cat", "pad", "constant_pad_nd")
+_SHAPES = ("flatten", "view", "reshape", "permute", "transpose", "contiguous", "unsqueeze")
+PLAIN_OPERATORS = frozenset((*_ACTIVATIONS, *_POOLS, *_LAYERS, *_SHAPES))
 """Operators that TVM imports rightly as they are. Only programs with others are decomposed first, which costs as
 much time as all the rest of the import and the schedules together."""
 
@@ -65,7 +65,7 @@ def import_program(program: ExportedProgram) -> tvm.IRModule:
                 program,
                 unwrap_unit_return_tuple=True,
                 run_ep_decomposition=not _is_plain(program),
-                custom_convert_map={"batch_norm.default": _batch_norm},
+                custom_convert_map=dict(CONVERTERS),
             )
     except Exception as error:  # the importer raises whatever its handlers run into
         raise CompileError(
@@ -79,6 +79,8 @@ def _is_plain(program: ExportedProgram) -> bool:
 
 def _is_plain_node(node: fx.Node) -> bool:
     name = _operator(node)
+    if name == "dropout_":
+        return True
     if name.endswith("_"):
         changed = node.args[0]
         alone = isinstance(changed, fx.Node) and len(changed.users) == 1 and _operator(changed) in _FRESH
@@ -88,16 +90,6 @@ def _is_plain_node(node: fx.Node) -> bool:
 
 def _operator(node: fx.Node) -> str:
     return str(getattr(node.target, "__name__", node.target)).split(".")[0]
-
-
-def _batch_norm(node: fx.Node, importer: Any) -> relax.Var:
-    """``aten.batch_norm`` in evaluation; TVM's importer reads its momentum as epsilon and trains."""
-    data, *rest, training, _, epsilon, _ = node.args
-    if training or None in rest:
-        raise ValueError("batch_norm without running statistics, scale or shift is not supported")
-    operands = [importer.env[operand] for operand in rest]
-    result = relax.op.nn.batch_norm(importer.env[data], *operands, axis=1, epsilon=epsilon, training=False)
-    return importer.block_builder.emit(importer.block_builder.emit(result)[0])
 
 
 def _layer(network: nn.Module, entered: Iterable[str]) -> str:

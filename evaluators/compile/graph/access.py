@@ -20,5 +20,10 @@ def constant(array: Array) -> GenericConst:
     return relax.const(np.ascontiguousarray(array))
 
 
+def static_shape(expression: relax.Expr) -> tuple[int, ...]:
+    """The shape of a tensor of known extents; raises ``TypeError`` when one is not known."""
+    return tuple(int(extent) for extent in expression.ty.shape)
+
+
 def number_of(expression: Any) -> float:
     return float(expression.value)

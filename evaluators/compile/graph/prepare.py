@@ -8,12 +8,14 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.graph.batch_norm import fold_batch_norm
+from evaluators.compile.graph.padding import fold_padding
 from evaluators.compile.graph.plain import pool_by_mean, split_clips
 from evaluators.compile.graph.shapes import fold_constant_shapes
 
 
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
     """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
+    module = _rewrite_main(module, fold_padding)
     module = _rewrite_main(module, fold_batch_norm)
     module = relax.transform.DecomposeOpsForInference()(module)
     module = _rewrite_main(module, split_clips)

@@ -1,0 +1,59 @@
+"""Operators of torch that TVM's importer does not know, or gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import fx
+from tvm import relax
+
+Converter = Callable[[fx.Node, Any], relax.Var]
+
+
+def _batch_norm(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.batch_norm`` in evaluation; TVM's importer reads its momentum as epsilon and trains."""
+    data, *rest, training, _, epsilon, _ = node.args
+    if training or None in rest:
+        raise ValueError("batch_norm without running statistics, scale or shift is not supported")
+    operands = [importer.env[operand] for operand in rest]
+    result = relax.op.nn.batch_norm(importer.env[data], *operands, axis=1, epsilon=epsilon, training=False)
+    return importer.block_builder.emit(importer.block_builder.emit(result)[0])
+
+
+def _convolution_by_name(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.conv2d`` with its padding called "valid" or "same" (the odd pixel at the bottom and right)."""
+    names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+    given: dict[str, Any] = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    data, weight = importer.env[given["input"]], importer.env[given["weight"]]
+    dilation = _pair(given.get("dilation", 1))
+    reach = [(int(size) - 1) * step for size, step in zip(list(weight.ty.shape)[2:], dilation, strict=True)]
+    if given.get("padding", "valid") == "valid":
+        reach = [0, 0]
+    before = [total // 2 for total in reach]
+    after = [total - half for total, half in zip(reach, before, strict=True)]
+    result = relax.op.nn.conv2d(
+        data,
+        weight,
+        strides=_pair(given.get("stride", 1)),
+        padding=[*before, *after],
+        dilation=dilation,
+        groups=given.get("groups", 1),
+    )
+    bias = given.get("bias")
+    if bias is not None:
+        result = relax.op.add(
+            importer.block_builder.emit(result), relax.op.reshape(importer.env[bias], [1, -1, 1, 1])
+        )
+    return importer.block_builder.emit(result)
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * 2 if len(values) == 1 else values
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "batch_norm.default": _batch_norm,
+    "conv2d.padding": _convolution_by_name,
+}
