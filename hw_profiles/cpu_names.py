@@ -66,6 +66,15 @@ FAMILIES: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
 """By maker: the processors told apart, richest first, with the flags each needs."""
 
 
+ARM_CORES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "cortex-a72": _flags("asimd crc32 fp"),
+        "cortex-a76": _flags("asimd asimddp asimdhp asimdrdm atomics crc32 fp fphp lrcpc"),
+    }
+)
+"""ARM's 64-bit cores, with the flags that code for each may use (names of /proc/cpuinfo on Linux for arm64)."""
+
+
 def llvm_cpu(vendor: str, flags: Collection[str]) -> str:
     """The richest LLVM processor name whose every needed flag is among ``flags`` (names of /proc/cpuinfo).
 
@@ -76,14 +85,14 @@ def llvm_cpu(vendor: str, flags: Collection[str]) -> str:
     return next((name for name, needed in _names(vendor).items() if needed <= there), "x86-64")
 
 
-def mcpu_names() -> tuple[str, ...]:
-    """The LLVM names of the tables."""
-    return tuple(_EVERY)
+def mcpu_names(isa: str) -> tuple[str, ...]:
+    """The LLVM names of the tables for ``x86_64`` or ``aarch64``; raises ``KeyError`` for another."""
+    return tuple(_EVERY[isa])
 
 
 def features_of(mcpu: str) -> frozenset[str]:
     """The flags that code for an LLVM name of the tables may use; raises ``KeyError`` for another name."""
-    return _EVERY[mcpu]
+    return {name: flags for names in _EVERY.values() for name, flags in names.items()}[mcpu]
 
 
 def vector_width(flags: Collection[str]) -> tuple[int, int]:
@@ -101,4 +110,7 @@ def _names(vendor: str) -> dict[str, frozenset[str]]:
     return {**FAMILIES.get(vendor, {}), **LEVELS}
 
 
-_EVERY = {name: flags for vendor in FAMILIES for name, flags in _names(vendor).items()}
+_EVERY: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "x86_64": {name: flags for vendor in FAMILIES for name, flags in _names(vendor).items()},
+    "aarch64": ARM_CORES,
+}

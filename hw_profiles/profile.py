@@ -16,6 +16,7 @@ from understudy import ProfileError, unknown_name
 
 Reach = Literal["host", "none"]
 _DATA = Path(__file__).parent / "data"
+_TRIPLES = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu"}
 _COUNTS = ("vector_bits", "vector_registers", "cores", "threads", "l1d_bytes", "l2_bytes", "memory_bytes")
 
 
@@ -52,8 +53,9 @@ class Profile:
     sources: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        self._require(self.isa == "x86_64", f"isa must be 'x86_64', but got {self.isa!r}")
-        self._require(self.mcpu in mcpu_names(), unknown_name("mcpu", self.mcpu, mcpu_names()))
+        self._require(self.isa in _TRIPLES, f"isa must be x86_64 or aarch64, but got {self.isa!r}")
+        known = mcpu_names(self.isa)
+        self._require(self.mcpu in known, unknown_name("mcpu", self.mcpu, known))
         unlisted = sorted(features_of(self.mcpu) - set(self.features))
         self._require(
             not unlisted, f"features must hold all that code for {self.mcpu} may use; missing: {unlisted}"
@@ -65,7 +67,8 @@ class Profile:
             self._require(valid, f"{name} must be a whole number of at least {least}, but got {value!r}")
         valid = isinstance(self.clock_ghz, float | int) and 0 < self.clock_ghz < math.inf
         self._require(valid, f"clock_ghz must be a number above 0, but got {self.clock_ghz!r}")
-        self._require(self.fma == ("fma" in self.features), "fma must say whether features holds 'fma'")
+        fused = "asimd" if self.isa == "aarch64" else "fma"
+        self._require(self.fma == (fused in self.features), f"fma must say whether features holds {fused!r}")
         self._require(
             self.vector_bits in (128, 256, 512), f"vector_bits must be 128, 256 or 512, but got {self.vector_bits}"
         )
@@ -78,7 +81,7 @@ class Profile:
     @property
     def tvm_target(self) -> Mapping[str, object]:
         """The target as TVM takes it (plain data)."""
-        return {"kind": "llvm", "mcpu": self.mcpu, "num-cores": self.threads}
+        return {"kind": "llvm", "mtriple": _TRIPLES[self.isa], "mcpu": self.mcpu, "num-cores": self.threads}
 
     def with_threads(self, threads: int) -> Profile:
         """The same processor for students that use so many threads; ``ProfileError`` outside 1..cores."""

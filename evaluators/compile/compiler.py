@@ -81,7 +81,7 @@ def compile_module(module: tvm.IRModule, profile: Profile, library: Path, choose
     with _timed(seconds, "lower"):
         executable, memory = _lower(module, profile, choose)
     with _timed(seconds, "link"):
-        link(executable, library, 2 * memory + _LEAST_ROOM)
+        link(executable, library, 2 * memory + _LEAST_ROOM, profile.isa)
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ from pathlib import Path
 import tvm
 from tvm import relax
 
+from evaluators.compile.cross import ZigLinker
 from evaluators.compile.memory import planned_bytes
 from results.store import unwritable
 from understudy import CompileError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REMEDY = {True: "install gcc or set CXX to a C++ compiler", False: "install the linker (`pip install ziglang`)"}
 OPTIMISATION = 2
 """LLVM's level. The rules vectorise and unroll already: 3 takes a quarter longer for the same speed, while 1 would
 leave the kernels of the fallback without LLVM's own vectors."""
@@ -57,8 +60,8 @@ def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Exe
         return relax.build(module, machine, relax_pipeline=None)
 
 
-def link(executable: tvm.runtime.Executable, library: Path, room: int) -> None:
-    """Write the shared library, for which ``room`` bytes must be free on the disk.
+def link(executable: tvm.runtime.Executable, library: Path, room: int, isa: str) -> None:
+    """Write the shared library for a processor of ``isa``, for which ``room`` bytes must be free on the disk.
 
     Raises ``CompileError`` when the linker fails or the file cannot be written, ``RunError`` when the disk is
     full.
@@ -67,7 +70,7 @@ def link(executable: tvm.runtime.Executable, library: Path, room: int) -> None:
     try:
         _check_room(Path(tempfile.gettempdir()), room)
         _check_room(library.parent, room)
-        executable.export_library(str(partial))
+        executable.export_library(str(partial), fcompile=None if isa == platform.machine() else ZigLinker(isa))
         partial.replace(library)
     except (RuntimeError, OSError) as error:
         said = " ".join(str(error).split("\n")[:2]).strip()
@@ -75,7 +78,7 @@ def link(executable: tvm.runtime.Executable, library: Path, room: int) -> None:
             raise unwritable(library, OSError(errno.ENOSPC, said)) from error
         raise CompileError(
             f"cannot link {library} ({said}): "
-            "install gcc or set CXX to a C++ compiler, and see that the folder is writable"
+            f"{_REMEDY[isa == platform.machine()]}, and see that the folder is writable"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
