@@ -8,12 +8,12 @@ import tvm
 from tvm.s_tir.schedule import ScheduleError
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.rules import convolution, dense, depthwise, fallback
+from evaluators.compile.rules import convolution, dense, depthwise, fallback, winograd
 from hw_profiles.profile import Profile
 from understudy import CompileError
 
 Rule = Callable[[PrimFunc, Profile], PrimFunc | None]
-RULES: tuple[Rule, ...] = (convolution.apply, depthwise.apply, dense.apply, fallback.apply)
+RULES: tuple[Rule, ...] = (winograd.apply, convolution.apply, depthwise.apply, dense.apply, fallback.apply)
 
 
 def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:

@@ -1,0 +1,38 @@
+"""Winograd convolutions: written out anew with the element-wise work behind them in the store of each output."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tvm import s_tir
+from tvm.tirx import PrimFunc
+
+from evaluators.compile.kernels.epilogue import NotElementWise, fused, plain
+from evaluators.compile.kernels.winograd import NAME, read_layout, winograd
+from evaluators.compile.rules.kernel import open_kernel, worth_threads
+from hw_profiles.profile import Profile
+
+
+def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
+    """The kernel with what was fused behind it drawn in; None for any other kernel."""
+    schedule, blocks = open_kernel(function)
+    if not blocks or not blocks[0].name.startswith(NAME):
+        return None
+    for block in blocks[1:-1]:
+        schedule.compute_inline(block.handle)
+    main = schedule.get(blocks[0].handle)
+    layout = read_layout(main)
+    layout = dataclasses.replace(layout, parallel=worth_threads(profile, layout.work / layout.lanes))
+    data, weight = (region.source for region in main.reads)
+    full = main.writes[0].source
+    try:
+        finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
+    except NotElementWise:
+        return None
+    body = winograd(layout, data, weight, finish)
+    return function.with_body(_root(body))
+
+
+def _root(body: Any) -> Any:
+    return s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", body))
