@@ -42,7 +42,10 @@ def minimal_filter(m: int) -> Filter:
     points = POINTS[m]
     others = [[q for q in points if q != p] for p in points]
     outputs = [[*(p**i for p in points), Fraction(int(i == m - 1))] for i in range(m)]
-    weights = [[p**k / _product([p - q for q in rest]) for k in range(TAPS)] for p, rest in zip(points, others)]
+    weights = [
+        [p**k / _product([p - q for q in rest]) for k in range(TAPS)]
+        for p, rest in zip(points, others, strict=True)
+    ]
     weights.append([Fraction(0), Fraction(0), Fraction(1)])
     inputs = [[*_polynomial(rest), Fraction(0)] for rest in others]
     inputs.append(_polynomial(points))
@@ -88,9 +91,7 @@ def transform_inputs(matrix: Sequence[Row], values: Sequence[Expr], lanes: int, 
     return results
 
 
-def transform_outputs(
-    matrix: Sequence[Row], values: Sequence[Expr], lanes: int, to: list[Stmt]
-) -> list[Expr]:
+def transform_outputs(matrix: Sequence[Row], values: Sequence[Expr], lanes: int, to: list[Stmt]) -> list[Expr]:
     """``matrix`` (A^T) times the vectors; columns of opposite points enter as their sum or their difference."""
     sums, differences = [values[0]], [values[0]]
     columns = [0]

@@ -1,4 +1,4 @@
-"""What is fused behind a written kernel, as a function from one output and its place to the store of the result."""
+"""What is fused behind a written kernel, as a function from an output and its place to the store of the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Finish = Callable[[ir.Expr, Sequence[Index]], Stmt]
 """Stores one output, given its value and its place, with whatever is fused behind the kernel."""
 
 
-class NotElementWise(Exception):
+class FusionError(Exception):
     """A stage that is more than a function of one output and its place."""
 
 
@@ -27,17 +27,17 @@ def plain(target: Any) -> Finish:
 def fused(stage: Any, full: Any) -> Finish:
     """The element-wise ``stage`` (a block) that reads ``full`` at its own place.
 
-    Raises ``NotElementWise`` for any other stage.
+    Raises ``FusionError`` for any other stage.
     """
     variables = [axis.var for axis in stage.iter_vars]
     if not isinstance(stage.body, BufferStore) or not _same(stage.body.indices, variables):
-        raise NotElementWise
+        raise FusionError
 
     def finish(value: ir.Expr, place: Sequence[Index]) -> Stmt:
         def replacement(part: Any) -> Any:
             if isinstance(part, ir.TensorLoad) and part.source.same_as(full):
                 if not _same(part.indices, variables):
-                    raise NotElementWise
+                    raise FusionError
                 return value
             places = (index(at) for variable, at in zip(variables, place, strict=True) if part.same_as(variable))
             return next(places, None)
@@ -51,7 +51,7 @@ def fused(stage: Any, full: Any) -> Finish:
 def rebuilt(part: Any, replacement: Callable[[Any], Any]) -> Any:
     """An expression with the parts replaced for which there is a replacement, outermost first.
 
-    Raises ``NotElementWise`` for a kind of node that cannot be rebuilt.
+    Raises ``FusionError`` for a kind of node that cannot be rebuilt.
     """
     new = replacement(part)
     if new is not None:
@@ -74,7 +74,7 @@ def rebuilt(part: Any, replacement: Callable[[Any], Any]) -> Any:
         return Cast(part.ty, inner(part.value))
     if isinstance(part, ir.Call):
         return ir.Call(part.op, [inner(a) for a in part.args], part.attrs, part.ty_args, ret_ty=part.ty)
-    raise NotElementWise
+    raise FusionError
 
 
 def _same(indices: Sequence[Any], variables: Sequence[Any]) -> bool:

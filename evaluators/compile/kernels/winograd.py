@@ -1,7 +1,7 @@
 """3x3 convolutions of stride 1 by minimal filtering F(m x m, 3 x 3) (Lavin and Gray, 2016), written out.
 
-The image is cut into tiles of m x m outputs, each from n x n inputs, n = m + 2. One job takes a block of tiles and a
-group of output channels, small enough for the caches, in steps that each transform one dimension:
+The image is cut into tiles of m x m outputs, each from n x n inputs, n = m + 2. One job takes a block of tiles
+and a group of output channels, small enough for the caches, in steps that each transform one dimension:
 
 1. columns of the block's rows of pixels: B^T d, zeros outside of the image
 2. for each of the n rows that gives: the rows' own transform, then n products of (tiles x input channels) with
@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from tvm import s_tir, te, tirx
 from tvm.ir import Expr, Range
 from tvm.tirx import ForKind, Stmt
 
-from evaluators.compile.choices import Choice, read, written
-from evaluators.compile.kernels.cook_toom import TAPS, Filter, minimal_filter, transform_inputs, transform_outputs
+from evaluators.compile.choices import read, written
+from evaluators.compile.kernels.cook_toom import transform_inputs, transform_outputs
 from evaluators.compile.kernels.emit import (
     Index,
     bind,
@@ -39,81 +38,9 @@ from evaluators.compile.kernels.emit import (
     whole,
 )
 from evaluators.compile.kernels.epilogue import Finish, plain
+from evaluators.compile.kernels.winograd_layout import Layout
 
 NAME = "winograd"
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A convolution of (``batch``, ``height``, ``width``, ``inputs``) and how it is cut into jobs.
-
-    ``top`` and ``left`` are the padding there, ``out_height`` and ``out_width`` the output's size. A job takes
-    ``rows`` x ``columns`` tiles of ``m`` x ``m`` outputs and one of ``groups`` groups of output channels; its
-    products use a register tile of ``height`` tiles times ``vectors`` vectors of ``lanes`` channels.
-    """
-
-    batch: int
-    height: int
-    width: int
-    inputs: int
-    channels: int
-    top: int
-    left: int
-    out_height: int
-    out_width: int
-    choice: Choice
-    parallel: bool
-
-    @cached_property
-    def filter(self) -> Filter:
-        return minimal_filter(self.choice["m"])
-
-    @property
-    def m(self) -> int:
-        return self.choice["m"]
-
-    @property
-    def n(self) -> int:
-        return self.m + TAPS - 1
-
-    @property
-    def lanes(self) -> int:
-        return self.choice["lanes"]
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of a job."""
-        return self.choice["rows"] * self.choice["columns"]
-
-    @property
-    def width_packed(self) -> int:
-        """Output channels of a register tile."""
-        return self.choice["vectors"] * self.lanes
-
-    @property
-    def group(self) -> int:
-        """Output channels of a job, padded."""
-        return -(-self.channels // (self.width_packed * self.choice["groups"])) * self.width_packed
-
-    @property
-    def reach(self) -> int:
-        """Columns of pixels that a job reads."""
-        return self.choice["columns"] * self.m + TAPS - 1
-
-    @property
-    def work(self) -> int:
-        """Multiply-adds of the products."""
-        down, across = self.blocks
-        jobs = self.batch * down * across * self.choice["groups"]
-        return jobs * self.n**2 * self.tiles * self.inputs * self.group
-
-    @property
-    def blocks(self) -> tuple[int, int]:
-        """Jobs along y and x."""
-        return (
-            -(-self.out_height // (self.choice["rows"] * self.m)),
-            -(-self.out_width // (self.choice["columns"] * self.m)),
-        )
 
 
 def read_layout(block: Any) -> Layout:
@@ -122,9 +49,7 @@ def read_layout(block: Any) -> Layout:
     _, out_height, out_width, channels = _shape(block.writes[0].source)
     top, left = (int(pad) for pad in str(block.annotations["padding"]).split())
     choice = read(block.annotations)
-    return Layout(
-        batch, height, width, inputs, channels, top, left, out_height, out_width, choice, parallel=False
-    )
+    return Layout(batch, height, width, inputs, channels, top, left, out_height, out_width, choice, parallel=False)
 
 
 def winograd_stage(data: te.Tensor, weight: te.Tensor, layout: Layout) -> te.Tensor:
@@ -199,7 +124,9 @@ def _job(job: _Job, data: Any, weight: Any, finish: Finish) -> Stmt:
             loop(
                 packed,
                 lambda k: sequence(
-                    loop(n, lambda nu: _product(layout, points, weight, products, (xi, job.group * packed + k, nu))),
+                    loop(
+                        n, lambda nu: _product(layout, points, weight, products, (xi, job.group * packed + k, nu))
+                    ),
                     _gather_rows(layout, products, sums, xi, k),
                 ),
                 name="k",
@@ -287,9 +214,7 @@ def _over_tiles(layout: Layout, body: Callable[[Index, Index], Stmt]) -> Stmt:
     )
 
 
-def _product(
-    layout: Layout, points: Any, weight: Any, products: Any, panel: tuple[Index, Index, Index]
-) -> Stmt:
+def _product(layout: Layout, points: Any, weight: Any, products: Any, panel: tuple[Index, Index, Index]) -> Stmt:
     """Tiles x input channels times one panel of weights: a register tile of accumulators after the other."""
     height, vectors, lanes = layout.choice["height"], layout.choice["vectors"], layout.lanes
     nu = panel[2]
@@ -319,10 +244,7 @@ def _product(
             tirx.AllocBuffer(accumulators),
             *(store(accumulators, constant(0, lanes), place, lanes) for place in places),
             loop(layout.inputs, step, name="c"),
-            *(
-                store(products, load(accumulators, (r, v), lanes), (nu, first + r, v), lanes)
-                for r, v in places
-            ),
+            *(store(products, load(accumulators, (r, v), lanes), (nu, first + r, v), lanes) for r, v in places),
         )
 
     return loop(-(-layout.tiles // height), block, name="block")
@@ -335,7 +257,9 @@ def _gather_rows(layout: Layout, products: Any, sums: Any, xi: Index, k: Index) 
     def tile(at: Index) -> Stmt:
         def vector(v: Index) -> Stmt:
             statements: list[Stmt] = []
-            values = [bind(load(products, (nu, at, v * lanes), lanes), lanes, statements) for nu in range(layout.n)]
+            values = [
+                bind(load(products, (nu, at, v * lanes), lanes), lanes, statements) for nu in range(layout.n)
+            ]
             results = transform_outputs(layout.filter.outputs, values, lanes, statements)
             for j, result in enumerate(results):
                 statements.append(store(sums, result, (xi, j, at, k * layout.width_packed + v * lanes), lanes))
@@ -349,7 +273,7 @@ def _gather_rows(layout: Layout, products: Any, sums: Any, xi: Index, k: Index) 
 def _finish(job: _Job, sums: Any, finish: Finish) -> Stmt:
     """A^T along y and the store of what lies inside of the output."""
     layout = job.layout
-    lanes, m = layout.lanes, layout.m
+    m = layout.m
     down, across = layout.blocks
     rows_fit = down * layout.choice["rows"] * m == layout.out_height
     columns_fit = across * layout.choice["columns"] * m == layout.out_width

@@ -8,7 +8,8 @@ from tvm.ir import GenericConst
 
 from evaluators.compile.choices import Choice, KernelKey
 from evaluators.compile.kernels.cook_toom import TAPS, minimal_filter
-from evaluators.compile.kernels.winograd import Layout, winograd_stage
+from evaluators.compile.kernels.winograd import winograd_stage
+from evaluators.compile.kernels.winograd_layout import Layout
 from evaluators.compile.legalize.context import Array, Context, whole
 from evaluators.compile.legalize.winograd_model import DIRECT, Sizes, options
 
@@ -21,12 +22,14 @@ def winograd_convolution(builder: relax.BlockBuilder, call: relax.Call, context:
     _, out_height, out_width, channels = whole(call.ty.shape)
     top, left, *_ = whole(call.attrs.padding)
     sizes = Sizes(batch, inputs, channels, out_height, out_width)
-    facts = (("n", batch), ("h", height), ("w", width), ("i", inputs), ("o", channels), ("t", top), ("l", left))
-    facts += (("oh", out_height), ("ow", out_width))
-    choice = context.choose(KernelKey("winograd", facts), options(sizes, context.profile))
+    facts = {"n": batch, "h": height, "w": width, "i": inputs, "o": channels, "pt": top, "pl": left}
+    key = KernelKey("winograd", (*facts.items(), ("oh", out_height), ("ow", out_width)))
+    choice = context.choose(key, options(sizes, context.profile))
     if choice == DIRECT:
         return None
-    layout = Layout(batch, height, width, inputs, channels, top, left, out_height, out_width, choice, parallel=False)
+    layout = Layout(
+        batch, height, width, inputs, channels, top, left, out_height, out_width, choice, parallel=False
+    )
     packed = transformed(call.args[1].value.numpy(), choice)
 
     def build(image: te.Tensor, weights: te.Tensor) -> te.Tensor:

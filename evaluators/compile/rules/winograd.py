@@ -8,7 +8,7 @@ from typing import Any
 from tvm import s_tir
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.kernels.epilogue import NotElementWise, fused, plain
+from evaluators.compile.kernels.epilogue import FusionError, fused, plain
 from evaluators.compile.kernels.winograd import NAME, read_layout, winograd
 from evaluators.compile.rules.kernel import open_kernel, worth_threads
 from hw_profiles.profile import Profile
@@ -28,7 +28,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     full = main.writes[0].source
     try:
         finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
-    except NotElementWise:
+    except FusionError:
         return None
     body = winograd(layout, data, weight, finish)
     return function.with_body(_root(body))
