@@ -15,6 +15,8 @@ from understudy import CompileError
 Rule = Callable[[PrimFunc, Profile], PrimFunc | None]
 RULES: tuple[Rule, ...] = (winograd.apply, convolution.apply, depthwise.apply, dense.apply, fallback.apply)
 
+_RULE = "understudy_rule"
+
 
 def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
     """Every kernel of the module scheduled for the profile; raises ``CompileError`` naming one that cannot be."""
@@ -39,8 +41,14 @@ def schedule_kernel(function: PrimFunc, profile: Profile) -> PrimFunc:
         except ScheduleError:
             continue
         if answer is not None:
-            return _with_attributes_of(function, answer)
+            name = rule.__module__.rpartition(".")[2]
+            return _with_attributes_of(function, answer).with_attr(_RULE, name)
     return function
+
+
+def rule_of(scheduled: PrimFunc) -> str:
+    """The rule that gave a kernel its schedule."""
+    return str(scheduled.attrs[_RULE])
 
 
 def _with_attributes_of(function: PrimFunc, scheduled: PrimFunc) -> PrimFunc:

@@ -1,0 +1,118 @@
+"""The kernels of a compiled network one by one: what each computes, who scheduled it, and how long it takes.
+
+TVM's virtual machine no longer profiles, so the kernels are called on their own, from the very library that runs
+the network, on arguments of their shapes. These stay in cache between calls as far as they fit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+import tvm_ffi
+from tvm import relax
+from tvm.s_tir.analysis import estimate_tir_flops
+from tvm.s_tir import SBlock
+from tvm.tirx import PrimFunc
+
+from evaluators.compile.rules.apply import rule_of
+
+SAMPLES = 5
+SAMPLE_MS = 4
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel as the compiler made it.
+
+    ``calls`` are those of one inference; ``shapes`` and ``dtypes`` are of its arguments, the result last.
+    ``operations`` (floating-point, a multiply-add is two) and ``bytes`` (each argument moved once, or as often as
+    it is read where that is less) are of one call. ``rule`` scheduled it.
+    """
+
+    name: str
+    rule: str
+    calls: int
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    operations: float
+    bytes: int
+
+
+def list_kernels(computed: tvm.IRModule, scheduled: tvm.IRModule) -> list[Kernel]:
+    """The kernels of a network in the order of their first call; ``computed`` holds them without schedules."""
+    calls = _calls(computed["main"])
+    return [_kernel(name, count, computed[name], scheduled[name]) for name, count in calls.items()]
+
+
+def time_kernels(library: Path, kernels: list[Kernel]) -> list[float]:
+    """Median seconds of one call of each kernel, from the network's own library, on the caller's thread pool."""
+    (module,) = tvm.runtime.load_module(str(library.absolute())).imports
+    return [_time(module, kernel) for kernel in kernels]
+
+
+def _calls(main: relax.Function) -> Counter[str]:
+    found: Counter[str] = Counter()
+
+    def visit(expression: relax.Expr) -> None:
+        if isinstance(expression, relax.Call) and expression.op == tvm.ir.Op.get("relax.call_tir"):
+            found[expression.args[0].name_hint] += 1
+
+    relax.analysis.post_order_visit(main.body, visit)
+    return found
+
+
+def _kernel(name: str, calls: int, computed: PrimFunc, scheduled: PrimFunc) -> Kernel:
+    types = [parameter.ty for parameter in computed.params]
+    return Kernel(
+        name,
+        rule_of(scheduled),
+        calls,
+        tuple(tuple(int(extent) for extent in each.shape) for each in types),
+        tuple(str(each.dtype) for each in types),
+        float(estimate_tir_flops(tvm.IRModule({"main": computed}))),
+        _moved(computed),
+    )
+
+
+def _moved(computed: PrimFunc) -> int:
+    """Bytes of the arguments that are read or written at least once."""
+    touched: Counter[Any] = Counter()
+
+    def visit(stage: SBlock) -> None:
+        times = math.prod(int(axis.dom.extent) for axis in stage.iter_vars)
+        touched.update({region.source: times for region in (*stage.reads, *stage.writes)})
+
+    tvm_ffi.structural_walk(computed.body, (SBlock, visit), order="post")
+    return sum(
+        min(touched[parameter], math.prod(int(extent) for extent in parameter.ty.shape)) * _width(parameter.ty.dtype)
+        for parameter in computed.params
+    )
+
+
+def _width(dtype: object) -> int:
+    return -(-int(tvm.DataType(str(dtype)).bits) // 8)
+
+
+def _time(module: tvm.runtime.Module, kernel: Kernel) -> float:
+    generator = np.random.default_rng(0)
+    arguments = [
+        tvm.runtime.tensor(_values(shape, dtype, generator))
+        for shape, dtype in zip(kernel.shapes, kernel.dtypes, strict=True)
+    ]
+    once = module.time_evaluator(kernel.name, tvm.cpu(), number=1, repeat=2)(*arguments).min
+    number = max(1, int(SAMPLE_MS / 1e3 / max(once, 1e-7)))
+    timed = module.time_evaluator(kernel.name, tvm.cpu(), number=number, repeat=SAMPLES)
+    return float(timed(*arguments).median)
+
+
+def _values(shape: tuple[int, ...], dtype: str, generator: np.random.Generator) -> Any:
+    """Numbers of the size of activations; zeros where they are not floating-point, so that indices are valid."""
+    if dtype.startswith("float"):
+        return generator.standard_normal(shape).astype(dtype)
+    return np.zeros(shape, dtype)
