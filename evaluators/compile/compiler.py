@@ -85,11 +85,29 @@ def compile_module(module: tvm.IRModule, profile: Profile, library: Path, choose
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
 
 
+def lower_kernels(
+    module: tvm.IRModule, profile: Profile, choose: Chooser = first
+) -> tuple[tvm.IRModule, tvm.IRModule]:
+    """The relax module as calls of kernels, and the same with every kernel scheduled for the profile.
+
+    Raises ``CompileError`` naming the operator or kernel that cannot be compiled.
+    """
+    with _refusing():
+        computed = make_kernels(prepare(module), profile, choose)
+        return computed, schedule_kernels(computed, profile)
+
+
 def _lower(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tuple[tvm.runtime.Executable, int]:
-    try:
-        kernels = make_kernels(prepare(module), profile, choose)
-        planned, memory = plan_memory(schedule_kernels(kernels, profile))
+    _, scheduled = lower_kernels(module, profile, choose)
+    with _refusing():
+        planned, memory = plan_memory(scheduled)
         return build(planned, profile.tvm_target), memory
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except CompileError:
         raise
     except Exception as error:  # TVM's passes raise whatever they run into, in C++ or in Python

@@ -16,8 +16,8 @@ import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax
-from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.s_tir import SBlock
+from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.rules.apply import rule_of
@@ -90,7 +90,8 @@ def _moved(computed: PrimFunc) -> int:
 
     tvm_ffi.structural_walk(computed.body, (SBlock, visit), order="post")
     return sum(
-        min(touched[parameter], math.prod(int(extent) for extent in parameter.ty.shape)) * _width(parameter.ty.dtype)
+        min(touched[parameter], math.prod(int(extent) for extent in parameter.ty.shape))
+        * _width(parameter.ty.dtype)
         for parameter in computed.params
     )
 
