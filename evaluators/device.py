@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from evaluators.latency.race import Lap
 from results.bundle.runner import Inputs
 from results.measurement import Measurement
 
@@ -21,4 +23,8 @@ class Device(Protocol):
 
     def measure(self, library: Path, inputs: Inputs) -> Measurement:
         """The latency of one inference, in seconds; raises ``MeasureError`` when it cannot be timed."""
+        ...
+
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
+        """Several libraries that compute the same, timed in turn; raises ``MeasureError`` when one cannot run."""
         ...

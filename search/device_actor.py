@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.device import Device
+from evaluators.latency.race import Lap
 from results.bundle.runner import Inputs
 from results.measurement import Measurement
 from search.plan import Plan
@@ -31,6 +33,9 @@ class _Owner:
 
     def measure(self, library: Path, inputs: Inputs) -> Measurement:
         return self._device.measure(library, inputs)
+
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
+        return self._device.race(libraries, inputs)
 
 
 class RemoteDevice:
@@ -58,12 +63,17 @@ class RemoteDevice:
         answer: Measurement = self._ask(self._owner.measure, library, inputs)
         return answer
 
-    def _ask(self, method: Any, library: Path, inputs: Inputs) -> Any:
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
+        """See ``Device.race``."""
+        answer: list[Lap] = self._ask(self._owner.race, libraries, inputs)
+        return answer
+
+    def _ask(self, method: Any, what: object, inputs: Inputs) -> Any:
         with self._lease.open("a") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
             for _ in range(CRASHES):
                 try:
-                    return ray.get(method.remote(library, inputs), timeout=DEADLINE_S)
+                    return ray.get(method.remote(what, inputs), timeout=DEADLINE_S)
                 except RayActorError:
                     continue  # once may be another's doing: the system's for want of memory, a person's
                 except RayTaskError as error:

@@ -36,13 +36,22 @@ def first(key: KernelKey, options: Sequence[Choice]) -> Choice:
     return options[0]
 
 
+def spelled(choice: Choice) -> str:
+    """The choice as text.
+
+    >>> spelled({"rows": 1, "columns": 6})
+    'rows=1 columns=6'
+    """
+    return " ".join(f"{name}={value}" for name, value in choice.items())
+
+
 def written(choice: Choice) -> dict[str, str]:
     """The choice as annotations of a stage (``te.compute(..., attrs=written(choice))``).
 
     >>> written({"rows": 1, "columns": 6})
     {'choice': 'rows=1 columns=6'}
     """
-    return {ANNOTATION: " ".join(f"{name}={value}" for name, value in choice.items())}
+    return {ANNOTATION: spelled(choice)}
 
 
 def read(annotations: Mapping[str, object]) -> Choice:

@@ -20,6 +20,8 @@ _LOADS_PER_CYCLE = 2
 _FMA_LATENCY = 4
 _STEP_OVERHEAD = 1.0
 _SPILL_COST = 3.0
+MOST_OPTIONS = 24
+"""Tiles offered to a measured search: the model is never so wrong that a later one wins."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,15 @@ def padded(channels: int, multiple: int) -> int:
     return -(-channels // multiple) * multiple
 
 
-def choose_tile(rows: int, columns: int, channels: int, vector_bits: int, registers: int) -> Tile:
-    """The tile with the fewest modelled cycles for an output of ``rows`` x ``columns`` x ``channels``."""
+def tile_options(
+    rows: int, columns: int, channels: int, vector_bits: int, registers: int, most: int = MOST_OPTIONS
+) -> list[Tile]:
+    """Tiles for an output of ``rows`` x ``columns`` x ``channels``, those of the fewest modelled cycles first."""
     lanes = lanes_for(channels, vector_bits)
     candidates = _candidates(rows, columns, channels, lanes, registers)
-    return min(candidates, key=lambda tile: (_cycles(tile, channels, registers), tile.vectors, -tile.columns))
+    return sorted(candidates, key=lambda tile: (_cycles(tile, channels, registers), tile.vectors, -tile.columns))[
+        :most
+    ]
 
 
 def _candidates(rows: int, columns: int, channels: int, lanes: int, registers: int) -> Iterator[Tile]:

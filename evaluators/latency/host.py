@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from evaluators.latency.quiet import QuietCores
+from evaluators.latency.race import Lap, race
 from hw_profiles.profile import Profile
 from results.bundle.runner import BundleProblem, CompiledStudent, Inputs, as_tuple, measure_latency
 from results.measurement import Measurement
@@ -57,10 +58,21 @@ class HostDevice:
         """
         with _problems():
             student = self._load(library)
-            if self._quiet is None:
+            with self._alone():
                 return _measurement(measure_latency(student, inputs, self._limit_s))
-            with self._quiet.quiet():
-                return _measurement(measure_latency(student, inputs, self._limit_s))
+
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
+        """Several libraries, each of a name never used before, that compute the same on ``inputs``: timed in turn.
+
+        Raises as ``run`` does.
+        """
+        with _problems():
+            students = [CompiledStudent(library, self.profile.threads) for library in libraries]
+            with self._alone():
+                return race(students, inputs)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._quiet is None else self._quiet.quiet()
 
     def _load(self, library: Path) -> CompiledStudent:
         """The student of a file; the last one is kept, so that several inputs cost one loading.

@@ -10,7 +10,7 @@ from evaluators.compile.kernels.convolution import convolution
 from evaluators.compile.kernels.depthwise import depthwise
 from evaluators.compile.kernels.image import Window
 from evaluators.compile.legalize.context import Array, Context, pack, pad_channels, whole
-from evaluators.compile.tiles import choose_tile, lanes_for
+from evaluators.compile.tiles import lanes_for, tile_options
 
 
 def dense_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -21,8 +21,8 @@ def dense_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Co
     channels = values.shape[3]
     _, rows, columns, _ = whole(call.ty.shape)
     profile = context.profile
-    tile = choose_tile(rows, columns, channels, profile.vector_bits, profile.vector_registers)
-    choice = context.choose(_key("convolution", call), [tile.choice])
+    tiles = tile_options(rows, columns, channels, profile.vector_bits, profile.vector_registers)
+    choice = context.choose(_key("convolution", call), [tile.choice for tile in tiles])
     packed = pack(values, choice["vectors"] * choice["lanes"])
     window = _window(call)
 

@@ -10,7 +10,7 @@ from tvm.ir import GenericConst
 from evaluators.compile.choices import KernelKey
 from evaluators.compile.kernels import dense
 from evaluators.compile.legalize.context import Context, pack, whole
-from evaluators.compile.tiles import choose_tile
+from evaluators.compile.tiles import tile_options
 
 
 def dense_layer(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -20,9 +20,9 @@ def dense_layer(builder: relax.BlockBuilder, call: relax.Call, context: Context)
         return None
     *outer, channels = whole(call.ty.shape)
     profile = context.profile
-    tile = choose_tile(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
+    tiles = tile_options(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
     facts = (("m", math.prod(outer)), ("k", int(weight.ty.shape[0])), ("n", channels))
-    choice = context.choose(KernelKey("dense", facts), [tile.choice])
+    choice = context.choose(KernelKey("dense", facts), [tile.choice for tile in tiles])
     packed = pack(weight.value.numpy(), choice["vectors"] * choice["lanes"])
 
     def build(rows: te.Tensor, weights: te.Tensor) -> te.Tensor:

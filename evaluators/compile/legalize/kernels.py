@@ -24,7 +24,7 @@ def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm
     """The graph as calls of unscheduled kernels with static shapes."""
     context = Context(profile, choose)
     passes = [
-        relax.transform.LegalizeOps({name: _first_of(found, context) for name, found in LEGALIZERS.items()}),
+        relax.transform.LegalizeOps({name: first_of(found, context) for name, found in LEGALIZERS.items()}),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
@@ -34,9 +34,11 @@ def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm
     return tvm.transform.Sequential(passes)(module)
 
 
-def _first_of(
+def first_of(
     legalizers: tuple[Legalizer, ...], context: Context
 ) -> Callable[[relax.BlockBuilder, relax.Call], relax.Expr]:
+    """What replaces a call: the answer of the first legalizer that has one, TVM's own otherwise."""
+
     def legalize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         for legalizer in legalizers:
             answer = legalizer(builder, call, context)

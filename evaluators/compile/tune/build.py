@@ -1,0 +1,105 @@
+"""One option of one kernel as a library that can be timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax
+from tvm.ir import GenericConst
+from tvm.relax.utils import copy_with_new_vars
+
+from evaluators.compile.choices import Choice, KernelKey
+from evaluators.compile.legalize.kernels import make_kernels
+from evaluators.compile.link import build, link, plan_memory
+from evaluators.compile.rules.apply import schedule_kernels
+from hw_profiles.profile import Profile
+from understudy import CompileError
+
+MOST_COPIES = 16
+_ROOM = 64_000_000
+"""Bytes of disk that linking is given."""
+
+
+def build_option(graph: str, key: KernelKey, option: Choice, profile: Profile, library: Path) -> int:
+    """Build the operator of ``graph`` (see ``Case``) as ``option`` says; how often a call of the library runs it.
+
+    The library takes one float32 number, which it does not read: inputs are constants, so that kernels of any
+    inputs are called alike. It computes the same operator several times over different memory, as much as a
+    core's second cache holds: in a network, too, weights do not lie in the first cache when their kernel begins.
+    Raises ``CompileError`` or whatever TVM runs into.
+    """
+    asked = []
+
+    def choose(other: KernelKey, options: Sequence[Choice]) -> Choice:
+        asked.append(other)
+        return option if other == key else options[0]
+
+    operator = tvm.ir.load_json(graph)
+    kernels = schedule_kernels(make_kernels(operator, profile, choose), profile)
+    if key not in asked:
+        raise CompileError(f"the operator alone does not make the kernel {key}")
+    copies = max(1, min(MOST_COPIES, profile.l2_bytes // _footprint(operator["main"])))
+    module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
+    module["main"] = _repeated(kernels["main"], copies)
+    planned, memory = plan_memory(module)
+    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM)
+    return copies
+
+
+def _footprint(main: relax.Function) -> int:
+    """Bytes that the operator reads and writes."""
+    tensors = {id(parameter): parameter.ty for parameter in main.params}
+
+    def visit(expression: relax.Expr) -> None:
+        if isinstance(expression, GenericConst) and isinstance(expression.value, tvm.runtime.Tensor):
+            tensors[expression.value.data_ptr()] = expression.ty
+
+    relax.analysis.post_order_visit(main.body, visit)
+    if isinstance(main.ret_ty, relax.TensorType):
+        tensors[id(main)] = main.ret_ty
+    return sum(
+        math.prod(map(int, tensor.shape)) * tvm.DataType(str(tensor.dtype)).bits // 8
+        for tensor in tensors.values()
+    )
+
+
+def _repeated(main: relax.Function, copies: int) -> relax.Function:
+    """The body several times over, each with inputs and weights of its own, for one input that is not read."""
+    generator = np.random.default_rng(0)
+    blocks: list[relax.BindingBlock] = []
+    result: Any = None
+    for copy in range(copies):
+        fresh = copy_with_new_vars(main)
+        values = {parameter: relax.const(_random(parameter.ty, generator)) for parameter in fresh.params}
+        body = fresh.bind_params(values).body
+        if copy:
+            body = _Rolled(copy).visit_expr(body)
+        blocks.extend(body.blocks)
+        result = body.body if result is None else result
+    dummy = relax.Var("unread", relax.TensorType((1,), "float32"))
+    return relax.Function([dummy], relax.SeqExpr(blocks, result), main.ret_ty, attrs=main.attrs)
+
+
+@relax.expr_functor.mutator
+class _Rolled(relax.PyExprMutator):
+    """Constants replaced by others of the same distribution, since equal ones would share their memory."""
+
+    def __init__(self, by: int) -> None:
+        super().__init__()
+        self._by = by
+
+    def visit_constant_(self, constant: GenericConst) -> GenericConst:
+        return relax.const(np.roll(constant.value.numpy(), self._by))
+
+
+def _random(tensor: relax.TensorType, generator: np.random.Generator) -> NDArray[Any]:
+    shape, dtype = tuple(map(int, tensor.shape)), str(tensor.dtype)
+    if dtype.startswith(("int", "uint", "bool")):
+        return generator.integers(0, 2, shape).astype(dtype)
+    return generator.standard_normal(shape).astype(dtype)

@@ -1,0 +1,65 @@
+"""Options built side by side in child processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from evaluators.compile.choices import Choice
+from evaluators.compile.tune.build import build_option
+from evaluators.compile.tune.cases import Case
+from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
+from hw_profiles.profile import Profile
+
+Job = tuple[Case, Choice, Path]
+"""A kernel, the option to build it with, and the library to write."""
+
+BUILD_S = 20.0
+"""Seconds after which a build is given up: the usual one takes 0.2."""
+
+
+class Builders:
+    """As many child processes as cores, each building one option at a time."""
+
+    def __init__(self, profile: Profile, count: int) -> None:
+        self._profile = profile
+        self._children = [Child() for _ in range(count)]
+
+    def build(self, jobs: Sequence[Job], end: float) -> list[int | str]:
+        """For each job how often its library runs the kernel in one call, or why there is no library.
+
+        What is not ready at ``end`` (by ``time.monotonic``) is killed. Its answer is empty, as no option is to
+        blame for that; one that takes longer than any build may is ``late``.
+        """
+        answers: list[int | str] = []
+        for at in range(0, len(jobs), len(self._children)):
+            limit_s = min(BUILD_S, end - time.monotonic())
+            some = jobs[at : at + len(self._children)]
+            answers += self._side_by_side(some, limit_s) if limit_s > 0 else [""] * len(some)
+        return answers
+
+    def _side_by_side(self, jobs: Sequence[Job], limit_s: float) -> list[int | str]:
+        pairs = list(zip(self._children, jobs, strict=False))
+        for child, _ in pairs:
+            child.start()
+        for child, (case, option, library) in pairs:
+            child.send(build_option, case.graph, case.key, option, self._profile, library, limit_s=limit_s)
+        return [_answer(child, limit_s) for child, _ in pairs]
+
+    def close(self) -> None:
+        """End the processes."""
+        for child in self._children:
+            child.close()
+
+
+def _answer(child: Child, limit_s: float) -> int | str:
+    try:
+        copies: int = child.receive(limit_s)
+        return copies
+    except ChildRaisedError as fault:
+        return f"refused: {fault}"
+    except ChildDiedError as problem:
+        if problem.late:
+            return "late" if limit_s == BUILD_S else ""
+        return "crashed"

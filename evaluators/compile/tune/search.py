@@ -1,0 +1,127 @@
+"""The measured search over the kernels of one network."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tvm
+
+from evaluators.compile.choices import Choice, Chooser, spelled
+from evaluators.compile.tune.builders import Builders
+from evaluators.compile.tune.cases import Case, find_cases
+from evaluators.compile.tune.database import Database, Laps, chooser, target_of
+from evaluators.compile.tune.measure import Measuring, Racer
+from evaluators.latency.race import Lap
+from hw_profiles.profile import Profile
+
+BATCH = 8
+"""Options of a kernel built and timed together."""
+
+LEAST_SHARE = 0.005
+"""Kernels below this share of the network's kernel time are left as they are, each batch tried halving it."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One kernel after the search: how often the network holds it, seconds of the model's own choice and of the
+    one taken, how many of its options have been tried, and which is taken."""
+
+    kernel: str
+    count: int
+    default_s: float
+    best_s: float
+    tried: int
+    options: int
+    choice: str
+
+
+@dataclass
+class Tuner:
+    """Measures the kernels of networks, for at most ``seconds`` a network, and answers with what is best.
+
+    Options are built by ``builders`` inside ``working``, in the folder ``scratch``, and timed by ``racer``. What
+    is found goes into ``database`` and serves whoever asks later; kernels known from there cost nothing.
+    ``table`` is of the network tuned last, heaviest kernels first.
+    """
+
+    profile: Profile
+    database: Database
+    racer: Racer
+    builders: Builders
+    seconds: float
+    working: Callable[[], AbstractContextManager[object]] = nullcontext
+    scratch: Path | None = None
+    table: list[Tuned] = field(default_factory=list)
+
+    def __call__(self, graph: tvm.IRModule) -> Chooser:
+        """Search among the options of a prepared graph; the chooser of what was found, now and before."""
+        end = time.monotonic() + self.seconds
+        target = target_of(self.profile)
+        known = self.database.read(target)
+        with self.working():
+            cases = find_cases(graph, self.profile)
+        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
+            measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
+            _search(cases, known, measuring, lambda case, laps: self.database.store(target, case.key, laps))
+        choose = chooser(known)
+        self.table = sorted(
+            (_tuned(case, known.get(str(case.key), {}), choose) for case in cases),
+            key=lambda row: -row.count * row.default_s,
+        )
+        return choose
+
+
+def _search(
+    cases: Sequence[Case],
+    known: Laps,
+    measuring: Measuring,
+    store: Callable[[Case, Mapping[str, Lap]], None],
+) -> None:
+    """Measure the defaults of all kernels, then batches of options, the heaviest kernel first.
+
+    A kernel's weight is what the network spends in it, halved by each batch: the model's order makes a gain less
+    likely the further down one looks.
+    """
+
+    def keep(case: Case, laps: Mapping[str, Lap]) -> None:
+        known.setdefault(str(case.key), {}).update(laps)
+        store(case, laps)
+
+    for case, lap in measuring.defaults([case for case in cases if case.options[0] in _untried(case, known)]):
+        keep(case, {spelled(case.options[0]): lap})
+    total = sum(_weight(case, known) for case in cases)
+    queue = [(-_weight(case, known), number) for number, case in enumerate(cases)]
+    heapq.heapify(queue)
+    while queue and queue[0][0] < -LEAST_SHARE * total and not measuring.over:
+        weight, number = heapq.heappop(queue)
+        batch = _untried(cases[number], known)[:BATCH]
+        if batch:
+            keep(cases[number], measuring.options(cases[number], batch))
+            heapq.heappush(queue, (weight / 2, number))
+
+
+def _untried(case: Case, known: Laps) -> list[Choice]:
+    laps = known.get(str(case.key), {})
+    return [option for option in case.options if spelled(option) not in laps]
+
+
+def _weight(case: Case, known: Laps) -> float:
+    """Seconds that a network spends in the kernel as the model builds it; 0 where that could not be timed."""
+    lap = known.get(str(case.key), {}).get(spelled(case.options[0]), Lap(fault="untried"))
+    return 0.0 if lap.fault else lap.median_s * case.count
+
+
+def _tuned(case: Case, laps: Mapping[str, Lap], choose: Chooser) -> Tuned:
+    default = laps.get(spelled(case.options[0]), Lap())
+    taken = spelled(choose(case.key, case.options))
+    relative = laps.get(taken, default).relative
+    tried = sum(spelled(option) in laps for option in case.options)
+    return Tuned(
+        str(case.key), case.count, default.median_s, default.median_s * relative, tried, len(case.options), taken
+    )
