@@ -70,7 +70,8 @@ def _close(expected: Array, found: Array) -> bool:
     if expected.shape != found.shape or not np.isfinite(expected).all():
         return False
     scale = float(np.abs(expected).max(initial=0)) or 1.0
-    return bool(np.abs(expected - found).max(initial=0) <= TOLERANCE * scale)
+    difference = np.abs(np.subtract(expected, found, dtype=np.float64))
+    return bool(difference.max(initial=0) <= TOLERANCE * scale)
 
 
 def _once(runner: Runner, arrays: tuple[Array, ...]) -> float:

@@ -89,6 +89,7 @@ class Database:
         connection = sqlite3.connect(self.path, timeout=_WAIT_S)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_TABLE)
         except sqlite3.Error:
             connection.close()

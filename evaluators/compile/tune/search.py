@@ -13,6 +13,7 @@ from pathlib import Path
 import tvm
 
 from evaluators.compile.choices import Choice, Chooser, spelled
+from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import Case, find_cases
 from evaluators.compile.tune.database import Database, Laps, chooser, target_of
@@ -59,13 +60,13 @@ class Tuner:
     scratch: Path | None = None
     table: list[Tuned] = field(default_factory=list)
 
-    def __call__(self, graph: tvm.IRModule) -> Chooser:
-        """Search among the options of a prepared graph; the chooser of what was found, now and before."""
+    def __call__(self, module: tvm.IRModule) -> Chooser:
+        """Search among the options of an imported network; the chooser of what was found, now and before."""
         end = time.monotonic() + self.seconds
         target = target_of(self.profile)
         known = self.database.read(target)
         with self.working():
-            cases = find_cases(graph, self.profile)
+            cases = find_cases(prepare(module), self.profile)
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
             _search(cases, known, measuring, lambda case, laps: self.database.store(target, case.key, laps))
@@ -90,7 +91,8 @@ def _search(
     """
 
     def keep(case: Case, laps: Mapping[str, Lap]) -> None:
-        known.setdefault(str(case.key), {}).update(laps)
+        before = known.setdefault(str(case.key), {})
+        before.update({name: lap for name, lap in laps.items() if lap.repeats >= before.get(name, lap).repeats})
         store(case, laps)
 
     for case, lap in measuring.defaults([case for case in cases if case.options[0] in _untried(case, known)]):
