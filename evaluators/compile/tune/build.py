@@ -48,7 +48,7 @@ def build_option(graph: str, key: KernelKey, option: Choice, profile: Profile, l
     module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
     module["main"] = _repeated(kernels["main"], copies)
     planned, memory = plan_memory(module)
-    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM)
+    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile.isa)
     return copies
 
 
