@@ -15,6 +15,7 @@ from tvm import relax
 
 from evaluators.compile.cross import ZigLinker
 from evaluators.compile.memory import planned_bytes
+from evaluators.compile.vector_math import PIPELINE
 from results.store import unwritable
 from understudy import CompileError
 
@@ -57,7 +58,7 @@ def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Exe
     """
     machine = tvm.target.Target({**target, "opt-level": OPTIMISATION})
     with machine, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        return relax.build(module, machine, relax_pipeline=None)
+        return relax.build(module, machine, relax_pipeline=None, tir_pipeline=PIPELINE)
 
 
 def link(executable: tvm.runtime.Executable, library: Path, room: int, isa: str) -> None:
