@@ -1,10 +1,10 @@
 """Mathematical functions as arithmetic on whole vectors.
 
-LLVM turns exp, erf, tanh and their kin on a vector of floats into one call of the C library for each lane. Here they
-are polynomials and rational functions of the same vector width as the code around them, within four units in the
-last place of the exact value. They are handed to LLVM as functions in its own language, which it inlines: written
-out in TIR, each value that is used twice would double the work of TVM's simplifiers. Only float32 is changed.
-Infinities and NaN pass as in the C library; results of ``exp`` below 1.7e-38 are zero.
+LLVM turns exp, erf, tanh and their kin on a vector of floats into one call of the C library for each lane. Here
+they are polynomials and rational functions of the same vector width as the code around them, within four units in
+the last place of the exact value. They are handed to LLVM as functions in its own language, which it inlines:
+written out in TIR, each value that is used twice would double the work of TVM's simplifiers. Only float32 is
+changed. Infinities and NaN pass as in the C library; results of ``exp`` below 1.7e-38 are zero.
 
 The ranges are reduced as in W. J. Cody and W. Waite, "Software Manual for the Elementary Functions" (1980); the
 coefficients were fitted for least relative error in exact arithmetic by Lawson's algorithm (reweighted least
@@ -89,12 +89,19 @@ def _formula(call: tvm.ir.Call) -> tuple[str, Formula] | None:
     if not isinstance(call.op, tvm.ir.Op):
         return None
     if call.op.name == "tirx.pow":
-        exponent = call.args[1].value if isinstance(call.args[1], tirx.Broadcast) else call.args[1]
-        power = exponent.value if isinstance(exponent, tirx.FloatImm) else None
-        ours = power is not None and power % 1 == 0 and abs(power) <= _MOST_POWER
-        return (f"power_{power:g}", functools.partial(_power, exponent=int(power))) if ours else None
+        return _whole_power(call.args[1])
     formula = _FORMULAS.get(call.op.name)
     return (call.op.name.removeprefix("tirx."), formula) if formula else None
+
+
+def _whole_power(exponent: tirx.Expr) -> tuple[str, Formula] | None:
+    number = exponent.value if isinstance(exponent, tirx.Broadcast) else exponent
+    if not isinstance(number, tirx.FloatImm):
+        return None
+    power = float(number.value)
+    if not power.is_integer() or abs(power) > _MOST_POWER:
+        return None
+    return f"power_{power:g}".replace("-", "minus_"), _POWERS[int(power)]
 
 
 @functools.cache
@@ -185,6 +192,7 @@ def _float(bits: Value) -> Value:
     return bits.converted("float", "bitcast")
 
 
+_POWERS = {power: functools.partial(_power, exponent=power) for power in range(-_MOST_POWER, _MOST_POWER + 1)}
 _FORMULAS: Mapping[str, Formula] = {
     "tirx.exp": exp,
     "tirx.log": log,
