@@ -1,16 +1,17 @@
-"""``relax.matmul`` of activations with a constant matrix."""
+"""``relax.matmul`` with a constant matrix, and pointwise convolutions."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 from tvm import relax, te
 from tvm.ir import GenericConst
 
 from evaluators.compile.choices import KernelKey
 from evaluators.compile.kernels import dense
-from evaluators.compile.legalize.context import Context, pack, whole
-from evaluators.compile.tiles import tile_options
+from evaluators.compile.legalize.context import Array, Context, whole
+from evaluators.compile.products import Product, product_options
 
 
 def dense_layer(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -18,14 +19,41 @@ def dense_layer(builder: relax.BlockBuilder, call: relax.Call, context: Context)
     data, weight = call.args
     if not isinstance(weight, GenericConst) or len(weight.ty.shape) != 2 or len(data.ty.shape) < 2:
         return None
+    return _product(builder, call, weight.value.numpy(), context, ())
+
+
+def pointwise_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
+    """A convolution of one pixel in NHWC/HWIO with constant weights: a product over all pixels."""
+    attrs, weight = call.attrs, call.args[1]
+    channels_last = attrs.data_layout == attrs.out_layout == "NHWC" and attrs.kernel_layout == "HWIO"
+    if not channels_last or not isinstance(weight, GenericConst) or int(attrs.groups) != 1:
+        return None
+    values: Array = weight.value.numpy()
+    if values.shape[:2] != (1, 1) or any(whole(attrs.padding)):
+        return None
+    return _product(builder, call, values[0, 0], context, (1, *whole(attrs.strides)))
+
+
+def pack_panels(weight: Array, width: int) -> Array:
+    """A matrix (I, O) as panels (ceil(O / width), I, width), the last one overlapping the one before."""
+    channels = weight.shape[1]
+    starts = [min(start, channels - width) for start in range(0, channels, width)]
+    return np.stack([weight[:, start : start + width] for start in starts])
+
+
+def _product(
+    builder: relax.BlockBuilder, call: relax.Call, weight: Array, context: Context, strides: tuple[int, ...]
+) -> relax.Expr | None:
+    data = call.args[0]
+    if any(dtype != "float32" for dtype in (str(data.ty.dtype), str(weight.dtype), str(call.ty.dtype))):
+        return None
     *outer, channels = whole(call.ty.shape)
-    profile = context.profile
-    tiles = tile_options(1, math.prod(outer), channels, profile.vector_bits, profile.vector_registers)
-    facts = (("m", math.prod(outer)), ("k", int(weight.ty.shape[0])), ("n", channels))
-    choice = context.choose(KernelKey("dense", facts), [tile.choice for tile in tiles])
-    packed = pack(weight.value.numpy(), choice["vectors"] * choice["lanes"])
+    product = Product(math.prod(outer), weight.shape[0], channels)
+    facts = (("m", product.rows), ("k", product.inner), ("n", product.columns))
+    choice = context.choose(KernelKey("dense", facts), product_options(product, context.profile))
+    packed = pack_panels(weight, choice["vectors"] * choice["lanes"])
 
     def build(rows: te.Tensor, weights: te.Tensor) -> te.Tensor:
-        return dense.dense(rows, weights, channels, choice)
+        return dense.dense(rows, weights, channels, choice, strides)
 
     return builder.call_te(build, data, relax.const(packed), primfunc_name_hint="dense")

@@ -1,31 +1,38 @@
-"""Dense layers: the register tile of a pointwise convolution over the rows of a matrix."""
+"""Products with packed constant matrices."""
 
 from __future__ import annotations
 
-from tvm.tirx import PrimFunc
+from tvm.tirx import BufferLoad, PrimFunc
 
+from evaluators.compile.choices import read
 from evaluators.compile.kernels import dense
-from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
-from evaluators.compile.tiles import Tile, divisors
+from evaluators.compile.products import Product, ProductTile
+from evaluators.compile.rules.loops import sequence
+from evaluators.compile.rules.product import Operands, Position, product_loops, storing
+from evaluators.compile.rules.stages import Expr, open_sum
+from evaluators.compile.rules.views import Axes, Views
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
-    """Schedule a packed dense layer with whatever was fused behind it; None for any other kernel."""
-    layer = open_layer(function, dense.NAME)
-    if layer is None:
+    """The loops of a packed dense layer with whatever was fused behind it; None for any other kernel."""
+    kernel = open_sum(function, dense.NAME)
+    if kernel is None:
         return None
-    schedule, main, last = layer.schedule, layer.main, layer.last
-    tile = Tile(**layer.choice)
-    *ms, c = schedule.get_loops(last.handle)
-    height = max(divisors(last.spatial[-2], tile.columns))
-    mo, mi = schedule.split(ms[-1], [None, height])
-    co, ci = schedule.split(c, [None, tile.channels])
-    schedule.reorder(*ms[:-1], mo, co, mi, ci)
-    schedule.compute_at(main.handle, co, preserve_unit_loops=True)
-    if worth_threads(profile, main.work / tile.lanes):
-        schedule.parallel(schedule.fuse(*ms[:-1], mo, co))
-    vectorize(schedule, ci, tile.lanes)
-    schedule.unroll(mi)
-    keep_in_registers(layer, tile.lanes)
-    return schedule.mod["main"]
+    left, right = kernel.factors
+    main = kernel.main
+    rows = tuple(zip(main.variables[:-1], main.extents[:-1], strict=True))
+    inner = int(right.source.shape[1])
+    source = Axes((rows, ((main.reduced[0], inner),)))
+    views = Views()
+
+    def left_at(at: Position, row: Expr, k: Expr) -> Expr:
+        return source.place(left, [at.row + row, k], views)
+
+    def right_at(at: Position, k: Expr, lane: Expr) -> Expr:
+        return BufferLoad(right.source, [at.panel, k, lane])
+
+    product = Product(source.shape[0], inner, main.extents[-1])
+    operands = Operands(left_at, right_at, *storing(kernel, (len(rows), 1), views))
+    loops = product_loops(product, ProductTile(**read(main.annotations)), operands, profile)
+    return function.with_body(sequence([*views.declarations(), loops]))

@@ -1,0 +1,186 @@
+"""The loops of a product of matrices, for every rule that can say where its factors are and where the result goes.
+
+The form of the loops and the words are those of ``products.py``. The code is written here rather than made by
+moves of a schedule: overlapping tiles, accumulators that stay in registers and a panel re-used by a block of rows
+are a page of loops, and there is nothing to search for when they are written down.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+
+from tvm import tirx
+from tvm.tirx import Bind, ForKind, Stmt, Var
+
+from evaluators.compile.products import Product, ProductTile
+from evaluators.compile.rules.kernel import worth_threads
+from evaluators.compile.rules.loops import INDEX, index, loop, sequence, unrolled
+from evaluators.compile.rules.stages import Expr, Sum, count_operations
+from evaluators.compile.rules.sums import Sums, across
+from evaluators.compile.rules.views import Axes, Views
+from hw_profiles.profile import Profile
+
+_LONG = 40
+"""Nodes of an expression from which on it is not repeated for every row of a tile."""
+_EVEN = 8
+"""Pieces for each thread from which on they are even enough."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a tile stands: its product, its panel, and the first row and column."""
+
+    batch: Expr
+    panel: Expr
+    row: Expr
+    column: Expr
+
+
+@dataclass(frozen=True)
+class Operands:
+    """``left(at, row, k)`` and ``right(at, k, lane)`` are the factors, ``store(at, row, lane, sum)`` keeps a sum.
+
+    ``row`` and ``lane`` (of the whole tile) count from the tile's position. ``heavy`` says that storing is long
+    code, to be repeated by a loop.
+    """
+
+    left: Callable[[Position, Expr, Expr], Expr]
+    right: Callable[[Position, Expr, Expr], Expr]
+    store: Callable[[Position, Expr, Expr, Expr], Stmt]
+    heavy: bool
+
+
+def storing(
+    kernel: Sum, groups: Sequence[int], views: Views
+) -> tuple[Callable[[Position, Expr, Expr, Expr], Stmt], bool]:
+    """How the kernel stores a sum, with the work fused behind it, and whether that is long code.
+
+    The axes of its output come in groups of so many: those of the batch (may be missing), of rows, and of columns.
+    """
+    last = kernel.last
+    pairs = iter(zip(last.variables, last.extents, strict=True))
+    axes = Axes(tuple(tuple(islice(pairs, count)) for count in groups))
+
+    def store(at: Position, row: Expr, lane: Expr, total: Expr) -> Stmt:
+        place = [at.batch, at.row + row, at.column + lane][-len(groups) :]
+        value = total if last is kernel.main else axes.place(last.value, place, views, {kernel.main.buffer: total})
+        return axes.store(last.buffer, value, place, views)
+
+    return store, last is not kernel.main and count_operations(last.value) > _LONG
+
+
+def product_loops(product: Product, tile: ProductTile, operands: Operands, profile: Profile) -> Stmt:
+    """The whole product as a statement, over the profile's threads where that pays."""
+    row_tiles, panels = -(-product.rows // tile.rows), -(-product.columns // tile.columns)
+    block = min(tile.block, row_tiles)
+    blocks = -(-row_tiles // block)
+    extents = [product.batch, blocks, panels]
+    threaded = _threaded(extents, profile) if worth_threads(profile, product.multiply_adds / tile.lanes) else 0
+
+    def piece(at: Sequence[Expr]) -> Stmt:
+        batch, first, panel = at
+        count = block if row_tiles % block == 0 else tirx.min(index(block), row_tiles - first * block)
+        return loop(
+            count, lambda inner: _tile(product, tile, operands, (batch, first * block + inner, panel)), "tile"
+        )
+
+    return _nest(extents, threaded, piece)
+
+
+def _threaded(extents: Sequence[int], profile: Profile) -> int:
+    """How many of the outer loops are one parallel loop: as few as give even pieces."""
+    pieces = 1
+    for count, extent in enumerate(extents, 1):
+        pieces *= extent
+        if pieces >= _EVEN * profile.threads or pieces % profile.threads == 0:
+            return count
+    return len(extents)
+
+
+def _nest(extents: Sequence[int], threaded: int, body: Callable[[Sequence[Expr]], Stmt]) -> Stmt:
+    """Loops around a body, the first ``threaded`` of them as one loop over the threads."""
+
+    def serial(at: Sequence[Expr]) -> Stmt:
+        if len(at) == len(extents):
+            return body(at)
+        return loop(extents[len(at)], lambda inner: serial([*at, inner]), "outer")
+
+    if not threaded:
+        return serial([])
+    total = reduce(lambda left, right: left * right, extents[:threaded])
+
+    def split(flat: Expr) -> Stmt:
+        at: list[Expr] = []
+        for extent in reversed(extents[1:threaded]):
+            at.insert(0, flat % extent)
+            flat = flat // extent
+        return serial([flat, *at])
+
+    return loop(total, split, "piece", ForKind.PARALLEL)
+
+
+def _tile(product: Product, tile: ProductTile, operands: Operands, at: tuple[Expr, Expr, Expr]) -> Stmt:
+    """One register tile: zeros, all steps, the results stored."""
+    batch, row_tile, panel = at
+    bound: list[Stmt] = []
+
+    def start(number: Expr, size: int, whole: int, name: str) -> Expr:
+        variable = Var(name, INDEX)
+        covered = number * size
+        bound.append(Bind(variable, covered if whole % size == 0 else tirx.min(covered, index(whole - size))))
+        return variable
+
+    position = Position(
+        batch,
+        panel,
+        start(row_tile, tile.rows, product.rows, "row"),
+        start(panel, tile.columns, product.columns, "column"),
+    )
+    sums = Sums(tile, "sum")
+    return sequence(
+        [
+            *bound,
+            *sums.allocations(),
+            sums.set(lambda row, v, lane: tirx.const(0.0, "float32")),
+            *_steps(product.inner, tile, sums, operands, position),
+            *_stored(tile, sums, operands, position),
+        ]
+    )
+
+
+def _steps(inner: int, tile: ProductTile, sums: Sums, operands: Operands, at: Position) -> list[Stmt]:
+    """All steps along the inner dimension: ``tile.unroll`` at a time, then the rest."""
+
+    def step(k: Expr, chain: int) -> Stmt:
+        def product(row: Expr, vector: int, lane: Expr) -> Expr:
+            return operands.left(at, row, k) * operands.right(at, k, lane + vector * tile.lanes)
+
+        return sums.add(chain, product)
+
+    def body(outer: Expr) -> Stmt:
+        return sequence(step(outer * tile.unroll + k, k % tile.chains) for k in range(tile.unroll))
+
+    whole = inner // tile.unroll
+    steps = [loop(whole, body, "k")] if whole else []
+    return steps + [step(index(k), k % tile.chains) for k in range(whole * tile.unroll, inner)]
+
+
+def _stored(tile: ProductTile, sums: Sums, operands: Operands, at: Position) -> list[Stmt]:
+    """The results handed on, by way of memory when what follows is long code."""
+
+    def store_row(total: Callable[[Expr, int, Expr], Expr]) -> Callable[[Expr], Stmt]:
+        def store(row: Expr) -> Stmt:
+            return across(
+                tile, lambda v, lane: operands.store(at, row, lane + v * tile.lanes, total(row, v, lane))
+            )
+
+        return store
+
+    if not operands.heavy or tile.rows == 1:
+        return [unrolled(tile.rows, store_row(sums.total), "row")]
+    result = Sums(dataclasses.replace(tile, chains=1), "result")
+    return [*result.allocations(), result.set(sums.total), loop(tile.rows, store_row(result.total), "row")]

@@ -1,0 +1,164 @@
+"""A kernel read as stages, and what was fused behind its computing stage as one expression.
+
+For rules that write the loops of a kernel themselves instead of transforming those it has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from tvm import ir, tirx
+from tvm.ir import TensorLoad
+from tvm.s_tir.stmt import SBlockRealize
+from tvm.tirx import IterVar, PrimFunc
+from tvm_ffi import structural_map
+
+Expr: TypeAlias = Any
+"""``tvm.ir.Expr`` (TVM carries no types that a checker could read)."""
+Buffer: TypeAlias = Any
+"""A variable of a tensor type."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``buffer[variables] = value`` over all ``variables``; a sum over ``reduced`` where there are any."""
+
+    name: str
+    buffer: Buffer
+    variables: tuple[Any, ...]
+    extents: tuple[int, ...]
+    reduced: tuple[Any, ...]
+    value: Expr
+    annotations: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A kernel of one sum of products, ``main``, and element-wise work behind it.
+
+    ``last`` stores ``last.value``, in which ``main.buffer`` is read at ``last.variables`` only.
+    """
+
+    main: Stage
+    last: Stage
+
+    @property
+    def factors(self) -> tuple[Expr, Expr]:
+        """Left and right factor under the sum."""
+        product = self.main.value.b
+        return product.a, product.b
+
+
+def open_sum(function: PrimFunc, name: str) -> Sum | None:
+    """The kernel as a sum of products in a stage of that name and one expression behind; None for any other."""
+    stages = read_stages(function)
+    found = [at for at, stage in enumerate(stages or ()) if stage.name.startswith(name)]
+    if stages is None or len(found) != 1 or sum(bool(stage.reduced) for stage in stages) != 1:
+        return None
+    (at,) = found
+    main = stages[at]
+    if (
+        at
+        or len(main.reduced) != 1
+        or not isinstance(main.value, tirx.Add)
+        or not isinstance(main.value.b, tirx.Mul)
+    ):
+        return None
+    last = stages[-1]
+    if last is not main:
+        last = _inlined(stages[at + 1 :])
+        if last.extents != main.extents or not _reads_in_place(last, main.buffer):
+            return None
+    return Sum(main, last)
+
+
+def read_stages(function: PrimFunc) -> list[Stage] | None:
+    """The stages of an unscheduled kernel in order; None when it has any other form."""
+    root = function.body
+    if not isinstance(root, SBlockRealize):
+        return None
+    body = root.block.body
+    stages = [_stage(nest) for nest in (body.seq if isinstance(body, tirx.SeqStmt) else [body])]
+    return [stage for stage in stages if stage] if all(stages) else None
+
+
+def _stage(nest: tirx.Stmt) -> Stage | None:
+    while isinstance(nest, tirx.For):
+        nest = nest.body
+    if not isinstance(nest, SBlockRealize) or not isinstance(nest.block.body, tirx.BufferStore):
+        return None
+    block = nest.block
+    spatial = [axis for axis in block.iter_vars if int(axis.iter_type) == int(IterVar.DataPar)]
+    reduced = [axis.var for axis in block.iter_vars if int(axis.iter_type) == int(IterVar.CommReduce)]
+    store = block.body
+    variables = tuple(axis.var for axis in spatial)
+    extents = tuple(int(axis.dom.extent) for axis in spatial)
+    if not is_at(store.indices, variables, extents):
+        return None
+    return Stage(
+        block.name_hint, store.buffer, variables, extents, tuple(reduced), store.value, dict(block.annotations)
+    )
+
+
+def is_at(indices: Sequence[Expr], variables: Sequence[Any], extents: Sequence[int]) -> bool:
+    """Whether an access is at exactly these variables (of an axis of one element, anywhere)."""
+    return len(indices) == len(variables) and all(
+        extent == 1 or index.same_as(variable)
+        for index, variable, extent in zip(indices, variables, extents, strict=True)
+    )
+
+
+def substitute(value: Expr, mapping: Mapping[Any, Expr]) -> Expr:
+    """The expression with variables replaced."""
+    return structural_map(value, (tirx.Var, lambda variable: mapping.get(variable, variable)))
+
+
+def count_operations(value: Expr) -> int:
+    """The nodes of an expression."""
+    found = [0]
+
+    def count(node: Expr) -> Expr:
+        found[0] += 1
+        return node
+
+    structural_map(value, (ir.Expr, count))
+    return found[0]
+
+
+def _inlined(stages: Sequence[Stage]) -> Stage:
+    """The last of some element-wise stages with all the others drawn in."""
+    known: dict[Any, Stage] = {}
+
+    def inline(load: TensorLoad) -> Expr:
+        stage = known.get(load.source)
+        return substitute(stage.value, dict(zip(stage.variables, load.indices, strict=True))) if stage else load
+
+    for stage in stages:
+        known[stage.buffer] = replace(stage, value=structural_map(stage.value, (TensorLoad, inline)))
+    return known[stages[-1].buffer]
+
+
+def _reads_in_place(stage: Stage, buffer: Buffer) -> bool:
+    ok = [True]
+
+    def check(load: TensorLoad) -> Expr:
+        if load.source.same_as(buffer):
+            ok[0] = ok[0] and is_at(load.indices, stage.variables, stage.extents)
+        return load
+
+    structural_map(stage.value, (TensorLoad, check))
+    return ok[0]
+
+
+def unravel(flat: Expr, extents: Sequence[int]) -> list[Expr]:
+    """The indices in axes of these extents of an index into all of them; 0 in an axis of one element."""
+    wide = [at for at, extent in enumerate(extents) if extent > 1]
+    indices = [tirx.const(0, flat.ty.dtype)] * len(extents)
+    for at in wide:
+        inside = math.prod(extents[at + 1 :])
+        index = flat if inside == 1 else flat // inside
+        indices[at] = index if at == wide[0] else index % extents[at]
+    return indices
