@@ -7,6 +7,7 @@ the network, on arguments of their shapes. These stay in cache between calls as 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,16 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax
+from tvm import relax, te
 from tvm.s_tir import SBlock
 from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.rules.apply import rule_of
+from evaluators.compile.choices import Chooser, first
+from evaluators.compile.compiler import compile_module, lower_kernels
+from evaluators.compile.rules.apply import rule_of, schedule_kernel
+from hw_profiles.profile import Profile
+from results.bundle.runner import CompiledStudent, measure_latency
 
 SAMPLES = 5
 SAMPLE_MS = 4
@@ -42,6 +47,45 @@ class Kernel:
     dtypes: tuple[str, ...]
     operations: float
     bytes: int
+
+
+@dataclass(frozen=True)
+class NetworkTimes:
+    """Median seconds of a call of the network, its kernels in the order of their first call, and theirs."""
+
+    seconds: float
+    kernels: tuple[Kernel, ...]
+    kernel_seconds: tuple[float, ...]
+
+
+def time_network(module: tvm.IRModule, profile: Profile, choose: Chooser = first) -> NetworkTimes:
+    """Compile a relax module for this computer, then time it whole and kernel by kernel.
+
+    Raises ``CompileError`` as ``compile_module`` does.
+    """
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        compiled = compile_module(module, profile, Path(folder) / "network.so", choose)
+        kernels = list_kernels(*lower_kernels(module, profile, choose))
+        network = CompiledStudent(compiled.library, profile.threads)
+        generator = np.random.default_rng(0)
+        inputs = tuple(_values(spec.shape, spec.dtype, generator) for spec in compiled.inputs)
+        whole = measure_latency(network, inputs)["median_s"]
+        return NetworkTimes(whole, tuple(kernels), tuple(time_kernels(compiled.library, kernels)))
+
+
+def streaming_bandwidth(size: int, profile: Profile) -> float:
+    """Bytes a second that an element-wise kernel moves on ``size`` bytes, half of them read and half written."""
+    count = max(1, size // 8)
+    source = te.placeholder((count,), name="source")
+    function = te.create_prim_func([source, te.compute((count,), lambda at: source[at] + 1.0, name="stream")])
+    scheduled = schedule_kernel(function, profile).with_attr("global_symbol", "stream")
+    target = tvm.target.Target(dict(profile.tvm_target))
+    with target, tvm.transform.PassContext(opt_level=3):
+        library = tvm.compile(tvm.IRModule({"stream": scheduled}), target)
+    kernel = Kernel(
+        "stream", rule_of(scheduled), 1, ((count,), (count,)), ("float32", "float32"), count, 8 * count
+    )
+    return kernel.bytes / _time(library.mod, kernel)
 
 
 def list_kernels(computed: tvm.IRModule, scheduled: tvm.IRModule) -> list[Kernel]:

@@ -1,0 +1,56 @@
+"""The kernels of a network for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from evaluators.compile.kernel_times import NetworkTimes
+from evaluators.latency.kernels import KernelLine, Roofline, uncovered
+from hw_profiles.profile import Profile
+from results.units import format_time
+
+_HEADINGS = ("calls", "a call", "share", "GFLOP/s", "flop/byte", "GB/s", "of roofline")
+
+
+def kernel_table(times: NetworkTimes, lines: Sequence[KernelLine], roofline: Roofline, profile: Profile) -> Table:
+    """A line a kernel, what lies between them, and what the figures are measured by."""
+    table = Table(title=f"Kernels of one call: {format_time(times.seconds)}", title_justify="left")
+    table.add_column("kernel", overflow="fold")
+    table.add_column("rule")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in lines:
+        kernel, seconds = line.kernel, line.seconds
+        table.add_row(
+            f"{kernel.name}  {_shape(kernel.shapes[0])} to {_shape(kernel.shapes[-1])}",
+            Text(kernel.rule, style="" if line.covered else "yellow"),
+            str(kernel.calls),
+            format_time(seconds),
+            f"{100 * line.share:.1f} %",
+            f"{kernel.operations / seconds / 1e9:.1f}",
+            f"{kernel.operations / max(1, kernel.bytes):.1f}",
+            f"{kernel.bytes / seconds / 1e9:.1f}",
+            f"{100 * line.reached:.0f} %",
+        )
+    between = 1 - sum(line.share for line in lines)
+    table.add_row("between kernels: virtual machine, input and output", "", "", "", f"{100 * between:.1f} %")
+    table.caption, table.caption_justify = _caption(lines, roofline, profile), "left"
+    return table
+
+
+def _caption(lines: Sequence[KernelLine], roofline: Roofline, profile: Profile) -> str:
+    moved = ", ".join(f"{level.bandwidth / 1e9:.0f}" for level in roofline.levels)
+    names = uncovered(lines)
+    return (
+        f"Roofline: {roofline.peak / 1e9:.0f} GFLOP/s at {profile.clock_ghz:g} GHz on {profile.threads} threads "
+        f"(a processor may clock higher), and {moved} GB/s measured in each cache and in memory.\n"
+        "Kernels are timed on their own, on data in cache where it fits.\n"
+        + (f"No rule covers (fallback): {', '.join(names)}." if names else "Every kernel is covered by a rule.")
+    )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
