@@ -5,24 +5,23 @@ from __future__ import annotations
 from tvm import te
 
 from evaluators.compile.choices import Choice, written
-from evaluators.compile.kernels.image import Window, cut, pad_image, shape_of
+from evaluators.compile.kernels.image import Image, Window, cut, shape_of
 
 NAME = "packed_depthwise"
 
 
-def depthwise(data: te.Tensor, weight: te.Tensor, window: Window, channels: int, choice: Choice) -> te.Tensor:
+def depthwise(image: Image, weight: te.Tensor, window: Window, channels: int, choice: Choice) -> te.Tensor:
     """Depthwise convolution: (N, H, W, C) with (KH, KW, C') to (N, OH, OW, ``channels``)."""
     kernel_height, kernel_width, full_channels = shape_of(weight)
-    batch, height, width, _ = shape_of(data)
-    out_height, out_width = window.output(height, width, (kernel_height, kernel_width))
-    source = pad_image(data, window.padding, full_channels)
+    out_height, out_width = window.output(image.size, (kernel_height, kernel_width))
+    source = image.padded(window.padding, full_channels)
     ry = te.reduce_axis((0, kernel_height), "ry")
     rx = te.reduce_axis((0, kernel_width), "rx")
     (sy, sx), (dy, dx) = window.strides, window.dilation
     full = te.compute(
-        (batch, out_height, out_width, full_channels),
+        (image.extent("N"), out_height, out_width, full_channels),
         lambda n, y, x, c: te.sum(
-            source[n, y * sy + ry * dy, x * sx + rx * dx, c] * weight[ry, rx, c], axis=[ry, rx]
+            source.at(n, y * sy + ry * dy, x * sx + rx * dx, c) * weight[ry, rx, c], axis=[ry, rx]
         ),
         name=NAME,
         attrs=written(choice),

@@ -1,33 +1,35 @@
-"""``relax.nn.conv2d`` in NHWC/HWIO with constant weights."""
+"""``relax.nn.conv2d`` and ``conv1d``, channels last, with constant weights."""
 
 from __future__ import annotations
 
 from tvm import relax, te
 from tvm.ir import GenericConst
 
+from evaluators.compile.blocking import Layer, convolution_options
 from evaluators.compile.choices import Choice, KernelKey
 from evaluators.compile.kernels.convolution import convolution
 from evaluators.compile.kernels.depthwise import depthwise
-from evaluators.compile.kernels.image import Window
+from evaluators.compile.kernels.image import Image, Window
 from evaluators.compile.legalize.context import Array, Context, pack, pad_channels, whole
-from evaluators.compile.tiles import lanes_for, tile_options
+from evaluators.compile.tiles import lanes_for
+
+_WEIGHTS = {"NHWC": "HWIO", "NWC": "WIO"}
+_LAYOUTS = {"NHWC": "NHWC", "NCHW": "NCHW", "NWC": "NHC"}
+"""How kernels call the layout of an image; along a line it is an image of one column, so that chunks of its rows
+stay in the cache."""
 
 
 def dense_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
-    """A convolution of one group."""
-    if not _ours(call) or int(call.attrs.groups) != 1:
+    """A convolution of any number of groups."""
+    if not _ours(call):
         return None
-    values: Array = call.args[1].value.numpy()
-    channels = values.shape[3]
-    _, rows, columns, _ = whole(call.ty.shape)
-    profile = context.profile
-    tiles = tile_options(rows, columns, channels, profile.vector_bits, profile.vector_registers)
-    choice = context.choose(_key("convolution", call), [tile.choice for tile in tiles])
+    values, layer = _weights(call), _layer(call)
+    choice = context.choose(_key("convolution", layer), convolution_options(layer, context.profile))
     packed = pack(values, choice["vectors"] * choice["lanes"])
-    window = _window(call)
+    channels, layout = values.shape[-1], _LAYOUTS[str(call.attrs.data_layout)]
 
-    def build(image: te.Tensor, weights: te.Tensor) -> te.Tensor:
-        return convolution(image, weights, window, channels, choice)
+    def build(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        return convolution(Image(data, layout), weights, layer.window, channels, layer.groups, choice)
 
     return builder.call_te(build, call.args[0], relax.const(packed), primfunc_name_hint="convolution")
 
@@ -36,42 +38,60 @@ def depthwise_convolution(builder: relax.BlockBuilder, call: relax.Call, context
     """A convolution of as many groups as channels on both sides."""
     if not _ours(call):
         return None
-    values: Array = call.args[1].value.numpy()
-    channels = values.shape[3]
-    if not int(call.attrs.groups) == int(call.args[0].ty.shape[3]) == channels:
+    values, layer = _weights(call), _layer(call)
+    channels, layout = values.shape[-1], _LAYOUTS[str(call.attrs.data_layout)]
+    if layer.groups == 1 or not layer.inputs == layer.outputs == 1:
         return None
     lanes = lanes_for(channels, context.profile.vector_bits)
-    choice: Choice = context.choose(_key("depthwise", call), [{"lanes": lanes}])
+    choice: Choice = context.choose(_key("depthwise", layer), [{"lanes": lanes}])
     packed = pad_channels(values[:, :, 0], choice["lanes"])
-    window = _window(call)
 
-    def build(image: te.Tensor, weights: te.Tensor) -> te.Tensor:
-        return depthwise(image, weights, window, channels, choice)
+    def build(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        return depthwise(Image(data, layout), weights, layer.window, channels, choice)
 
     return builder.call_te(build, call.args[0], relax.const(packed), primfunc_name_hint="depthwise")
 
 
 def _ours(call: relax.Call) -> bool:
     attrs = call.attrs
-    channels_last = attrs.data_layout == attrs.out_layout == "NHWC" and attrs.kernel_layout == "HWIO"
-    return channels_last and isinstance(call.args[1], GenericConst)
+    channels_last = attrs.kernel_layout == _WEIGHTS.get(str(attrs.out_layout))
+    return channels_last and attrs.data_layout in _LAYOUTS and isinstance(call.args[1], GenericConst)
+
+
+def _weights(call: relax.Call) -> Array:
+    """(KH, KW, I, O), one column for a convolution along a line."""
+    values: Array = call.args[1].value.numpy()
+    return values if values.ndim == 4 else values[:, None]
+
+
+def _layer(call: relax.Call) -> Layer:
+    attrs, layout = call.attrs, _LAYOUTS[str(call.attrs.data_layout)]
+    extents = dict(zip(layout, whole(call.args[0].ty.shape), strict=True))
+    image = extents["H"], extents.get("W", 1)
+    height, width, inputs, outputs = _weights(call).shape
+    groups, window = int(attrs.groups), _window(call)
+    rows, columns = window.output(image, (height, width))
+    return Layer(extents["N"], rows, columns, inputs, outputs // groups, groups, image, (height, width), window)
 
 
 def _window(call: relax.Call) -> Window:
     attrs = call.attrs
-    return Window(whole(attrs.strides), whole(attrs.padding), whole(attrs.dilation))  # type: ignore[arg-type]
+    strides, padding, dilation = whole(attrs.strides), whole(attrs.padding), whole(attrs.dilation)
+    if len(strides) == 1:
+        return Window((strides[0], 1), (padding[0], 0, padding[1], 0), (dilation[0], 1))
+    top, left, bottom, right = padding
+    return Window((strides[0], strides[1]), (top, left, bottom, right), (dilation[0], dilation[1]))
 
 
-def _key(kind: str, call: relax.Call) -> KernelKey:
-    window = _window(call)
-    batch, height, width, inputs = whole(call.args[0].ty.shape)
-    kernel_height, kernel_width, _, channels = whole(call.args[1].ty.shape)
+def _key(kind: str, layer: Layer) -> KernelKey:
+    (height, width), (kernel_height, kernel_width), window = layer.image, layer.kernel, layer.window
     facts = {
-        "n": batch,
+        "n": layer.batch,
         "h": height,
         "w": width,
-        "i": inputs,
-        "o": channels,
+        "i": layer.inputs,
+        "o": layer.outputs,
+        "g": layer.groups,
         "kh": kernel_height,
         "kw": kernel_width,
         "sy": window.strides[0],

@@ -15,7 +15,8 @@ from evaluators.compile.legalize.winograd import winograd_convolution
 from hw_profiles.profile import Profile
 
 LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
-    "relax.nn.conv2d": (pointwise_convolution, winograd_convolution, dense_convolution, depthwise_convolution),
+    "relax.nn.conv2d": (pointwise_convolution, winograd_convolution, depthwise_convolution, dense_convolution),
+    "relax.nn.conv1d": (depthwise_convolution, dense_convolution),
     "relax.matmul": (dense_layer,),
 }
 

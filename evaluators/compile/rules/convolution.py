@@ -5,9 +5,19 @@ from __future__ import annotations
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.kernels import convolution
-from evaluators.compile.rules.kernel import keep_in_registers, open_layer, vectorize, worth_threads
-from evaluators.compile.tiles import Tile, divisors
+from evaluators.compile.rules.kernel import (
+    Block,
+    fill_padding,
+    keep_in_registers,
+    open_layer,
+    vectorize,
+    worth_threads,
+)
+from evaluators.compile.tiles import Tile
 from hw_profiles.profile import Profile
+
+UNROLLED_STEPS = 24
+"""Sums of so few products are written out: a loop around a few steps costs as much as they do."""
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
@@ -16,29 +26,33 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     if layer is None:
         return None
     schedule, main, last = layer.schedule, layer.main, layer.last
-    rows = last.spatial[1]
-    tile = Tile(**layer.choice)
-    n, y, x, c = schedule.get_loops(last.handle)
-    yo, yi = schedule.split(y, [None, tile.rows])
+    choice = layer.choice
+    tile = Tile(choice["rows"], choice["columns"], choice["vectors"], choice["lanes"])
+    n, *image, c = schedule.get_loops(last.handle)
+    y, x = image if len(image) == 2 else (image[0], schedule.add_unit_loop(c))
+    chunk, yo, yi = schedule.split(y, [None, choice["chunk"], tile.rows])
     xo, xi = schedule.split(x, [None, tile.columns])
-    co, ci = schedule.split(c, [None, tile.channels])
-    parallel = worth_threads(profile, main.work / tile.lanes)
+    part, co, ci = schedule.split(c, [choice["parts"], None, tile.channels])
+    schedule.reorder(n, chunk, part, co, yo, xo, yi, xi, ci)
+    schedule.compute_at(main.handle, xo, preserve_unit_loops=True)
     if layer.padding is not None:
-        chunk = max(divisors(rows // tile.rows, max(1, rows // tile.rows // profile.threads)))
-        yoo, yoi = schedule.split(yo, [None, chunk])
-        schedule.reorder(n, yoo, yoi, xo, co, yi, xi, ci)
-        schedule.compute_at(main.handle, co, preserve_unit_loops=True)
-        schedule.compute_at(layer.padding.handle, yoo, preserve_unit_loops=True)
-        vectorize(schedule, schedule.get_loops(layer.padding.handle)[-1], tile.lanes)
-        if parallel:
-            schedule.parallel(schedule.fuse(n, yoo))
-    else:
-        schedule.reorder(n, yo, xo, co, yi, xi, ci)
-        schedule.compute_at(main.handle, co, preserve_unit_loops=True)
-        if parallel:
-            schedule.parallel(schedule.fuse(n, yo, xo))
+        schedule.compute_at(layer.padding.handle, part, preserve_unit_loops=True)
+        fill_padding(layer, tile.lanes)
+    if worth_threads(profile, main.work / tile.lanes):
+        schedule.parallel(schedule.fuse(n, chunk, part))
     vectorize(schedule, ci, tile.lanes)
     schedule.unroll(xi)
     schedule.unroll(yi)
-    keep_in_registers(layer, tile.lanes)
+    keep_in_registers(layer, tile.lanes, _unrolled(main))
     return schedule.mod["main"]
+
+
+def _unrolled(main: Block) -> int:
+    """How many of the innermost reductions are short enough to be written out."""
+    count, steps = 0, 1
+    for extent in reversed(main.reduction):
+        steps *= extent
+        if steps > UNROLLED_STEPS:
+            break
+        count += 1
+    return count

@@ -104,6 +104,18 @@ def keep_in_registers(layer: Layer, lanes: int, unrolled_reductions: int = 0) ->
     schedule.decompose_reduction(main.handle, reduction[0])
 
 
+def fill_padding(layer: Layer, lanes: int) -> None:
+    """Zeros first, then the image without conditions, both by vectors."""
+    schedule, padding = layer.schedule, layer.padding
+    assert padding is not None
+    blocks = [padding.handle]
+    first = schedule.get_loops(padding.handle)[-len(padding.spatial)]
+    if schedule.can_decompose_padding(padding.handle, first):
+        blocks.append(schedule.decompose_padding(padding.handle, first))
+    for block in blocks:
+        vectorize(schedule, schedule.get_loops(block)[-1], lanes)
+
+
 def vectorize(schedule: Schedule, loop: object, lanes: int) -> None:
     """Turn a loop into vectors of ``lanes``, unrolled where it is longer and divides."""
     extent = int(schedule.get(loop).extent)
