@@ -3,8 +3,8 @@
     python -m tests.benchmarks.arm64_assembly [--boards rpi4 rpi5] [--show KERNEL]
 
 Nothing is timed. A kernel is compiled for the board, its assembly cut into loops (a label, and the branch back to
-it), and the innermost loop with the most multiply-adds is counted: vector FMLA (four multiply-adds each; two in half
-a register), scalar FMADD or FMUL + FADD (one each), loads and stores, and those of them on the stack (spills).
+it), and the innermost loop with the most multiply-adds is counted: vector FMLA (four multiply-adds each), scalar
+FMADD or FMUL + FADD (one each), loads and stores, and those of them on the stack (spills).
 """
 
 from __future__ import annotations
