@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 import tvm
 from torch import nn
 
-from evaluators.compile.choices import spelled
+from evaluators.compile.choices import first, spelled
 from evaluators.compile.compiler import compile_module
 from evaluators.compile.export import export_network, import_program
 from evaluators.compile.graph.prepare import prepare
@@ -20,14 +21,17 @@ from evaluators.compile.tune import search
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import find_cases
 from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
-from evaluators.compile.tune.database import Database, target_of
+from evaluators.compile.tune.database import VARIABLE, Database, target_of
 from evaluators.compile.tune.measure import Measuring
 from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuner
+from evaluators.compile.tune.tuned import compile_tuned
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
+from evaluators.latency.quiet import QuietCores
 from evaluators.latency.race import Lap, race
 from hw_profiles.profile import Profile, load_profile
+from understudy import MeasureError
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def imported() -> tuple[nn.Module, torch.Tensor, tvm.IRModule]:
 
 
 def test_the_kernels_with_options_are_found_once_with_their_count(profile: Profile) -> None:
-    cases = find_cases(prepare(imported()[2]), profile)
+    cases = find_cases(prepare(imported()[2]), profile, first)
     assert [case.count for case in cases] == [1, 2]
     assert all(len(case.options) > 1 for case in cases)
 
@@ -109,7 +113,7 @@ def test_a_child_that_crashes_hangs_or_raises_is_told_apart_and_replaced(child: 
 
 
 def test_options_that_cannot_be_built_or_crash_where_they_run_are_faults(profile: Profile, tmp_path: Path) -> None:
-    case = find_cases(prepare(imported()[2]), profile)[0]
+    case = find_cases(prepare(imported()[2]), profile, first)[0]
     builders, racer = Builders(profile, 1), Crashing(profile, None)
     measuring = Measuring(racer, builders, nullcontext, tmp_path, time.monotonic() + 60)
     options = [{**case.options[1], "lanes": 0}, *case.options[1:3]]
@@ -136,5 +140,26 @@ def test_nothing_is_built_when_there_is_no_time(profile: Profile, tmp_path: Path
     tuner = Tuner(profile, Database(tmp_path / "kernels.sqlite"), racer, builders, seconds=0)
     choose = tuner(imported()[2])
     assert [row.tried for row in tuner.table] == [0, 0]
-    case = find_cases(prepare(imported()[2]), profile)[0]
+    case = find_cases(prepare(imported()[2]), profile, first)[0]
     assert choose(case.key, case.options) == case.options[0]
+
+
+def test_a_network_compiled_and_tuned_at_once_is_never_slower_by_its_own_account(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels.sqlite"))
+    layers, x, module = imported()
+    quiet = QuietCores(tmp_path / "lock")
+    compiled, tuning = compile_tuned(module, profile, tmp_path / "student.so", 3, quiet)
+    assert 0 < tuning.relative <= 1
+    assert len(tuning.table) == 2
+    assert "timed in turn" in str(tuning)
+    assert sorted(tmp_path.glob("*.so")) == [compiled.library]
+    device = HostDevice(profile, quiet)
+    assert verify(layers, lambda batch: device.run(compiled.library, batch), x) < 1e-5
+
+
+def test_kernels_of_a_device_that_is_not_here_are_not_tuned(tmp_path: Path) -> None:
+    elsewhere = replace(load_profile("x86-host"), name="elsewhere", reach="none")
+    with pytest.raises(MeasureError, match="cannot be timed on this computer"):
+        compile_tuned(imported()[2], elsewhere, tmp_path / "student.so", 1, QuietCores(tmp_path / "lock"))

@@ -18,6 +18,7 @@ from evaluators.compile.choices import Choice, KernelKey
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
+from evaluators.compile.tune.cases import Case
 from hw_profiles.profile import Profile
 from understudy import CompileError
 
@@ -26,24 +27,25 @@ _ROOM = 64_000_000
 """Bytes of disk that linking is given."""
 
 
-def build_option(graph: str, key: KernelKey, option: Choice, profile: Profile, library: Path) -> int:
-    """Build the operator of ``graph`` (see ``Case``) as ``option`` says; how often a call of the library runs it.
+def build_option(case: Case, option: Choice, profile: Profile, library: Path) -> int:
+    """Build the kernel of a case as ``option`` says; how often a call of the library runs it.
 
     The library takes one float32 number, which it does not read: inputs are constants, so that kernels of any
-    inputs are called alike. It computes the same operator several times over different memory, as much as a
+    inputs are called alike. It computes the same operator several times with different weights, as many as a
     core's second cache holds: in a network, too, weights do not lie in the first cache when their kernel begins.
     Raises ``CompileError`` or whatever TVM runs into.
     """
     asked = []
+    chosen = {**dict(case.before), case.key: option}
 
-    def choose(other: KernelKey, options: Sequence[Choice]) -> Choice:
-        asked.append(other)
-        return option if other == key else options[0]
+    def choose(key: KernelKey, options: Sequence[Choice]) -> Choice:
+        asked.append(key)
+        return chosen.get(key, options[0])
 
-    operator = tvm.ir.load_json(graph)
+    operator = tvm.ir.load_json(case.graph)
     kernels = schedule_kernels(make_kernels(operator, profile, choose), profile)
-    if key not in asked:
-        raise CompileError(f"the operator alone does not make the kernel {key}")
+    if case.key not in asked:
+        raise CompileError(f"the operator alone does not make the kernel {case.key}")
     copies = max(1, min(MOST_COPIES, profile.l2_bytes // _footprint(operator["main"])))
     module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
     module["main"] = _repeated(kernels["main"], copies)
@@ -70,25 +72,29 @@ def _footprint(main: relax.Function) -> int:
 
 
 def _repeated(main: relax.Function, copies: int) -> relax.Function:
-    """The body several times over, each with inputs and weights of its own, for one input that is not read."""
+    """The body several times over, each with weights of its own, for one input that is not read.
+
+    The inputs are the same each time: in a network they were written just before and lie in the nearest cache.
+    """
     generator = np.random.default_rng(0)
+    inputs = [relax.const(_random(parameter.ty, generator)) for parameter in main.params]
     blocks: list[relax.BindingBlock] = []
     result: Any = None
     for copy in range(copies):
         fresh = copy_with_new_vars(main)
-        values = {parameter: relax.const(_random(parameter.ty, generator)) for parameter in fresh.params}
-        body = fresh.bind_params(values).body
-        if copy:
-            body = _Rolled(copy).visit_expr(body)
-        blocks.extend(body.blocks)
-        result = body.body if result is None else result
+        body = _Rolled(copy).visit_expr(fresh.body) if copy else fresh.body
+        bound = relax.Function(fresh.params, body, main.ret_ty).bind_params(
+            dict(zip(fresh.params, inputs, strict=True))
+        )
+        blocks.extend(bound.body.blocks)
+        result = bound.body.body if result is None else result
     dummy = relax.Var("unread", relax.TensorType((1,), "float32"))
     return relax.Function([dummy], relax.SeqExpr(blocks, result), main.ret_ty, attrs=main.attrs)
 
 
 @relax.expr_functor.mutator
 class _Rolled(relax.PyExprMutator):
-    """Constants replaced by others of the same distribution, since equal ones would share their memory."""
+    """Weights replaced by others of the same distribution, since equal ones would share their memory."""
 
     def __init__(self, by: int) -> None:
         super().__init__()

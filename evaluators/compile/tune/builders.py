@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from hw_profiles.profile import Profile
 
 Job = tuple[Case, Choice, Path]
 """A kernel, the option to build it with, and the library to write."""
+
+_NO_FAULT = re.compile("^(RunError|OSError|MemoryError)|cannot link")
+"""Errors for which no option is to blame: a full disk, no linker."""
 
 BUILD_S = 20.0
 """Seconds after which a build is given up: the usual one takes 0.2."""
@@ -44,7 +48,7 @@ class Builders:
         for child, _ in pairs:
             child.start()
         for child, (case, option, library) in pairs:
-            child.send(build_option, case.graph, case.key, option, self._profile, library, limit_s=limit_s)
+            child.send(build_option, case, option, self._profile, library, limit_s=limit_s)
         return [_answer(child, limit_s) for child, _ in pairs]
 
     def close(self) -> None:
@@ -57,8 +61,8 @@ def _answer(child: Child, limit_s: float) -> int | str:
     try:
         copies: int = child.receive(limit_s)
         return copies
-    except ChildRaisedError as fault:
-        return f"refused: {fault}"
+    except ChildRaisedError as error:
+        return "" if _NO_FAULT.search(str(error)) else f"refused: {error}"
     except ChildDiedError as problem:
         if problem.late:
             return "late" if limit_s == BUILD_S else ""

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evaluators.compile.choices import Choice, spelled
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import Case
 from evaluators.latency.race import Lap
+from results.bundle.runner import Inputs
 from understudy import MeasureError
 
 _UNREAD = np.zeros(1, np.float32)
@@ -26,7 +26,7 @@ _UNREAD = np.zeros(1, np.float32)
 class Racer(Protocol):
     """What times libraries in turn: a ``Device``, or a child process."""
 
-    def race(self, libraries: Sequence[Path], inputs: NDArray[np.float32]) -> list[Lap]:
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
         """See ``Device.race``."""
         ...
 
@@ -77,6 +77,8 @@ class Measuring:
     def options(self, case: Case, options: Sequence[Choice]) -> dict[str, Lap]:
         """Some options of a kernel, timed in turn with the model's own; those that the time was too short for are
         left out."""
+        if not options:
+            return {}
         default = self._default.get(str(case.key))
         if default is None:
             (built,) = self._built([(case, case.options[0])])

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
 from evaluators.latency.race import Lap
 from hw_profiles.profile import Profile
+from results.bundle.runner import Inputs
 from understudy import MeasureError
 
 RACE_S = 60.0
@@ -27,7 +25,7 @@ class ChildRacer:
         self._lock = None if quiet is None else quiet.path
         self._child = Child()
 
-    def race(self, libraries: Sequence[Path], inputs: NDArray[np.float32]) -> list[Lap]:
+    def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
         """See ``Device.race``."""
         try:
             laps: list[Lap] = self._child.ask(_race, self._profile, self._lock, libraries, inputs, limit_s=RACE_S)
@@ -40,9 +38,7 @@ class ChildRacer:
         self._child.close()
 
 
-def _race(
-    profile: Profile, lock: Path | None, libraries: Sequence[Path], inputs: NDArray[np.float32]
-) -> list[Lap]:
+def _race(profile: Profile, lock: Path | None, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
     return _device(profile, lock).race(libraries, inputs)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import tvm
 
-from evaluators.compile.choices import Choice, Chooser, spelled
+from evaluators.compile.choices import Choice, Chooser, KernelKey, spelled
 from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import Case, find_cases
@@ -62,20 +62,29 @@ class Tuner:
 
     def __call__(self, module: tvm.IRModule) -> Chooser:
         """Search among the options of an imported network; the chooser of what was found, now and before."""
+        known = self.database.read(target_of(self.profile))
+        choose = chooser(known)
         end = time.monotonic() + self.seconds
-        target = target_of(self.profile)
-        known = self.database.read(target)
         with self.working():
-            cases = find_cases(prepare(module), self.profile)
+            graph = prepare(module)
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
-            _search(cases, known, measuring, lambda case, laps: self.database.store(target, case.key, laps))
-        choose = chooser(known)
-        self.table = sorted(
-            (_tuned(case, known.get(str(case.key), {}), choose) for case in cases),
-            key=lambda row: -row.count * row.default_s,
-        )
+            cases = self._explored(graph, known, choose, measuring)
+        rows = [_tuned(case, known.get(str(case.key), {}), choose) for case in cases]
+        self.table = sorted(rows, key=lambda row: -row.count * row.default_s)
         return choose
+
+    def _explored(self, graph: tvm.IRModule, known: Laps, choose: Chooser, measuring: Measuring) -> Sequence[Case]:
+        """The kernels of a graph, searched, and those again that what was found leads to."""
+        target = target_of(self.profile)
+        seen: set[KernelKey] = set()
+        while True:
+            with self.working():
+                cases = find_cases(graph, self.profile, choose)
+            if seen.issuperset(case.key for case in cases):
+                return cases
+            seen.update(case.key for case in cases)
+            _search(cases, known, measuring, lambda case, laps: self.database.store(target, case.key, laps))
 
 
 def _search(
@@ -102,9 +111,10 @@ def _search(
     heapq.heapify(queue)
     while queue and queue[0][0] < -LEAST_SHARE * total and not measuring.over:
         weight, number = heapq.heappop(queue)
-        batch = _untried(cases[number], known)[:BATCH]
-        if batch:
-            keep(cases[number], measuring.options(cases[number], batch))
+        case = cases[number]
+        laps = measuring.options(case, _untried(case, known)[:BATCH])
+        if laps:
+            keep(case, laps)
             heapq.heappush(queue, (weight / 2, number))
 
 
