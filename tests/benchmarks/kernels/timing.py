@@ -108,7 +108,7 @@ def _serve(runtime: str, network: str, threads: int, pipe: Connection) -> None:
             module, x = NETWORKS[network].build()
             run, seconds = MAKERS[runtime](module, x, threads, Path(folder))
             values = x.numpy()
-            output = np.array(run(values))
+            output = np.array(_first(run(values)))
         except Exception as error:  # whatever a runtime raises: it is left out, the others go on
             pipe.send(Failed(_first_words(error)))
             return
@@ -118,6 +118,10 @@ def _serve(runtime: str, network: str, threads: int, pipe: Connection) -> None:
             seconds = _time(run, values)
             _wait_until_idle()
             pipe.send(seconds)
+
+
+def _first(answer: Any) -> Any:
+    return answer[0] if isinstance(answer, list | tuple) else answer
 
 
 def _time(run: Any, values: Any) -> float:
