@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from understudy import CompileError
 
 OPSET = 17
 INPUT, OUTPUT = "input", "logits"
+_BATCH = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
 TOLERANCE = 1e-4
 """Largest difference allowed between torch and onnxruntime, relative to the largest logit."""
 
@@ -35,7 +36,7 @@ def export_onnx(
     """
     import onnx
 
-    model = onnx.load_from_string(_exported(network, example))
+    model = onnx.load_from_string(_exported(network, (example,), free=_BATCH))
     onnx.helper.set_model_props(model, dict(metadata or {}))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -65,25 +66,41 @@ def check_onnx(path: Path, network: nn.Module, inputs: Tensor, *, tolerance: flo
     return difference
 
 
-def _exported(network: nn.Module, example: Tensor) -> bytes:
+def write_twin(
+    network: nn.Module, example: tuple[Tensor, ...], path: Path, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Write any network as one ONNX file for inputs of the example's shapes, under the names given.
+
+    Raises ``CompileError`` when it cannot be exported.
+    """
+    write_atomically(path, _exported(network, example, inputs, outputs))
+
+
+def _exported(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str] = (INPUT,),
+    outputs: Sequence[str] = (OUTPUT,),
+    free: Mapping[str, Any] | None = None,
+) -> bytes:
     try:
         with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="understudy-") as folder:
             file = Path(folder) / "network.onnx"
-            warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export")
-            warnings.filterwarnings("ignore", "The feature will be removed")
+            warnings.simplefilter("ignore")  # of the exporter's age, and of what tracing takes for constant
             torch.onnx.export(
                 network.eval(),
-                (example,),
+                example,
                 file,
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes=free,
             )
             return file.read_bytes()
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CompileError(f"the network cannot be exported to ONNX: {error}") from error
+    except Exception as error:  # the exporter raises whatever it runs into
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise CompileError(f"the network cannot be exported to ONNX: {lines[0]}") from error
 
 
 def _run(path: Path, inputs: Tensor) -> Any:

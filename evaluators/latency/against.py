@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from results.bundle.runner import Bundle, measure_latency
+from results.bundle.runner import Bundle, Inputs, measure_latency, random_inputs
+from understudy import BundleError
 
-Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Run = Callable[..., Any]
 ROUNDS = 15
 ROUND_S = 0.1
 
@@ -35,10 +35,10 @@ class Comparison:
         )
 
 
-def alternate(ours: Run, theirs: Run, x: NDArray[np.float32], rounds: int = ROUNDS) -> Comparison:
+def alternate(ours: Run, theirs: Run, inputs: Inputs, rounds: int = ROUNDS) -> Comparison:
     """Time one, then the other, ``rounds`` times; a round's ratio compares two neighbours in time."""
     times = np.array(
-        [[measure_latency(run, x, ROUND_S)["median_s"] for run in (ours, theirs)] for _ in range(rounds)]
+        [[measure_latency(run, inputs, ROUND_S)["median_s"] for run in (ours, theirs)] for _ in range(rounds)]
     )
     low, ratio, high = np.quantile(times[:, 0] / times[:, 1], (0.25, 0.5, 0.75))
     mine, other = np.median(times, axis=0)
@@ -53,13 +53,14 @@ def onnxruntime_run(model: Path, threads: int) -> Run:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x})[0]
+    names = [each.name for each in session.get_inputs()]
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))
 
 
 def against_onnxruntime(bundle: Bundle) -> Comparison:
     """A bundle's student against ONNX Runtime on the bundle's own ONNX file, with the same threads."""
-    shape = bundle.manifest["input"]["shape"]
-    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-    theirs = onnxruntime_run(bundle.folder / "student.onnx", bundle.manifest["target"]["threads"])
-    return alternate(bundle.student, theirs, x)
+    file = bundle.folder / "student.onnx"
+    if not file.is_file():
+        raise BundleError(f"{bundle.folder} holds no student.onnx: its network could not be written as ONNX")
+    theirs = onnxruntime_run(file, bundle.manifest["target"]["threads"])
+    return alternate(bundle.student, theirs, random_inputs(bundle.manifest["inputs"]))

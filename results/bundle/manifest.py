@@ -1,15 +1,15 @@
 """What a bundle says of itself: ``manifest.json``, obeyed by the bundle's runner.
 
-Format 1::
+Format 2 (1 had a single ``input`` and ``output``)::
 
-    format        1
-    name          the run and the number of the student
-    input         shape (1, C, R, R), dtype, layout
-    output        shape (1, labels), dtype, meaning
-    preprocess    channels, size, mean, std: what is done to an image (``runner.preprocess``)
-    labels        names of the outputs, in order
+    format        2
+    name          the run and the number of the student, or the compiled file
+    inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
+    outputs       of each: name, shape, dtype; meaning where it is known
+    preprocess    of students: channels, size, mean, std: what is done to an image (``runner.preprocess``)
+    labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
-    choice        the architecture, by the names of its space
+    choice        of students: the architecture, by the names of its space
     target        profile, isa, features (flags of /proc/cpuinfo), threads, mcpu
     versions      of what made it
     files         SHA-256 by file name
@@ -17,11 +17,13 @@ Format 1::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.bundle.runner import FORMAT
 from results.candidate import Student
+from results.measurement import Measurement
+from results.tensors import TensorSpec
 from understudy import BundleError
 
 _HOW: Mapping[str, str] = {
@@ -31,9 +33,36 @@ _HOW: Mapping[str, str] = {
     "agreement": "share of the test split on which student and teacher give the same answer",
     "latency": "median time of a call, numpy in and numpy out, on the target's profile; `run.py bench` repeats it",
     "size": "the compiled library as a file, weights included",
+    "difference": "largest difference to the original network, as a share of its largest output",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
 _TARGET = ("isa", "features", "threads", "mcpu")
+
+
+def network_manifest(
+    name: str,
+    inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[TensorSpec],
+    figures: Mapping[str, Measurement],
+    profile: Mapping[str, Any],
+    versions: Mapping[str, str],
+    files: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest of a network that is no student: what it is for is not known, so it takes and gives arrays."""
+    return {
+        "format": FORMAT,
+        "name": name,
+        "inputs": [dict(each) for each in inputs],
+        "outputs": [each.to_json() for each in outputs],
+        "figures": _figures(figures),
+        "target": {"profile": profile["name"]} | {fact: profile[fact] for fact in _TARGET},
+        "versions": dict(versions),
+        "files": dict(files),
+    }
+
+
+def _figures(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
+    return {name: {**figure.to_json(), "how": _HOW[name]} for name, figure in measurements.items() if name in _HOW}
 
 
 def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
@@ -50,19 +79,15 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
             f"the record of student {student.number} has no {error}: it was made by another version, "
             "so search again, or deploy with that version"
         ) from error
-    side = preprocess["size"]
+    channels, side = preprocess["channels"], preprocess["size"]
     return {
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
-        "input": {"shape": [1, preprocess["channels"], side, side], "dtype": "float32", "layout": "NCHW"},
-        "output": {"shape": [1, len(labels)], "dtype": "float32", "meaning": "logits"},
+        "inputs": [{**TensorSpec("input", (1, channels, side, side), "float32").to_json(), "layout": "NCHW"}],
+        "outputs": [{**TensorSpec("logits", (1, len(labels)), "float32").to_json(), "meaning": "logits"}],
         "preprocess": preprocess,
         "labels": labels,
-        "figures": {
-            name: {**figure.to_json(), "how": _HOW[name]}
-            for name, figure in student.measurements.items()
-            if name in _HOW
-        },
+        "figures": _figures(student.measurements),
         "choice": dict(student.choice),
         "target": target,
         "versions": dict(facts.get("versions", {})),

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Run a compiled student: what a bundle carries as ``run.py``, and what the search measures with.
+"""Run a compiled network: what a bundle carries as ``run.py``, and what the search measures with.
 
     python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
+    python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
 or, from Python::
@@ -9,6 +10,7 @@ or, from Python::
     from run import Bundle
     bundle = Bundle()
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
+    bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
 One file, so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and
 Pillow to decode image files (``.npy`` arrays work without it).
@@ -37,8 +39,8 @@ Floats = NDArray[np.float32]
 Array = NDArray[Any]
 Inputs = Array | tuple[Array, ...]
 
-FORMAT = 1
-"""The version of ``manifest.json`` that this file reads."""
+FORMAT = 2
+"""The version of ``manifest.json`` that this file writes; it reads 1 as well."""
 
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
@@ -301,10 +303,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
+        if manifest["format"] not in (1, FORMAT):
             raise BundleProblem(
-                f"{folder} is a bundle of format {manifest['format']}, but this reads format {FORMAT}"
+                f"{folder} is a bundle of format {manifest['format']}, but this reads formats 1 to {FORMAT}"
             )
+        if manifest["format"] == 1:
+            manifest["inputs"] = [{"name": "input", **manifest["input"]}]
+            manifest["outputs"] = [{"name": "logits", **manifest["output"]}]
         check_files(folder, manifest["files"])
         check_target(manifest["target"])
     except OSError as error:
@@ -370,7 +375,12 @@ class Bundle:
         self.student = CompiledStudent(self.folder / "student.so", self.manifest["target"]["threads"])
 
     def logits(self, source: str | Path | Pixels) -> Floats:
-        """The network's output (labels,) for an image file or a uint8 array (H, W, C)."""
+        """The network's output (labels,) for an image file or a uint8 array (H, W, C).
+
+        Raises ``BundleProblem`` when the network is no student of images.
+        """
+        if "preprocess" not in self.manifest:
+            raise BundleProblem(f"{self.folder} takes arrays, not images: give it .npy or .npz files")
         logits: Floats = self.student(preprocess(source, self.manifest["preprocess"]))[0]
         return logits
 
@@ -382,18 +392,107 @@ class Bundle:
         order = np.argsort(-shares, kind="stable")[:top]
         return [(str(self.manifest["labels"][index]), float(shares[index])) for index in order]
 
+    def run(self, *inputs: Array) -> tuple[Array, ...]:
+        """The network's outputs for its inputs, in the order of the manifest.
+
+        Raises ``BundleProblem`` naming an input of another shape, or whose values its dtype cannot hold.
+        """
+        return as_tuple(self.student(*fitted(inputs, self.manifest["inputs"])))
+
     def bench(self, limit_s: float = 3.0) -> dict[str, float]:
-        """The latency on this machine, as ``measure_latency`` gives it, for one random input."""
-        shape = self.manifest["input"]["shape"]
-        x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-        return measure_latency(self.student, x, limit_s)
+        """The latency on this machine, as ``measure_latency`` gives it, for random inputs."""
+        return measure_latency(self.student, random_inputs(self.manifest["inputs"]), limit_s)
 
 
-def print_predictions(bundle: Bundle, images: Sequence[str]) -> None:
-    """Print the three likeliest labels of each image."""
-    for image in images:
-        best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
-        print(f"{image}:  {best}")
+def random_inputs(specs: Sequence[Mapping[str, Any]], seed: int = 0) -> tuple[Array, ...]:
+    """Seeded inputs: normal where they are real, else whole numbers below ``below`` (2 where not known)."""
+    generator = np.random.default_rng(seed)
+    return tuple(_random_input(spec, generator) for spec in specs)
+
+
+def _random_input(spec: Mapping[str, Any], generator: np.random.Generator) -> Array:
+    dtype = np.dtype(spec["dtype"])
+    drawn: Array
+    if dtype.kind == "f":
+        drawn = generator.standard_normal(spec["shape"], np.float32)
+    else:
+        drawn = generator.integers(0, spec.get("below") or 2, spec["shape"])
+    return drawn.astype(dtype)
+
+
+def fitted(inputs: Sequence[Array], specs: Sequence[Mapping[str, Any]]) -> tuple[Array, ...]:
+    """The inputs in the dtypes that a network takes.
+
+    Raises ``BundleProblem`` naming one of another shape, or whose values would not survive the change of dtype.
+    """
+    if len(inputs) != len(specs):
+        names = ", ".join(spec["name"] for spec in specs)
+        raise BundleProblem(f"the network takes {len(specs)} inputs ({names}), but got {len(inputs)}")
+    return tuple(_fitted(array, spec) for array, spec in zip(inputs, specs, strict=True))
+
+
+def _fitted(array: Array, spec: Mapping[str, Any]) -> Array:
+    shape, dtype = tuple(spec["shape"]), np.dtype(spec["dtype"])
+    if array.shape != shape:
+        raise BundleProblem(f"{spec['name']} must have the shape {shape}, but got {array.shape}")
+    if not np.can_cast(array.dtype, dtype, "same_kind") and not np.array_equal(array, array.astype(dtype)):
+        raise BundleProblem(f"{spec['name']} must be {dtype}, but got {array.dtype} that it cannot hold")
+    return array.astype(dtype, copy=False)
+
+
+def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[Array, ...]:
+    """The inputs in a file: ``.npy`` holds the only one, ``.npz`` all of them by name.
+
+    Raises ``BundleProblem`` when the file cannot be read or lacks one.
+    """
+    names = [spec["name"] for spec in specs]
+    try:
+        held = np.load(path, allow_pickle=False)
+        if isinstance(held, np.ndarray):
+            return fitted((held,), specs)
+        with held:
+            missing = [name for name in names if name not in held]
+            if missing:
+                raise BundleProblem(f"{path} must hold {', '.join(names)}, but lacks {', '.join(missing)}")
+            return fitted([held[name] for name in names], specs)
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleProblem(f"{path} cannot be read as .npy or .npz ({_line(error)})") from error
+
+
+def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
+    """Print the three likeliest labels of each image; of a network that takes arrays, its outputs.
+
+    The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name.
+    """
+    if "preprocess" in bundle.manifest:
+        if to is not None:
+            raise BundleProblem("--to writes the outputs of networks that take arrays, not of students of images")
+        for image in files:
+            best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
+            print(f"{image}:  {best}")
+        return
+    if to is not None and len(files) != 1:
+        raise BundleProblem(f"--to takes the outputs of one file, but got {len(files)} files")
+    for file in files:
+        outputs = bundle.run(*read_arrays(file, bundle.manifest["inputs"]))
+        named = dict(zip((spec["name"] for spec in bundle.manifest["outputs"]), outputs, strict=True))
+        for name, array in named.items():
+            print(f"{file}:  {name} {array.dtype} {array.shape}  {_values(array)}")
+        if to is not None:
+            _write_arrays(to, named)
+
+
+def _values(array: Array, count: int = 6) -> str:
+    """The first values of an array in one line."""
+    shown = " ".join(f"{value:.5g}" for value in array.ravel()[:count].tolist())
+    return shown + " ..." * (array.size > count)
+
+
+def _write_arrays(path: str, named: Mapping[str, Array]) -> None:
+    try:
+        np.savez(path, allow_pickle=False, **named)
+    except OSError as error:
+        raise BundleProblem(f"cannot write {path} ({error.strerror})") from error
 
 
 def print_latency(bundle: Bundle) -> None:
@@ -415,19 +514,20 @@ def print_latency(bundle: Bundle) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (0, or 1 after one sentence on standard error)."""
-    parser = argparse.ArgumentParser(prog="run.py", description="Run the compiled student of this bundle.")
+    parser = argparse.ArgumentParser(prog="run.py", description="Run the compiled network of this bundle.")
     commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="print the three likeliest labels of each image")
+    predict = commands.add_parser("predict", help="print the three likeliest labels of each image, or the outputs")
     predict.add_argument(
-        "images", nargs="+", metavar="image", help="an image file, or a uint8 array in a .npy file"
+        "files", nargs="+", metavar="file", help="an image file; or a .npy or .npz file of the network's inputs"
     )
+    predict.add_argument("--to", metavar="FILE.npz", help="write the outputs of a network that takes arrays")
     commands.add_parser("bench", help="measure the latency on this machine")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the compiler (260 MB) is not needed to run
     try:
         bundle = Bundle()
         if options.command == "predict":
-            print_predictions(bundle, options.images)
+            print_predictions(bundle, options.files, options.to)
         else:
             print_latency(bundle)
     except BundleProblem as problem:

@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from results.bundle import runner
 from results.bundle.manifest import manifest
@@ -17,7 +18,13 @@ from results.measurement import METRICS, Measurement
 from results.store import RunStore
 from understudy import BundleError
 
+LIBRARY, ONNX = "student.so", "student.onnx"
+"""The compiled library and its ONNX twin."""
 _PINNED = ("numpy", "apache-tvm", "apache-tvm-ffi", "pillow")
+
+
+MakeManifest = Callable[[Mapping[str, str]], Mapping[str, Any]]
+"""From the SHA-256 of the bundle's files by name to its manifest."""
 
 
 def write_bundle(store: RunStore, student: Student, folder: Path) -> Path:
@@ -26,15 +33,56 @@ def write_bundle(store: RunStore, student: Student, folder: Path) -> Path:
     The folder appears complete or not at all. Raises ``BundleError`` when it exists, when the run lacks a file
     of the student, or when it cannot be written.
     """
+    facts, sources = store.facts(), {}
+    for kind, name in (("library", LIBRARY), ("onnx", ONNX)):
+        sources[name] = store.path / student.files.get(kind, "")
+        if not sources[name].is_file():
+            raise BundleError(
+                f"student #{student.number} has no {name} in {store.path}: restore it, or search again"
+            )
+    readme = _README.format(title=f"{facts.get('name', 'run')}, student {student.number}", use=_PREDICT_IMAGE)
+    return write_folder(
+        folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums)
+    )
+
+
+def write_network_bundle(
+    folder: Path,
+    sources: Mapping[str, Path],
+    versions: Mapping[str, str],
+    make_manifest: MakeManifest,
+    name: str,
+) -> Path:
+    """Write the bundle of a compiled network that is no student; see ``write_folder``."""
+    readme = _README.format(title=name, use=_PREDICT_ARRAYS)
+    return write_folder(folder, sources, readme, versions, make_manifest)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise ``BundleError`` when there is such a folder already."""
     if folder.exists():
         raise BundleError(f"{folder} exists: remove it, or name another folder with --to")
+
+
+def write_folder(
+    folder: Path,
+    sources: Mapping[str, Path],
+    readme: str,
+    versions: Mapping[str, str],
+    make_manifest: MakeManifest,
+) -> Path:
+    """Write a new folder of the sources by name, the runner, and a manifest; complete or not at all.
+
+    Raises ``BundleError`` when it exists or cannot be written.
+    """
+    refuse_existing(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     except OSError as error:
         raise BundleError(f"cannot write {folder}: {error.strerror}") from error
     try:
-        _fill(made, store, student)
+        _fill(made, sources, readme, versions, make_manifest)
         made.chmod(0o755)
         made.rename(folder)
     except OSError as error:
@@ -108,21 +156,17 @@ def _accuracy(student: Student) -> float:
     return -1.0 if figure is None else figure.value
 
 
-def _fill(made: Path, store: RunStore, student: Student) -> None:
-    for kind, name in (("library", "student.so"), ("onnx", "student.onnx")):
-        source = store.path / student.files.get(kind, "")
-        if not source.is_file():
-            raise BundleError(
-                f"student #{student.number} has no {name} in {store.path}: restore it, or search again"
-            )
+def _fill(
+    made: Path, sources: Mapping[str, Path], readme: str, versions: Mapping[str, str], make_manifest: MakeManifest
+) -> None:
+    for name, source in sources.items():
         shutil.copyfile(source, made / name)
     shutil.copyfile(Path(runner.__file__), made / "run.py")
-    facts = store.facts()
-    pins = "".join(f"{name}=={_version(name, facts.get('versions', {}))}\n" for name in _PINNED)
+    pins = "".join(f"{name}=={_version(name, versions)}\n" for name in _PINNED)
     (made / "requirements.txt").write_text(pins)
-    (made / "README.md").write_text(_README.format(name=facts.get("name", "run"), number=student.number))
+    (made / "README.md").write_text(readme)
     sums = {path.name: runner.sha256(path) for path in sorted(made.iterdir())}
-    text = json.dumps(manifest(student, facts, sums), indent=1, ensure_ascii=False)
+    text = json.dumps(make_manifest(sums), indent=1, ensure_ascii=False)
     (made / "manifest.json").write_text(text + "\n", encoding="utf-8")
     for path in made.iterdir():
         _sync(path)
@@ -146,11 +190,13 @@ def _version(package: str, recorded: Mapping[str, str]) -> str:
         ) from error
 
 
-_README = """# {name}, student {number}
+_README = """# {title}
 
     pip install -r requirements.txt     # pillow is needed for image files only
-    python run.py predict photo.jpg     # its three likeliest labels
+{use}
     python run.py bench                 # its latency here, beside the figure of manifest.json
 
-`manifest.json` says what the student takes and gives, what was measured and how, and what processor it needs.
+`manifest.json` says what the network takes and gives, what was measured and how, and what processor it needs.
 """
+_PREDICT_IMAGE = "    python run.py predict photo.jpg     # its three likeliest labels"
+_PREDICT_ARRAYS = "    python run.py predict in.npz --to out.npz   # its outputs; .npz files hold arrays by name"

@@ -9,11 +9,12 @@ import click
 
 @click.command("predict")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True)
-def command(bundle: Path, images: tuple[str, ...]) -> None:
-    """What the student in BUNDLE says of IMAGES (pictures, or .npy arrays)."""
+@click.argument("files", nargs=-1, required=True)
+@click.option("--to", help="write the outputs of a network that takes arrays into this .npz file")
+def command(bundle: Path, files: tuple[str, ...], to: str | None) -> None:
+    """What the network in BUNDLE says of FILES: pictures of a student, else arrays (.npy, or .npz by name)."""
     from results.bundle.runner import print_predictions
     from search.cli.bundles import opened
 
     with opened(bundle) as student:
-        print_predictions(student, images)
+        print_predictions(student, files, to)

@@ -94,8 +94,8 @@ def test_a_bundle_holds_all_it_needs_and_says_what_it_is(bundle, store):
     student = store.students()[0]
     assert names == {"student.so", "student.onnx", "manifest.json", "run.py", "requirements.txt", "README.md"}
     assert set(manifest["files"]) == names - {"manifest.json"}
-    assert manifest["input"]["shape"] == [1, 3, SIDE, SIDE]
-    assert manifest["output"]["shape"] == [1, 3]
+    assert [each["shape"] for each in manifest["inputs"]] == [[1, 3, SIDE, SIDE]]
+    assert [each["shape"] for each in manifest["outputs"]] == [[1, 3]]
     assert manifest["labels"] == LABELS
     assert manifest["figures"]["latency"]["value"] == student.measurements["latency"].value
     assert "test split" in manifest["figures"]["test_accuracy"]["how"]
