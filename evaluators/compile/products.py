@@ -39,7 +39,7 @@ _TILE_CYCLES = 16
 """Around a tile's loop: addresses, filling and emptying the pipes."""
 _BYTES_PER_CYCLE = (64.0, 16.0, 6.0, 3.0)
 """From the first, second and third cache, and from memory."""
-_HIDDEN = 0.6
+_HIDDEN = 0.85
 """The share of the time of loads that passes behind the arithmetic."""
 _CACHE_SHARE = 0.75
 """Of a cache, what one kernel's operands can count on."""

@@ -8,12 +8,19 @@ import tvm
 from tvm.s_tir.schedule import ScheduleError
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.rules import convolution, dense, depthwise, fallback, winograd
+from evaluators.compile.rules import convolution, dense, depthwise, fallback, matmul, winograd
 from hw_profiles.profile import Profile
 from understudy import CompileError
 
 Rule = Callable[[PrimFunc, Profile], PrimFunc | None]
-RULES: tuple[Rule, ...] = (winograd.apply, convolution.apply, depthwise.apply, dense.apply, fallback.apply)
+RULES: tuple[Rule, ...] = (
+    winograd.apply,
+    convolution.apply,
+    depthwise.apply,
+    dense.apply,
+    matmul.apply,
+    fallback.apply,
+)
 
 _RULE = "understudy_rule"
 

@@ -45,13 +45,14 @@ class Operands:
     """``left(at, row, k)`` and ``right(at, k, lane)`` are the factors, ``store(at, row, lane, sum)`` keeps a sum.
 
     ``row`` and ``lane`` (of the whole tile) count from the tile's position. ``heavy`` says that storing is long
-    code, to be repeated by a loop.
+    code, to be repeated by a loop. ``prepare`` comes before the tiles of a panel (its row does not count yet).
     """
 
     left: Callable[[Position, Expr, Expr], Expr]
     right: Callable[[Position, Expr, Expr], Expr]
     store: Callable[[Position, Expr, Expr, Expr], Stmt]
     heavy: bool
+    prepare: Callable[[Position], list[Stmt]] | None = None
 
 
 def storing(
@@ -83,10 +84,11 @@ def product_loops(product: Product, tile: ProductTile, operands: Operands, profi
 
     def piece(at: Sequence[Expr]) -> Stmt:
         batch, first, panel = at
+        column = _Start(panel, tile.columns, product.columns, "column")
+        place = Position(batch, panel, index(0), column.variable)
         count = block if row_tiles % block == 0 else tirx.min(index(block), row_tiles - first * block)
-        return loop(
-            count, lambda inner: _tile(product, tile, operands, (batch, first * block + inner, panel)), "tile"
-        )
+        tiles = loop(count, lambda inner: _tile(product, tile, operands, place, first * block + inner), "tile")
+        return sequence([column.bound, *(operands.prepare(place) if operands.prepare else ()), tiles])
 
     return _nest(extents, threaded, piece)
 
@@ -123,31 +125,27 @@ def _nest(extents: Sequence[int], threaded: int, body: Callable[[Sequence[Expr]]
     return loop(total, split, "piece", ForKind.PARALLEL)
 
 
-def _tile(product: Product, tile: ProductTile, operands: Operands, at: tuple[Expr, Expr, Expr]) -> Stmt:
-    """One register tile: zeros, all steps, the results stored."""
-    batch, row_tile, panel = at
-    bound: list[Stmt] = []
+class _Start:
+    """Where the tile of that number starts: the last one ends with the whole."""
 
-    def start(number: Expr, size: int, whole: int, name: str) -> Expr:
-        variable = Var(name, INDEX)
+    def __init__(self, number: Expr, size: int, whole: int, name: str) -> None:
+        self.variable = Var(name, INDEX)
         covered = number * size
-        bound.append(Bind(variable, covered if whole % size == 0 else tirx.min(covered, index(whole - size))))
-        return variable
+        self.bound = Bind(self.variable, covered if whole % size == 0 else tirx.min(covered, index(whole - size)))
 
-    position = Position(
-        batch,
-        panel,
-        start(row_tile, tile.rows, product.rows, "row"),
-        start(panel, tile.columns, product.columns, "column"),
-    )
+
+def _tile(product: Product, tile: ProductTile, operands: Operands, place: Position, number: Expr) -> Stmt:
+    """One register tile: zeros, all steps, the results stored."""
+    row = _Start(number, tile.rows, product.rows, "row")
+    at = dataclasses.replace(place, row=row.variable)
     sums = Sums(tile, "sum")
     return sequence(
         [
-            *bound,
+            row.bound,
             *sums.allocations(),
             sums.set(lambda row, v, lane: tirx.const(0.0, "float32")),
-            *_steps(product.inner, tile, sums, operands, position),
-            *_stored(tile, sums, operands, position),
+            *_steps(product.inner, tile, sums, operands, at),
+            *_stored(tile, sums, operands, at),
         ]
     )
 
