@@ -48,13 +48,13 @@ _OUT_ELEMENT_WISE_FUSIBLE = 4
 def transformed(weight: Array, choice: Choice) -> Array:
     """Weights (3, 3, I, O) as G g G^T, computed in double precision, packed (n, O', n, I, T)."""
     matrix = np.array(minimal_filter(choice["m"]).weights)
-    spectrum = np.einsum("ay,bx,yxio->abio", matrix, matrix, weight.astype(np.float64), optimize=True)
-    tile = choice["vectors"] * choice["lanes"]
-    multiple = tile * choice["groups"]
-    missing = -weight.shape[-1] % multiple
-    full = np.pad(spectrum.astype(np.float32), [(0, 0)] * 3 + [(0, missing)])
-    n, _, inputs, channels = full.shape
-    return np.ascontiguousarray(full.reshape(n, n, inputs, channels // tile, tile).transpose(0, 3, 1, 2, 4))
+    *_, inputs, channels = weight.shape
+    n, tile = len(matrix), choice["vectors"] * choice["lanes"]
+    rows = matrix @ weight.astype(np.float64).reshape(TAPS, -1)
+    spectrum = matrix @ rows.reshape(n, TAPS, -1)
+    missing = -channels % (tile * choice["groups"])
+    full = np.pad(spectrum.astype(np.float32).reshape(n, n, inputs, channels), [(0, 0)] * 3 + [(0, missing)])
+    return np.ascontiguousarray(full.reshape(n, n, inputs, -1, tile).transpose(0, 3, 1, 2, 4))
 
 
 def _fits(call: relax.Call) -> bool:
