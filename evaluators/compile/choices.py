@@ -15,6 +15,8 @@ Choice = Mapping[str, int]
 """Names and whole numbers, as in ``{"rows": 1, "columns": 6, "vectors": 2, "lanes": 8}``."""
 
 ANNOTATION = "choice"
+OPERATIONS = "operations"
+"""Annotation of a stage that is written out: its floating-point operations, which TVM cannot count."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from tvm.s_tir import SBlock
 from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.choices import Chooser, first
+from evaluators.compile.choices import OPERATIONS, Chooser, first
 from evaluators.compile.compiler import compile_module, lower_kernels
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
 from hw_profiles.profile import Profile
@@ -119,9 +119,21 @@ def _kernel(name: str, calls: int, computed: PrimFunc, scheduled: PrimFunc) -> K
         calls,
         tuple(tuple(int(extent) for extent in each.shape) for each in types),
         tuple(str(each.dtype) for each in types),
-        float(estimate_tir_flops(tvm.IRModule({"main": computed}))),
+        _operations(computed),
         _moved(computed),
     )
+
+
+def _operations(computed: PrimFunc) -> float:
+    """Floating-point operations: as a stage says itself, or as TVM counts them."""
+    said: list[int] = []
+
+    def visit(stage: SBlock) -> None:
+        if OPERATIONS in stage.annotations:
+            said.append(int(stage.annotations[OPERATIONS]))
+
+    tvm_ffi.structural_walk(computed.body, (SBlock, visit), order="post")
+    return float(sum(said) or estimate_tir_flops(tvm.IRModule({"main": computed})))
 
 
 def _moved(computed: PrimFunc) -> int:
@@ -130,7 +142,8 @@ def _moved(computed: PrimFunc) -> int:
 
     def visit(stage: SBlock) -> None:
         times = math.prod(int(axis.dom.extent) for axis in stage.iter_vars)
-        touched.update({region.source: times for region in (*stage.reads, *stage.writes)})
+        for region in (*stage.reads, *stage.writes):
+            touched[region.source] += times * math.prod(int(axis.extent) for axis in region.region)
 
     tvm_ffi.structural_walk(computed.body, (SBlock, visit), order="post")
     return sum(

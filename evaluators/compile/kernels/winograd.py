@@ -22,7 +22,7 @@ from tvm import s_tir, te, tirx
 from tvm.ir import Expr, Range
 from tvm.tirx import ForKind, Stmt
 
-from evaluators.compile.choices import read, written
+from evaluators.compile.choices import OPERATIONS, read, written
 from evaluators.compile.kernels.cook_toom import transform_inputs, transform_outputs
 from evaluators.compile.kernels.emit import (
     Index,
@@ -58,7 +58,7 @@ def winograd_stage(data: te.Tensor, weight: te.Tensor, layout: Layout) -> te.Ten
     packed = tirx.decl_buffer(weight.shape, weight.dtype, "weight", layout=None)
     full = buffer("full", layout.batch, layout.out_height, layout.out_width, layout.channels)
     body = winograd(layout, source, packed, plain(full))
-    notes = {**written(layout.choice), "padding": f"{layout.top} {layout.left}"}
+    notes = {**written(layout.choice), "padding": f"{layout.top} {layout.left}", OPERATIONS: 2 * layout.work}
     block = s_tir.SBlock([], [_all(source), _all(packed)], [_all(full)], NAME, body, annotations=notes)
     return te.extern(
         [full.shape],

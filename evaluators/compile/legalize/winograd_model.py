@@ -114,8 +114,9 @@ def _parts(tiles: int) -> list[int]:
 
 
 def _step(height: int, vectors: int) -> float:
-    """Cycles of one step of a register tile (two multiply-adds and two loads each)."""
-    return max(height * vectors / 2, (height + vectors) / 2, _FMA_LATENCY) + _STEP_OVERHEAD
+    """Cycles of one step of a register tile: two multiply-adds each, and two loads of weights or one of inputs,
+    whose rows lie whole cache lines apart and so in the same bank."""
+    return max(height * vectors / 2, height, vectors / 2, _FMA_LATENCY) + _STEP_OVERHEAD
 
 
 @lru_cache(maxsize=1024)

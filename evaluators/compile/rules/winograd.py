@@ -8,7 +8,7 @@ from typing import Any
 from tvm import s_tir
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.kernels.epilogue import FusionError, fused, plain
+from evaluators.compile.kernels.epilogue import fused, plain
 from evaluators.compile.kernels.winograd import NAME, read_layout, winograd
 from evaluators.compile.rules.kernel import open_kernel, worth_threads
 from hw_profiles.profile import Profile
@@ -26,9 +26,8 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     layout = dataclasses.replace(layout, parallel=worth_threads(profile, layout.work / layout.lanes))
     data, weight = (region.source for region in main.reads)
     full = main.writes[0].source
-    try:
-        finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
-    except FusionError:
+    finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
+    if finish is None:
         return None
     body = winograd(layout, data, weight, finish)
     return function.with_body(_root(body))
