@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from click.testing import CliRunner
 from rich.console import Console
 from torch import nn
 
@@ -11,34 +12,39 @@ from evaluators.compile.compiler import lower_kernels
 from evaluators.compile.export import export_network, import_program
 from evaluators.compile.kernel_times import list_kernels, streaming_bandwidth, time_network
 from evaluators.latency.kernels import kernel_lines, measure_roofline, peak_rate, uncovered
+from evaluators.onnx_twin import write_twin
 from hw_profiles.profile import load_profile
+from search.cli.main import group
 from search.kernel_table import kernel_table
+from understudy import ConfigError
 
 PROFILE = load_profile("x86-host").with_threads(1)
 
 
-class Twice(nn.Module):
-    """One pointwise convolution called twice, then columns turned round, which no rule covers."""
+class Repeating(nn.Module):
+    """A pointwise convolution, the same twice more, then columns turned round, which no rule covers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(16, 16, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(self.layer(x).relu()).relu().flip(3)
+        for _ in range(3):
+            x = self.layer(x).relu()
+        return x.flip(3)
 
 
 @pytest.fixture(scope="module")
 def module():
     torch.manual_seed(0)
-    return import_program(export_network(Twice(), (torch.zeros(1, 16, 8, 8),)))
+    return import_program(export_network(Repeating(), (torch.zeros(1, 16, 8, 8),)))
 
 
 def test_a_kernel_called_twice_is_listed_once_with_its_work(module):
     kernels = list_kernels(*lower_kernels(module, PROFILE))
-    (convolution,) = (kernel for kernel in kernels if kernel.rule != "fallback")
+    (convolution,) = (kernel for kernel in kernels if kernel.calls == 2)  # the first reads the user's layout
     pixels, channels = 64, 16
-    assert convolution.calls == 2
+    assert convolution.rule != "fallback"
     assert convolution.operations == 2 * pixels * channels**2 + 2 * pixels * channels
     assert convolution.bytes == 4 * (2 * pixels * channels + channels**2 + channels)
     assert convolution.shapes[0] == convolution.shapes[-1] == (1, 8, 8, 16)
@@ -70,3 +76,13 @@ def test_streaming_moves_bytes_and_the_peak_is_the_profiles():
     assert streaming_bandwidth(16384, PROFILE) > 1e8
     lanes = PROFILE.vector_bits // 32
     assert peak_rate(PROFILE) == pytest.approx(PROFILE.clock_ghz * 1e9 * lanes * 2 * (2 if PROFILE.fma else 1))
+
+
+def test_the_kernels_of_a_network_file_are_printed(tmp_path):
+    path = tmp_path / "network.onnx"
+    write_twin(Repeating().eval(), (torch.zeros(1, 16, 8, 8),), path, ["x"], ["y"])
+    printed = CliRunner().invoke(group, ["bench", str(path), "--kernels"], catch_exceptions=False).output
+    assert "of roofline" in printed
+    assert "fallback" in printed
+    refused = CliRunner().invoke(group, ["bench", str(path)])
+    assert isinstance(refused.exception, ConfigError)
