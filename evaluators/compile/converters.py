@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import fx
-from tvm import relax
+from tvm import relax, tirx
 
 Converter = Callable[[fx.Node, Any], relax.Var]
 
@@ -53,7 +54,32 @@ def _pair(value: int | Sequence[int]) -> list[int]:
     return values * 2 if len(values) == 1 else values
 
 
+def _attention(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.scaled_dot_product_attention`` of (batch, heads, tokens, channels); a mask of booleans is added."""
+    given = {**dict(zip(("query", "key", "value", "mask", "p", "causal"), node.args, strict=False)), **node.kwargs}
+    emit = importer.block_builder.emit
+    query, key, value = (
+        emit(relax.op.permute_dims(importer.env[given[name]], [0, 2, 1, 3])) for name in ("query", "key", "value")
+    )
+    mask = given.get("mask", given.get("attn_mask"))
+    bias = None
+    if mask is not None:
+        bias = importer.env[mask]
+        if str(bias.ty.dtype) == "bool":
+            zero, hidden = (relax.const(number, "float32") for number in (0.0, -math.inf))
+            bias = emit(relax.op.where(bias, zero, hidden))
+        missing = 4 - len(bias.ty.shape)
+        bias = emit(relax.op.reshape(bias, [1] * missing + list(bias.ty.shape))) if missing else bias
+    causal = "TopLeft" if given.get("causal", given.get("is_causal", False)) else None
+    scale = given.get("scale")
+    result = relax.op.nn.attention(
+        query, key, value, bias, tirx.FloatImm("float32", scale) if scale is not None else None, causal
+    )
+    return emit(relax.op.permute_dims(emit(result), [0, 2, 1, 3]))
+
+
 CONVERTERS: Mapping[str, Converter] = {
+    "scaled_dot_product_attention.default": _attention,
     "batch_norm.default": _batch_norm,
     "conv2d.padding": _convolution_by_name,
 }

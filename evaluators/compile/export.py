@@ -24,6 +24,16 @@ PLAIN_OPERATORS = frozenset((*_ACTIVATIONS, *_POOLS, *_LAYERS, *_SHAPES))
 """Operators that TVM imports rightly as they are. Only programs with others are decomposed first, which costs as
 much time as all the rest of the import and the schedules together."""
 
+_ATTENTION = "scaled_dot_product_attention"
+_WHOLE = (
+    torch.ops.aten.linear.default,
+    torch.ops.aten.layer_norm.default,
+    torch.ops.aten.gelu.default,
+    torch.ops.aten.silu.default,
+    torch.ops.aten.scaled_dot_product_attention.default,
+)
+"""Operators that are not decomposed when others of a program are."""
+
 _FRESH = frozenset(("conv2d", "batch_norm", "linear", "add", "mul", "cat"))
 """Operators whose result is no view, so that one may be changed in place where nothing else reads it."""
 
@@ -62,15 +72,33 @@ def import_program(program: ExportedProgram) -> tvm.IRModule:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return from_exported_program(
-                program,
+                program if _is_plain(program) else _decomposed(program),
                 unwrap_unit_return_tuple=True,
-                run_ep_decomposition=not _is_plain(program),
+                run_ep_decomposition=False,
                 custom_convert_map=dict(CONVERTERS),
             )
     except Exception as error:  # the importer raises whatever its handlers run into
         raise CompileError(
             f"{_origin(program, str(error))} cannot be compiled ({_first_line(error)}): use another operator there"
         ) from error
+
+
+def _decomposed(program: ExportedProgram) -> ExportedProgram:
+    """The program in torch's core operators, but for those that TVM or we have better kernels for whole."""
+    table = torch.export.default_decompositions()
+    kept = set(_WHOLE)
+    if not all(_is_common_attention(node) for node in program.graph.nodes if _operator(node) == _ATTENTION):
+        kept.discard(torch.ops.aten.scaled_dot_product_attention.default)
+    for operator in kept:
+        table.pop(operator, None)
+    return program.run_decompositions(table)
+
+
+def _is_common_attention(node: fx.Node) -> bool:
+    """Of as many keys' heads as queries', four dimensions, without dropout."""
+    query, key = (argument.meta["val"] for argument in node.args[:2])
+    dropout = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+    return query.ndim == key.ndim == 4 and query.shape[:2] == key.shape[:2] and dropout == 0
 
 
 def _is_plain(program: ExportedProgram) -> bool:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
-from tvm.ir import Expr
+from tvm.ir import Expr, Range
 from tvm.tirx import BufferLoad, BufferStore, For, ForKind, SeqStmt, Stmt, Var
 
 Index = Any
 """A whole number or an expression of 64 bits."""
 
 
-def loop(extent: int, body: Callable[[Index], Stmt], kind: int = ForKind.SERIAL, name: str = "i") -> Stmt:
+def loop(extent: Index, body: Callable[[Index], Stmt], kind: int = ForKind.SERIAL, name: str = "i") -> Stmt:
     """``body`` for each of ``extent`` steps; a single step needs no loop."""
-    if extent == 1:
+    if isinstance(extent, int) and extent == 1:
         return body(whole(0))
     variable = Var(name, "int64")
-    return For(variable, whole(0), whole(extent), kind, body(variable))
+    return For(variable, whole(0), index(extent), kind, body(variable))
 
 
 def sequence(*statements: Stmt) -> Stmt:
@@ -89,3 +89,8 @@ def over_channels(count: int, lanes: int, body: Callable[[Index, int], Stmt]) ->
     if count % lanes:
         parts.append(body(whole(count // lanes * lanes), count % lanes))
     return sequence(*parts)
+
+
+def whole_region(source: Any) -> Any:
+    """All of a buffer, as what a stage reads or writes."""
+    return tirx.BufferRegion(source, [Range(0, extent) for extent in source.shape])

@@ -8,6 +8,7 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.choices import Chooser
+from evaluators.compile.legalize.attention import attention
 from evaluators.compile.legalize.context import Context, Legalizer
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
 from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
@@ -19,6 +20,8 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.nn.conv2d": (pointwise_convolution, winograd_convolution, depthwise_convolution, dense_convolution),
     "relax.nn.conv1d": (depthwise_convolution, dense_convolution),
     "relax.matmul": (dense_layer, activation_product),
+    "relax.nn.attention": (attention,),
+    "relax.nn.attention_bias": (attention,),
 }
 
 
