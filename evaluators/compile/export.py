@@ -6,6 +6,7 @@ import copy
 import re
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import tvm
@@ -85,20 +86,21 @@ def import_program(program: ExportedProgram) -> tvm.IRModule:
 
 def _decomposed(program: ExportedProgram) -> ExportedProgram:
     """The program in torch's core operators, but for those that TVM or we have better kernels for whole."""
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     kept = set(_WHOLE)
     if not all(_is_common_attention(node) for node in program.graph.nodes if _operator(node) == _ATTENTION):
         kept.discard(torch.ops.aten.scaled_dot_product_attention.default)
     for operator in kept:
         table.pop(operator, None)
-    return program.run_decompositions(table)
+    decomposed: ExportedProgram = program.run_decompositions(table)
+    return decomposed
 
 
 def _is_common_attention(node: fx.Node) -> bool:
     """Of as many keys' heads as queries', four dimensions, without dropout."""
-    query, key = (argument.meta["val"] for argument in node.args[:2])
+    query, key = (argument.meta["val"].shape for argument in node.args[:2] if isinstance(argument, fx.Node))
     dropout = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
-    return query.ndim == key.ndim == 4 and query.shape[:2] == key.shape[:2] and dropout == 0
+    return bool(len(query) == len(key) == 4 and query[:2] == key[:2] and dropout == 0)
 
 
 def _is_plain(program: ExportedProgram) -> bool:

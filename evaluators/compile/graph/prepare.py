@@ -7,7 +7,9 @@ from collections.abc import Callable
 import tvm
 from tvm import relax
 
+from evaluators.compile.graph.attention import know_masks
 from evaluators.compile.graph.batch_norm import fold_batch_norm
+from evaluators.compile.graph.constants import fold_constants
 from evaluators.compile.graph.first_layer import read_channels_first
 from evaluators.compile.graph.padding import fold_padding
 from evaluators.compile.graph.plain import pool_by_mean, split_clips
@@ -18,6 +20,8 @@ _LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"], "relax.nn.conv1d": ["NWC", "WIO
 
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
     """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
+    module = _rewrite_main(module, fold_constants)
+    module = _rewrite_main(module, know_masks)
     module = _rewrite_main(module, fold_padding)
     module = _rewrite_main(module, fold_batch_norm)
     module = relax.transform.DecomposeOpsForInference()(module)

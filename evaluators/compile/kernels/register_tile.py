@@ -9,7 +9,18 @@ from tvm import tirx
 from tvm.ir import Expr
 from tvm.tirx import Stmt
 
-from evaluators.compile.kernels.emit import Index, bind, buffer, constant, load, loop, sequence, store, vector_type, whole
+from evaluators.compile.kernels.emit import (
+    Index,
+    bind,
+    buffer,
+    constant,
+    load,
+    loop,
+    sequence,
+    store,
+    vector_type,
+    whole,
+)
 
 Left = Callable[[int, Index], Expr]
 """A number of a row at a step of the sum."""
@@ -18,7 +29,12 @@ Right = Callable[[int, Index], Expr]
 
 
 def product_tile(
-    rows: int, widths: Sequence[int], steps: Index, left: Left, right: Right, finish: Callable[[int, int, Expr], Stmt]
+    rows: int,
+    widths: Sequence[int],
+    steps: Index,
+    left: Left,
+    right: Right,
+    finish: Callable[[int, int, Expr], Stmt],
 ) -> Stmt:
     """``rows`` x vectors of ``widths`` sums of products in registers; ``finish(row, vector, sum)`` stores each."""
     starts = list(itertools.accumulate(widths, initial=0))

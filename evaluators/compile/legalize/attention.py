@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from tvm import relax, te
 
 from evaluators.compile.choices import Choice, KernelKey
-from evaluators.compile.kernels.attention import Attention, attention_stage
+from evaluators.compile.kernels.attention import attention_stage
+from evaluators.compile.kernels.attention_sizes import Attention
 from evaluators.compile.legalize.context import Context, whole
 from evaluators.compile.tiles import FLOAT_BITS, divisors
 from hw_profiles.profile import Profile
@@ -36,7 +37,15 @@ def attention(builder: relax.BlockBuilder, call: relax.Call, context: Context) -
     scale = float(call.attrs.scale) if call.attrs.scale is not None else 1 / math.sqrt(channels)
     if scale <= 0:
         return None
-    facts = {"b": batch, "h": heads, "q": queries, "k": keys, "c": channels, "v": values, "causal": int(bool(causal))}
+    facts = {
+        "b": batch,
+        "h": heads,
+        "q": queries,
+        "k": keys,
+        "c": channels,
+        "v": values,
+        "causal": int(bool(causal)),
+    }
     options = list(_options(batch * heads, queries, keys, values, context.profile))
     choice = context.choose(KernelKey("attention", tuple(facts.items())), options)
     sizes = Attention(batch, heads, queries, keys, channels, values, scale, bool(causal), choice)
