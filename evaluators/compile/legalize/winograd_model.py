@@ -29,7 +29,9 @@ _FMA_LATENCY = 4
 _STEP_OVERHEAD = 0.5
 _BLOCK_OVERHEAD = 25
 _FLOAT_BYTES = 4
-_CACHE_CYCLES = 0.04
+_SECOND_CYCLES, _THIRD_CYCLES = 0.06, 0.1
+"""Cycles to write a byte to the second level of cache and read it again, and those that the third adds."""
+_CACHE_CYCLES = 0.02
 """Cycles for a byte of weights from the last level of cache."""
 _MEMORY_CYCLES = 0.2
 """Cycles for a byte of weights from memory."""
@@ -70,13 +72,26 @@ class _Machine:
     vector_bits: int
     registers: int
     threads: int
+    l1_bytes: int
     l2_bytes: int
     last_bytes: int
 
     @staticmethod
     def of(profile: Profile) -> _Machine:
         last = profile.l3_bytes or profile.l2_bytes
-        return _Machine(profile.vector_bits, profile.vector_registers, profile.threads, profile.l2_bytes, last)
+        return _Machine(
+            profile.vector_bits,
+            profile.vector_registers,
+            profile.threads,
+            profile.l1d_bytes,
+            profile.l2_bytes,
+            last,
+        )
+
+    def spill_cycles(self, size: float) -> float:
+        """Cycles that ``size`` bytes of a job's own cost because they do not fit the first or second cache."""
+        beyond_first, beyond_second = max(0.0, size - self.l1_bytes), max(0.0, size - self.l2_bytes)
+        return _SECOND_CYCLES * beyond_first + _THIRD_CYCLES * beyond_second
 
     def weight_cycles(self, size: float, times: float) -> float:
         """Cycles to read ``size`` bytes of weights so many times, the first time in a run of the network."""
@@ -147,7 +162,7 @@ def _cycles(
     weights = n * n * sizes.inputs * panels * vectors * lanes * _FLOAT_BYTES
     own = (rows * n * (columns * m + 2) + n * tiles) * sizes.inputs + n * m * tiles * outputs * lanes
     streams = places if weights + own * _FLOAT_BYTES > machine.l2_bytes else 1
-    one = n * n * panels * steps + transforms + 0.1 * max(0, own * _FLOAT_BYTES - machine.l2_bytes)
+    one = n * n * panels * steps + transforms + machine.spill_cycles(own * _FLOAT_BYTES)
     reading = groups * machine.weight_cycles(weights, streams)
     serial = jobs * one + reading
     parallel = -(-jobs // machine.threads) * one + reading / min(machine.threads, jobs) + _LAUNCH_CYCLES
