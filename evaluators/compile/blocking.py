@@ -9,6 +9,7 @@ input; weights read anew for each chunk; unequal shares of the threads.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
 from collections.abc import Iterator
@@ -55,6 +56,18 @@ class Layer:
     def depth(self) -> int:
         """Products added up for one output."""
         return math.prod(self.kernel) * self.inputs
+
+    @property
+    def turned(self) -> Layer:
+        """The same with columns for rows."""
+        return dataclasses.replace(
+            self,
+            rows=self.columns,
+            columns=self.rows,
+            image=self.image[::-1],
+            kernel=self.kernel[::-1],
+            window=self.window.turned,
+        )
 
     def padding(self, tile: Tile) -> tuple[int, int, int, int]:
         """The padding of the image under whole tiles."""

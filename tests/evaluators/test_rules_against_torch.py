@@ -85,6 +85,29 @@ def test_grouped_convolution(data: st.DataObject) -> None:
 
 
 @few
+@given(st.data())
+def test_convolution_along_a_line(data: st.DataObject) -> None:
+    groups = data.draw(st.sampled_from([1, 1, 2, 3, 16]))
+    each = 1 if groups == 16 else data.draw(st.integers(1, 24))
+    kernel, dilation = data.draw(st.integers(1, 10)), data.draw(st.integers(1, 2))
+    padding, length = data.draw(st.integers(0, kernel // 2)), data.draw(st.integers(20, 70))
+    layer = nn.Conv1d(
+        groups * each, groups * each, kernel, data.draw(st.integers(1, 5)), padding, dilation, groups
+    )
+    check(layer, data.draw(activations), (data.draw(batches), groups * each, length), data.draw(st.integers(1, 2)))
+
+
+@few
+@given(st.data())
+def test_grouped_convolution_by_vectors(data: st.DataObject) -> None:
+    groups, inputs = data.draw(st.integers(2, 4)), data.draw(st.integers(1, 8))
+    outputs = data.draw(st.sampled_from([4, 8, 12, 24]))
+    height, width = data.draw(sizes), data.draw(sizes)
+    layer = nn.Conv2d(groups * inputs, groups * outputs, groups=groups, **data.draw(windows(height, width)))
+    check(layer, data.draw(activations), (2, groups * inputs, height, width), data.draw(st.integers(1, 2)))
+
+
+@few
 @given(batches, st.integers(1, 200), st.integers(1, 70), st.booleans(), activations)
 def test_dense_layer(batch: int, inputs: int, outputs: int, bias: bool, activation: type[nn.Module]) -> None:
     check(nn.Linear(inputs, outputs, bias), activation, (batch, inputs), 1)

@@ -27,6 +27,12 @@ class Window:
             (width + left + right - across) // self.strides[1] + 1,
         )
 
+    @property
+    def turned(self) -> Window:
+        """The same along the other axis: x for y."""
+        top, left, bottom, right = self.padding
+        return Window(self.strides[::-1], (left, top, right, bottom), self.dilation[::-1])
+
     def reach(self, kernel: Sequence[int]) -> tuple[int, int]:
         """Rows and columns of the image under one output."""
         down, across = ((size - 1) * dilation + 1 for size, dilation in zip(kernel, self.dilation, strict=True))

@@ -6,17 +6,20 @@ from tvm import relax, te
 from tvm.ir import GenericConst
 
 from evaluators.compile.blocking import Layer, convolution_options
-from evaluators.compile.choices import Choice, KernelKey
+from evaluators.compile.choices import KernelKey
 from evaluators.compile.kernels.convolution import convolution
-from evaluators.compile.kernels.depthwise import depthwise
+from evaluators.compile.kernels.depthwise import Depthwise, depthwise_stage
 from evaluators.compile.kernels.image import Image, Window
-from evaluators.compile.legalize.context import Array, Context, pack, pad_channels, whole
-from evaluators.compile.tiles import lanes_for
+from evaluators.compile.legalize.context import Array, Context, pack, whole
+from evaluators.compile.legalize.depthwise_options import depthwise_options
 
 _WEIGHTS = {"NHWC": "HWIO", "NWC": "WIO"}
 _LAYOUTS = {"NHWC": "NHWC", "NCHW": "NCHW", "NWC": "NHC"}
 """How kernels call the layout of an image; along a line it is an image of one column, so that chunks of its rows
 stay in the cache."""
+
+FUSIBLE = {"op_pattern": 4}
+"""TVM's ``OpPatternKind`` of a convolution: element-wise work is fused behind it."""
 
 
 def dense_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -36,20 +39,24 @@ def dense_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Co
 
 def depthwise_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
     """A convolution of as many groups as channels on both sides."""
-    if not _ours(call):
+    if not _ours(call) or call.attrs.data_layout == "NCHW":
         return None
-    values, layer = _weights(call), _layer(call)
-    channels, layout = values.shape[-1], _LAYOUTS[str(call.attrs.data_layout)]
+    layer = _layer(call)
     if layer.groups == 1 or not layer.inputs == layer.outputs == 1:
         return None
-    lanes = lanes_for(channels, context.profile.vector_bits)
-    choice: Choice = context.choose(_key("depthwise", layer), [{"lanes": lanes}])
-    packed = pad_channels(values[:, :, 0], choice["lanes"])
+    line = call.attrs.data_layout == "NWC"
+    along = layer.turned if line else layer
+    choice = context.choose(_key("depthwise", layer), depthwise_options(along, context.profile))
+    kernel = along.kernel
+    sizes = Depthwise(along.batch, along.image, along.groups, kernel, along.window, line, choice)
+    packed = pack(_weights(call).reshape(*kernel, along.groups), choice["lanes"])
 
     def build(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
-        return depthwise(Image(data, layout), weights, layer.window, channels, choice)
+        return depthwise_stage(data, weights, sizes)
 
-    return builder.call_te(build, call.args[0], relax.const(packed), primfunc_name_hint="depthwise")
+    return builder.call_te(
+        build, call.args[0], relax.const(packed), primfunc_name_hint="depthwise", primfunc_attrs=FUSIBLE
+    )
 
 
 def _ours(call: relax.Call) -> bool:
