@@ -9,7 +9,7 @@ from typing import Any
 from tvm import s_tir
 from tvm.tirx import PrimFunc, Stmt
 
-from evaluators.compile.kernels.epilogue import Finish, FusionError, fused, plain
+from evaluators.compile.kernels.epilogue import Finish, fused, plain
 from evaluators.compile.rules.kernel import open_kernel
 
 
@@ -31,9 +31,8 @@ def open_written(function: PrimFunc, name: str) -> Written | None:
         schedule.compute_inline(block.handle)
     main = schedule.get(blocks[0].handle)
     full = main.writes[0].source
-    try:
-        finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
-    except FusionError:
+    finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
+    if finish is None:
         return None
     return Written(main, [region.source for region in main.reads], finish)
 
