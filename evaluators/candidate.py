@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluators.compile.compiler import compile_network
+from evaluators.compile.choices import Chooser, first
+from evaluators.compile.compiler import compile_module
+from evaluators.compile.export import import_network
 from evaluators.compile.verify import compare, expected_outputs
 from evaluators.distill.trainer import train_student
 from evaluators.stages import Stages
@@ -71,9 +73,15 @@ def cost_of(
     A network whose size or memory is over the budget is not run, one that disagrees with torch is not timed.
     Raises ``CompileError`` and ``MeasureError``.
     """
-    with bench.working():
+    with stages.stage("export"), bench.working():
         inputs = real_inputs(bench, bench.space.resolution(choice))
-        compiled = compile_network(network, inputs[:1], bench.profile, library)
+        module = import_network(network, inputs[:1])
+    choose: Chooser = first
+    if bench.tuner is not None:
+        with stages.stage("tune"):
+            choose = bench.tuner(module)
+    with bench.working():
+        compiled = compile_module(module, bench.profile, library, choose)
     for stage, seconds in compiled.seconds.items():
         stages.add(stage, seconds)
     figures = {

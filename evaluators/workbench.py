@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluators.compile.tune.search import Tuner
 from evaluators.device import Device
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.schedule import Schedule
@@ -23,7 +24,8 @@ class Workbench:
 
     ``working`` is entered around work that would disturb a measurement; ``scratch`` is where a candidate's
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
-    ``torch_device`` is where training happens (``cpu`` or ``cuda``).
+    ``torch_device`` is where training happens (``cpu`` or ``cuda``); ``tuner`` measures kernels before a candidate
+    is compiled.
     """
 
     space: Space
@@ -39,3 +41,4 @@ class Workbench:
     scratch: Path
     seed: int
     torch_device: str = "cpu"
+    tuner: Tuner | None = None

@@ -17,7 +17,7 @@ from understudy import ConfigError, unknown_name
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers"), 1),
-    "seed": 0,
+    **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,
 }
 _NAMES: dict[Any, str] = {
@@ -75,6 +75,9 @@ class SearchConfig:
     distill: str = _option("soft-targets", "how a student is taught")
     temperature: float | None = _option(None, "softening of the outputs that soft-targets compares [4]")
     teacher_weight: float | None = _option(None, "share of the teacher in the loss of soft-targets, 0 to 1 [0.9]")
+    tune: float | None = _option(
+        None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"
+    )
     image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")

@@ -11,6 +11,7 @@ from evaluators.device import Device
 from search.config import SearchConfig
 
 if TYPE_CHECKING:
+    from evaluators.compile.tune.search import Tuner
     from evaluators.latency.quiet import QuietCores
     from evaluators.workbench import Workbench
     from hw_profiles.profile import Profile
@@ -55,6 +56,18 @@ class Plan:
 
         return HostDevice(self.profile, self.quiet())
 
+    def _tuner(self, device: Device, seconds: float) -> Tuner:
+        """Kernels are built by a child of this process, which may crash, and timed on the device."""
+        from evaluators.compile.tune.builders import Builders
+        from evaluators.compile.tune.database import Database, default_path
+        from evaluators.compile.tune.search import Tuner
+
+        builders = Builders(self.profile, 1)
+        scratch = self.run / ".scratch"
+        return Tuner(
+            self.profile, Database(default_path()), device, builders, seconds, self.quiet().working, scratch
+        )
+
     def open(self, device: Device | None = None, torch_device: str = "cpu") -> Workbench:
         """The workbench of this process; ``device`` is this computer itself unless given."""
         from evaluators.distill.catalogue import load_distiller
@@ -81,4 +94,5 @@ class Plan:
             scratch=self.run / ".scratch",
             seed=config.seed,
             torch_device=torch_device,
+            tuner=None if device is None or config.tune is None else self._tuner(device, config.tune),
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tvm import relax
 
 from evaluators.compile.choices import Chooser, first
-from evaluators.compile.export import export_network, import_program
+from evaluators.compile.export import import_network
 from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
@@ -65,8 +65,7 @@ def compile_network(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "export"):
-        inputs = (example,) if isinstance(example, Tensor) else example
-        module = import_program(export_network(network, inputs))
+        module = import_network(network, example)
     compiled = compile_module(module, profile, library, choose)
     return replace(compiled, seconds={**seconds, **compiled.seconds})
 

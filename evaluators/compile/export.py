@@ -64,6 +64,11 @@ def export_network(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedP
             hook.remove()
 
 
+def import_network(network: nn.Module, example: Tensor | tuple[Tensor, ...]) -> tvm.IRModule:
+    """The relax graph of a network for inputs of the example's shapes and dtypes; raises ``CompileError``."""
+    return import_program(export_network(network, (example,) if isinstance(example, Tensor) else example))
+
+
 def import_program(program: ExportedProgram) -> tvm.IRModule:
     """The relax graph of a program: its inputs are the parameters of ``main``, all else constants.
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -38,16 +40,35 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from search.cli.main import main; main()", *arguments]
 
 
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def call(
+    folder: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
     """Run ``understudy`` in a folder."""
     return subprocess.run(
-        command(*arguments), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False
+        command(*arguments),
+        cwd=folder,
+        env={**ENVIRONMENT, **environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
     )
 
 
 @pytest.fixture(scope="session")
 def finished(workplace) -> Path:
     """The folder of a finished run on the shapes."""
-    done = call(workplace, "search", *OPTIONS, "--name", "finished", "--compare-scratch")
+    kernels = {"UNDERSTUDY_KERNELS": str(workplace / "kernels.sqlite")}
+    done = call(
+        workplace,
+        "search",
+        *OPTIONS,
+        "--name",
+        "finished",
+        "--compare-scratch",
+        "--tune",
+        "1",
+        environment=kernels,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return workplace / "results" / "runs" / "finished"

@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from evaluators.compile.tune.database import Database, target_of
+from hw_profiles.profile import load_profile
 from results.bundle.runner import Bundle, preprocess
 from results.frame import read_frame
 from results.store import RunStore
@@ -35,7 +37,14 @@ def test_record_holds_every_candidate_with_its_outcome(finished):
         assert candidate.state in ("done", "infeasible"), candidate.reason
         assert ("accuracy" in candidate.measurements) == (candidate.state == "done")
         assert candidate.measurements["latency"].repeats >= 3
-        assert {"export", "lower", "link", "measure"} <= set(candidate.seconds)
+        assert {"export", "tune", "lower", "link", "measure"} <= set(candidate.seconds)
+
+
+def test_kernels_were_tuned_and_are_kept_for_other_runs(finished):
+    profile = load_profile("x86-host")
+    known = Database(finished.parents[2] / "kernels.sqlite").read(target_of(profile))
+    assert any(not lap.fault for laps in known.values() for lap in laps.values())
+    assert not list((finished / ".scratch").iterdir())
 
 
 def test_frame_and_study_agree_with_the_record(finished):
