@@ -13,6 +13,7 @@ from typing import Any
 from evaluators.compile.compiler import Compiled, compile_module
 from evaluators.compile.importers.bounds import index_bounds
 from evaluators.compile.importers.network_file import NetworkFile, open_network
+from evaluators.compile.tune.tuned import Tuning, compile_tuned
 from evaluators.compile.verify import compare
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
@@ -35,6 +36,7 @@ class Bundled:
     compiled: Compiled
     figures: Mapping[str, Measurement]
     notes: tuple[str, ...]
+    tuning: Tuning | None = None
 
 
 def compile_file(
@@ -44,8 +46,9 @@ def compile_file(
     display: Display,
     shapes: Mapping[str, tuple[int, ...]],
     inputs_file: Path | None = None,
+    tune: float | None = None,
 ) -> Bundled:
-    """Compile an ONNX file or a ``torch.export`` program into a new bundle.
+    """Compile an ONNX file or a ``torch.export`` program into a new bundle, after ``tune`` seconds of tuning.
 
     Where the profile is this computer's, the compiled network is compared with the original on the inputs of a
     file, or on random ones, and timed. Raises ``CompileError`` when it cannot be compiled or differs,
@@ -62,7 +65,7 @@ def compile_file(
     with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
         library, twin = Path(scratch) / LIBRARY, Path(scratch) / ONNX
         with display.stage(f"compiling for {profile.name}"):
-            compiled = compile_module(module, profile, library)
+            compiled, tuning = _compiled(module, profile, library, tune)
         compiled = replace(_named(compiled, network), seconds={**seconds, **compiled.seconds})
         figures = {
             "size": Measurement(compiled.size_bytes, "byte"),
@@ -90,7 +93,13 @@ def compile_file(
             ),
             path.stem,
         )
-    return Bundled(folder, compiled, figures, tuple(notes))
+    return Bundled(folder, compiled, figures, tuple(notes), tuning)
+
+
+def _compiled(module: Any, profile: Profile, library: Path, tune: float | None) -> tuple[Compiled, Tuning | None]:
+    if tune is None:
+        return compile_module(module, profile, library), None
+    return compile_tuned(module, profile, library, tune, QuietCores.of_this_computer())
 
 
 def _checked(

@@ -18,6 +18,7 @@ from understudy import ConfigError
 @click.option(
     "--inputs", "arrays", type=click.Path(path_type=Path), help="inputs to compare on (.npz by name, or .npy)"
 )
+@click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
 def command(
     file: Path,
     folder: Path,
@@ -25,19 +26,23 @@ def command(
     threads: int | None,
     sizes: tuple[str, ...],
     arrays: Path | None,
+    tune: float | None,
 ) -> None:
     """Compile FILE, an ONNX file or a torch.export program (.pt2), into a bundle that runs on the profile."""
     from hw_profiles.profile import load_profile
     from search.compilation import compile_file
     from search.compilation_table import compilation_table
     from search.display import Display, make_console
+    from search.tuning_table import tuning_table
 
     profile = load_profile(profile_name)
     if threads is not None:
         profile = profile.with_threads(threads)
     console = make_console()
-    bundled = compile_file(file, profile, folder, Display(console), dict(map(parse_shape, sizes)), arrays)
+    bundled = compile_file(file, profile, folder, Display(console), dict(map(parse_shape, sizes)), arrays, tune)
     console.print(compilation_table(bundled))
+    if bundled.tuning is not None:
+        console.print(tuning_table(bundled.tuning))
     for note in bundled.notes:
         click.echo(f"note: {note}")
     if profile.reach == "host":

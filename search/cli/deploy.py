@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from results.candidate import Student
+    from results.store import RunStore
 
 
 @click.command("deploy")
@@ -13,12 +19,16 @@ import click
 @click.option("--number", type=int, help="the student's number (default: the most accurate within the limits)")
 @click.option("--max-latency", help="limit on latency, such as 1ms")
 @click.option("--max-size", help="limit on size, such as 2MB")
-def command(run: Path, folder: Path, number: int | None, max_latency: str | None, max_size: str | None) -> None:
+@click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
+def command(
+    run: Path, folder: Path, number: int | None, max_latency: str | None, max_size: str | None, tune: float | None
+) -> None:
     """Write the bundle of a student of RUN's front: what its device needs, and nothing else."""
-    from results.bundle.write import select_student, write_bundle
+    from results.bundle.write import refuse_existing, select_student, write_bundle
     from results.store import RunStore
     from results.units import parse_size, parse_time
 
+    refuse_existing(folder)
     store = RunStore.open(run)
     student = select_student(
         store.students(),
@@ -26,6 +36,20 @@ def command(run: Path, folder: Path, number: int | None, max_latency: str | None
         max_size=parse_size(max_size) if max_size else None,
         number=number,
     )
-    path = write_bundle(store, student, folder)
+    path = write_bundle(store, student, folder) if tune is None else _tuned_bundle(store, student, folder, tune)
     click.echo(f"Student #{student.number} is in {path}")
     click.echo(f"Next: understudy bench {path}   or, with nothing of ours: python {path / 'run.py'} bench")
+
+
+def _tuned_bundle(store: RunStore, student: Student, folder: Path, seconds: float) -> Path:
+    """The bundle of the student compiled once more, and what tuning found on the terminal."""
+    from results.bundle.write import LIBRARY, write_bundle
+    from search.deployment import tuned_student
+    from search.display import Display, make_console
+    from search.tuning_table import tuning_table
+
+    console = make_console()
+    with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
+        tuned, tuning = tuned_student(store, student, Path(scratch) / LIBRARY, seconds, Display(console))
+        console.print(tuning_table(tuning))
+        return write_bundle(store, tuned, folder)

@@ -116,3 +116,14 @@ def test_shapes() -> None:
     assert parse_shape("ids=1x128") == ("ids", (1, 128))
     assert parse_shape("1x3x8x8") == ("", (1, 3, 8, 8))
     assert parse_shape("a=b=2") == ("a=b", (2,))
+
+
+def test_what_was_tuned_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_KERNELS", str(tmp_path / "kernels.sqlite"))
+    monkeypatch.setenv("COLUMNS", "200")
+    layers = nn.Sequential(nn.Linear(24, 40), nn.ReLU())
+    torch.export.save(torch.export.export(layers, (torch.ones(6, 24),)), tmp_path / "layers.pt2")
+    result = call("compile", tmp_path / "layers.pt2", "--to", tmp_path / "bundle", "--threads", "1", "--tune", "2")
+    assert result.exit_code == 0, result.output
+    for shown in ("tuned 1 kernels in", "before and after timed in turn", "m=6 k=24 n=40"):
+        assert shown in " ".join(result.output.split())

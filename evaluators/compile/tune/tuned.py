@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tvm
-from numpy.typing import NDArray
 
 from evaluators.compile.choices import first
 from evaluators.compile.compiler import Compiled, compile_module
@@ -21,7 +18,7 @@ from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuned, Tuner
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
-from results.tensors import TensorSpec
+from results.bundle.runner import random_inputs
 from understudy import MeasureError
 
 
@@ -93,18 +90,7 @@ def compile_tuned(
 def _relative(tuner: Tuner, before: Path, after: Compiled) -> float:
     """The time of the tuned network over that of the other; 1 when that cannot be told."""
     try:
-        laps = tuner.racer.race([before, after.library], _inputs(after.inputs))
+        laps = tuner.racer.race([before, after.library], random_inputs([spec.to_json() for spec in after.inputs]))
     except MeasureError:
         return 1.0
     return 1.0 if laps[1].fault else laps[1].relative
-
-
-def _inputs(specs: Sequence[TensorSpec]) -> tuple[NDArray[Any], ...]:
-    """Numbers of the size of activations; zeros where they are whole, so that indices are valid."""
-    generator = np.random.default_rng(0)
-    return tuple(
-        generator.standard_normal(spec.shape).astype(spec.dtype)
-        if spec.dtype.startswith("float")
-        else np.zeros(spec.shape, spec.dtype)
-        for spec in specs
-    )

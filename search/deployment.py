@@ -1,0 +1,46 @@
+"""A student of a run compiled once more, its kernels tuned for this computer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from evaluators.compile.importers.network_file import open_network
+from evaluators.compile.tune.tuned import Tuning, compile_tuned
+from evaluators.compile.verify import compare
+from evaluators.latency.host import HostDevice
+from evaluators.latency.quiet import QuietCores
+from hw_profiles.profile import load_profile
+from results.bundle.runner import as_tuple, random_inputs
+from results.candidate import Student
+from results.measurement import Measurement
+from results.store import RunStore
+from search.display import Display
+
+
+def tuned_student(
+    store: RunStore, student: Student, library: Path, seconds: float, display: Display
+) -> tuple[Student, Tuning]:
+    """The student compiled from its ONNX file into ``library`` after at most ``seconds`` of tuning.
+
+    It is compared with the ONNX file and measured again; the student returned has the new file and figures. Raises
+    ``CompileError``, and ``MeasureError`` when the run's profile is not this computer's.
+    """
+    facts = store.facts()["profile"]
+    profile = load_profile(facts["name"]).with_threads(facts["threads"])
+    quiet = QuietCores.of_this_computer()
+    network = open_network((store.path / student.files["onnx"]).resolve(), {})
+    inputs = random_inputs([spec.to_json() for spec in network.inputs])
+    with display.stage(f"tuning kernels for {seconds:g} s"):
+        compiled, tuning = compile_tuned(network.module(), profile, library, seconds, quiet)
+    device = HostDevice(profile, quiet)
+    with display.stage("comparing and measuring"):
+        compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)))
+        figures = {
+            **student.measurements,
+            "size": Measurement(compiled.size_bytes, "byte"),
+            "memory": Measurement(compiled.memory_bytes, "byte", source="estimated"),
+            "latency": device.measure(library, inputs),
+        }
+    files = {**student.files, "library": str(library.resolve())}
+    return replace(student, files=files, measurements=figures), tuning
