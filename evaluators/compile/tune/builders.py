@@ -10,7 +10,7 @@ from pathlib import Path
 from evaluators.compile.choices import Choice
 from evaluators.compile.tune.build import build_option
 from evaluators.compile.tune.cases import Case
-from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
+from evaluators.compile.tune.child import START_S, Child, ChildDiedError, ChildRaisedError
 from hw_profiles.profile import Profile
 
 Job = tuple[Case, Choice, Path]
@@ -38,18 +38,17 @@ class Builders:
         """
         answers: list[int | str] = []
         for at in range(0, len(jobs), len(self._children)):
-            limit_s = min(BUILD_S, end - time.monotonic())
             some = jobs[at : at + len(self._children)]
-            answers += self._side_by_side(some, limit_s) if limit_s > 0 else [""] * len(some)
+            answers += self._side_by_side(some, end) if time.monotonic() < end else [""] * len(some)
         return answers
 
-    def _side_by_side(self, jobs: Sequence[Job], limit_s: float) -> list[int | str]:
+    def _side_by_side(self, jobs: Sequence[Job], end: float) -> list[int | str]:
         pairs = list(zip(self._children, jobs, strict=False))
         for child, _ in pairs:
             child.start()
         for child, (case, option, library) in pairs:
-            child.send(build_option, case, option, self._profile, library, limit_s=limit_s)
-        return [_answer(child, limit_s) for child, _ in pairs]
+            child.send(build_option, case, option, self._profile, library, limit_s=BUILD_S)
+        return [_answer(child, end) for child, _ in pairs]
 
     def close(self) -> None:
         """End the processes."""
@@ -57,13 +56,15 @@ class Builders:
             child.close()
 
 
-def _answer(child: Child, limit_s: float) -> int | str:
+def _answer(child: Child, end: float) -> int | str:
+    left = max(0.0, end - time.monotonic())
+    limit_s = min(left, BUILD_S)
     try:
-        copies: int = child.receive(limit_s)
+        copies: int = child.receive(limit_s, start_s=min(left - limit_s, START_S))
         return copies
     except ChildRaisedError as error:
         return "" if _NO_FAULT.search(str(error)) else f"refused: {error}"
-    except ChildDiedError as problem:
-        if problem.late:
+    except ChildDiedError as error:
+        if error.late:
             return "late" if limit_s == BUILD_S else ""
         return "crashed"

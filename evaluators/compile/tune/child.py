@@ -13,13 +13,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from understudy import UnderstudyError
 
 _GRACE_S = 2.0
-_START_S = 30.0
+START_S = 30.0
 """A new process imports TVM before it can answer."""
 
 
@@ -61,6 +62,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,
             )
         self._pipe, self._ready = Connection(near.detach()), False
 
@@ -74,11 +76,14 @@ class Child:
             self.close()
             raise ChildDiedError(late=False) from error
 
-    def receive(self, limit_s: float) -> Any:
-        """The answer to the call begun last; raises ``ChildRaisedError`` or ``ChildDiedError``."""
+    def receive(self, limit_s: float, start_s: float = START_S) -> Any:
+        """The answer to the call begun last; raises ``ChildRaisedError`` or ``ChildDiedError``.
+
+        A new process is given ``start_s`` more.
+        """
         assert self._pipe is not None
         try:
-            if not self._pipe.poll(limit_s + (0 if self._ready else _START_S)):
+            if not self._pipe.poll(limit_s + (0 if self._ready else start_s)):
                 raise ChildDiedError(late=True)
             good, answer = self._pipe.recv()
         except (OSError, EOFError) as error:
@@ -102,7 +107,8 @@ class Child:
         if self._pipe is not None:
             self._pipe.close()
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):  # with all that it started
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._process = self._pipe = None
 

@@ -67,11 +67,11 @@ class Measuring:
             some = cases[at : at + 8]
             at += 8
             for case, built in zip(some, self._built([(case, case.options[0]) for case in some]), strict=True):
-                if isinstance(built, Library):
+                if isinstance(built, Library) and not self.over:
                     self._default[str(case.key)] = built
                     (lap,) = self._raced([built])
                     yield case, lap
-                elif built:
+                elif built and isinstance(built, str):
                     yield case, Lap(fault=built)
 
     def options(self, case: Case, options: Sequence[Choice]) -> dict[str, Lap]:

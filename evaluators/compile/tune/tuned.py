@@ -75,8 +75,9 @@ def compile_tuned(
             start = time.monotonic()
             choose = tuner(module)
             took = time.monotonic() - start
-            after = compile_module(module, profile, library, choose)
-            relative = _relative(tuner, before, after)
+            changed = any(row.best_s < row.default_s for row in tuner.table)
+            after = compile_module(module, profile, library, choose) if changed else compiled
+            relative = _relative(tuner, before, after) if changed else 1.0
         if relative < 1:
             compiled = after
         else:
