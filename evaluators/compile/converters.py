@@ -49,6 +49,17 @@ def _convolution_by_name(node: fx.Node, importer: Any) -> relax.Var:
     return importer.block_builder.emit(result)
 
 
+def _extremum(reduce: Callable[..., relax.Expr]) -> Converter:
+    """``aten.amax`` and ``aten.amin``."""
+
+    def convert(node: fx.Node, importer: Any) -> relax.Var:
+        given: dict[str, Any] = {**dict(zip(("self", "dim", "keepdim"), node.args, strict=False)), **node.kwargs}
+        axes, keepdims = given.get("dim") or None, given.get("keepdim", False)
+        return importer.block_builder.emit(reduce(importer.env[given["self"]], axes, keepdims))
+
+    return convert
+
+
 def _pair(value: int | Sequence[int]) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
     return values * 2 if len(values) == 1 else values
@@ -82,4 +93,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "scaled_dot_product_attention.default": _attention,
     "batch_norm.default": _batch_norm,
     "conv2d.padding": _convolution_by_name,
+    "amax.default": _extremum(relax.op.max),
+    "amin.default": _extremum(relax.op.min),
 }

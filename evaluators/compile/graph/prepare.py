@@ -10,12 +10,9 @@ from tvm import relax
 from evaluators.compile.graph.attention import know_masks
 from evaluators.compile.graph.batch_norm import fold_batch_norm
 from evaluators.compile.graph.constants import fold_constants
-from evaluators.compile.graph.first_layer import read_channels_first
+from evaluators.compile.graph.lay_out import lay_out
 from evaluators.compile.graph.padding import fold_padding
 from evaluators.compile.graph.plain import pool_by_mean, split_clips
-from evaluators.compile.graph.shapes import fold_constant_shapes
-
-_LAYOUTS = {"relax.nn.conv2d": ["NHWC", "HWIO"], "relax.nn.conv1d": ["NWC", "WIO"]}
 
 
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
@@ -27,10 +24,7 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     module = relax.transform.DecomposeOpsForInference()(module)
     module = _rewrite_main(module, split_clips)
     module = _rewrite_main(module, pool_by_mean)
-    module = relax.transform.ConvertLayout(_LAYOUTS)(module)
-    module = _rewrite_main(module, fold_constant_shapes)
-    module = _rewrite_main(module, read_channels_first)
-    return relax.transform.CanonicalizeBindings()(module)
+    return relax.transform.DeadCodeElimination()(_rewrite_main(module, lay_out))
 
 
 def _rewrite_main(module: tvm.IRModule, rewrite: Callable[[relax.Function], relax.Function]) -> tvm.IRModule:
