@@ -14,8 +14,8 @@ CHANNELS_LAST = (0, 2, 3, 1)
 CHANNELS_FIRST = (0, 3, 1, 2)
 _HWIO = (2, 3, 1, 0)
 MOST_CHANNELS = 16
-"""With more, the vectors along a row that a kernel copies from an image of channels first are too far apart to gain
-over a transpose."""
+"""With more, the vectors along a row that a kernel copies from an image are too far apart to gain over a
+transpose."""
 
 
 def _convolution(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:
