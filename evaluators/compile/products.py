@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from evaluators.compile.choices import Choice
+from evaluators.compile.tiles import FLOAT_BITS
 from hw_profiles.profile import Profile
 
-FLOAT_BITS = 32
 FLOAT_BYTES = 4
 _PIPES = 2
 """Multiply-adds a cycle."""

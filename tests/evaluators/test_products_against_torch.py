@@ -31,6 +31,17 @@ class Residual(nn.Module):
         return self.activation(self.layer(x) + other)
 
 
+class Gate(nn.Module):
+    """Squeeze and excite without the squeeze: a small product multiplies a large image."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, few: Tensor, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.layer(few)) * image
+
+
 class Matmul(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         return torch.matmul(left, right) * 0.5
@@ -64,6 +75,14 @@ def test_dense_layer_with_residual(outer: list[int], inner: int, columns: int) -
 def test_pointwise_convolution(inner: int, columns: int, height: int, width: int, batch: int, stride: int) -> None:
     layers = nn.Sequential(nn.Conv2d(inner, columns, 1, stride), nn.ReLU6(), nn.Conv2d(columns, inner, 1))
     check(layers, [(batch, inner, height, width)])
+
+
+@few
+@given(odd, st.integers(1, 9), st.integers(1, 9), st.integers(1, 2))
+def test_product_behind_which_a_larger_result_is_computed(
+    channels: int, height: int, width: int, batch: int
+) -> None:
+    check(Gate(channels), [(batch, channels, 1, 1), (batch, channels, height, width)])
 
 
 @few

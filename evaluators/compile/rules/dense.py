@@ -7,8 +7,8 @@ from tvm.tirx import BufferLoad, PrimFunc
 from evaluators.compile.choices import read
 from evaluators.compile.kernels import dense
 from evaluators.compile.products import Product, ProductTile
-from evaluators.compile.rules.loops import sequence
 from evaluators.compile.rules.product import Operands, Position, product_loops, storing
+from evaluators.compile.rules.spread import with_spread
 from evaluators.compile.rules.stages import Expr, open_sum
 from evaluators.compile.rules.views import Axes, Views
 from hw_profiles.profile import Profile
@@ -35,4 +35,4 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     product = Product(source.shape[0], inner, main.extents[-1])
     operands = Operands(left_at, right_at, *storing(kernel, (len(rows), 1), views))
     loops = product_loops(product, ProductTile(**read(main.annotations)), operands, profile)
-    return function.with_body(sequence([*views.declarations(), loops]))
+    return function.with_body(with_spread(kernel, loops, views, profile))

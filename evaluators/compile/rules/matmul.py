@@ -8,8 +8,9 @@ from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, PrimFunc, Stmt
 from evaluators.compile.choices import read
 from evaluators.compile.kernels import matmul
 from evaluators.compile.products import Product, ProductTile
-from evaluators.compile.rules.loops import loop, sequence
+from evaluators.compile.rules.loops import loop
 from evaluators.compile.rules.product import Operands, Position, product_loops, storing
+from evaluators.compile.rules.spread import with_spread
 from evaluators.compile.rules.stages import Expr, open_sum
 from evaluators.compile.rules.sums import across
 from evaluators.compile.rules.views import Axes, Views
@@ -59,4 +60,4 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     operands = Operands(left_at, packed_at if many else right_at, store, heavy, pack if many else None)
     product = Product(row[0][1], inner[0][1], column[0][1], left_axes.shape[0])
     loops = product_loops(product, tile, operands, profile)
-    return function.with_body(sequence([*views.declarations(), loops]))
+    return function.with_body(with_spread(kernel, loops, views, profile))

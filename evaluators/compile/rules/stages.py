@@ -39,11 +39,13 @@ class Stage:
 class Sum:
     """A kernel of one sum of products, ``main``, and element-wise work behind it.
 
-    ``last`` stores ``last.value``, in which ``main.buffer`` is read at ``last.variables`` only.
+    ``last`` stores ``last.value``, in which ``main.buffer`` is read at ``last.variables`` only. ``spread``, where
+    there is one, reads ``last.buffer`` and stores more elements than there are sums (a gate on an image).
     """
 
     main: Stage
     last: Stage
+    spread: Stage | None = None
 
     @property
     def factors(self) -> tuple[Expr, Expr]:
@@ -53,26 +55,23 @@ class Sum:
 
 
 def open_sum(function: PrimFunc, name: str) -> Sum | None:
-    """The kernel as a sum of products in a stage of that name and one expression behind; None for any other."""
+    """The kernel as a sum of products in a stage of that name and what is behind; None for any other."""
     stages = read_stages(function)
-    found = [at for at, stage in enumerate(stages or ()) if stage.name.startswith(name)]
-    if stages is None or len(found) != 1 or sum(bool(stage.reduced) for stage in stages) != 1:
+    if not stages or not stages[0].name.startswith(name) or any(stage.reduced for stage in stages[1:]):
         return None
-    (at,) = found
-    main = stages[at]
-    if (
-        at
-        or len(main.reduced) != 1
-        or not isinstance(main.value, tirx.Add)
-        or not isinstance(main.value.b, tirx.Mul)
-    ):
+    main = stages[0]
+    if len(main.reduced) != 1 or not isinstance(main.value, tirx.Add) or not isinstance(main.value.b, tirx.Mul):
         return None
-    last = stages[-1]
-    if last is not main:
-        last = _inlined(stages[at + 1 :])
+    for at in reversed(range(1, len(stages))):
+        last = _inlined(stages[1 : at + 1])
         if last.extents != main.extents or not _reads_in_place(last, main.buffer):
-            return None
-    return Sum(main, last)
+            continue
+        if at == len(stages) - 1:
+            return Sum(main, last)
+        spread = _inlined(stages[1:], kept=last.buffer)
+        if not _reads(spread, main.buffer):
+            return Sum(main, last, spread)
+    return Sum(main, main, _inlined(stages[1:]) if stages[1:] else None)
 
 
 def read_stages(function: PrimFunc) -> list[Stage] | None:
@@ -128,8 +127,8 @@ def count_operations(value: Expr) -> int:
     return found[0]
 
 
-def _inlined(stages: Sequence[Stage]) -> Stage:
-    """The last of some element-wise stages with all the others drawn in."""
+def _inlined(stages: Sequence[Stage], kept: Buffer | None = None) -> Stage:
+    """The last of some element-wise stages with all the others drawn in, but for the one that stores ``kept``."""
     known: dict[Any, Stage] = {}
 
     def inline(load: TensorLoad) -> Expr:
@@ -137,20 +136,27 @@ def _inlined(stages: Sequence[Stage]) -> Stage:
         return substitute(stage.value, dict(zip(stage.variables, load.indices, strict=True))) if stage else load
 
     for stage in stages:
-        known[stage.buffer] = replace(stage, value=structural_map(stage.value, (TensorLoad, inline)))
-    return known[stages[-1].buffer]
+        last = replace(stage, value=structural_map(stage.value, (TensorLoad, inline)))
+        if kept is None or not stage.buffer.same_as(kept):
+            known[stage.buffer] = last
+    return last
+
+
+def _reads(stage: Stage, buffer: Buffer) -> list[TensorLoad]:
+    """Where a stage reads a buffer."""
+    found: list[TensorLoad] = []
+
+    def note(load: TensorLoad) -> Expr:
+        if load.source.same_as(buffer):
+            found.append(load)
+        return load
+
+    structural_map(stage.value, (TensorLoad, note))
+    return found
 
 
 def _reads_in_place(stage: Stage, buffer: Buffer) -> bool:
-    ok = [True]
-
-    def check(load: TensorLoad) -> Expr:
-        if load.source.same_as(buffer):
-            ok[0] = ok[0] and is_at(load.indices, stage.variables, stage.extents)
-        return load
-
-    structural_map(stage.value, (TensorLoad, check))
-    return ok[0]
+    return all(is_at(load.indices, stage.variables, stage.extents) for load in _reads(stage, buffer))
 
 
 def unravel(flat: Expr, extents: Sequence[int]) -> list[Expr]:
