@@ -9,6 +9,7 @@ from tvm import relax
 
 from evaluators.compile.graph.attention import know_masks
 from evaluators.compile.graph.batch_norm import fold_batch_norm
+from evaluators.compile.graph.canonical import canonicalise
 from evaluators.compile.graph.constants import fold_constants
 from evaluators.compile.graph.lay_out import lay_out
 from evaluators.compile.graph.padding import fold_padding
@@ -18,6 +19,7 @@ from evaluators.compile.graph.plain import pool_by_mean, split_clips
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
     """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
     module = _rewrite_main(module, fold_constants)
+    module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)
     module = _rewrite_main(module, fold_padding)
     module = _rewrite_main(module, fold_batch_norm)

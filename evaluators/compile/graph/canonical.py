@@ -1,0 +1,52 @@
+"""One spelling for what exporters write in many, so that its kernels are found whatever file it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from tvm import relax
+from tvm.ir import Op
+
+from evaluators.compile.graph.canonical_attention import attention, guarded_softmax, unfolded_product
+from evaluators.compile.graph.canonical_gelu import gelu
+from evaluators.compile.graph.canonical_norm import affine, layer_norm
+from evaluators.compile.graph.peek import Peek
+
+Rule = Callable[[relax.Call, Peek], relax.Expr | None]
+
+
+def safe_take(call: relax.Call, peek: Peek) -> relax.Expr | None:
+    """Rows picked by indices of the input: one that is out of range must not read foreign memory."""
+    if call.attrs.mode != "fast" or peek.array(call.args[1]) is not None:
+        return None
+    return relax.op.take(call.args[0], call.args[1], call.attrs.axis, mode="wrap")
+
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "relax.multiply": (gelu, layer_norm, affine),
+    "relax.divide": (layer_norm,),
+    "relax.add": (affine,),
+    "relax.where": (guarded_softmax,),
+    "relax.matmul": (attention,),
+    "relax.reshape": (unfolded_product,),
+    "relax.take": (safe_take,),
+}
+
+
+def canonicalise(function: relax.Function) -> relax.Function:
+    """Spell decomposed GELU, layer norm, softmax and attention as the operators that they are."""
+    return _Canonicaliser().visit_expr(function)
+
+
+@relax.expr_functor.mutator
+class _Canonicaliser(relax.PyExprMutator):
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        call = self.visit_expr_post_order(call)
+        if not isinstance(call, relax.Call) or not isinstance(call.op, Op):
+            return call
+        peek = Peek(self.lookup_binding)
+        for rule in RULES.get(call.op.name, ()):
+            answer = rule(call, peek)
+            if answer is not None:
+                return answer
+        return call
