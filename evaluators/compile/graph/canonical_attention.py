@@ -58,7 +58,7 @@ def attention(call: relax.Call, peek: Peek) -> relax.Expr | None:
 
 
 def unfolded_product(call: relax.Call, peek: Peek) -> relax.Expr | None:
-    """A product of matrices whose heads were folded into the batch for it, without that; attention if it is one."""
+    """A product whose heads were folded into the batch for it, without that; attention if it is one."""
     product = peek.call(call.args[0], "matmul")
     pair = [_unfolded(operand, peek) for operand in product.args] if product is not None else []
     if len(pair) != 2 or pair[0] is None or pair[1] is None:
@@ -67,7 +67,8 @@ def unfolded_product(call: relax.Call, peek: Peek) -> relax.Expr | None:
     if left[:2] != right[:2] or _shape(call) != (*left[:3], right[3]):
         return None
     whole = relax.op.matmul(*pair)
-    return attention(whole, peek) or whole
+    answer = attention(whole, peek)
+    return whole if answer is None else answer
 
 
 def _unfolded(expression: relax.Expr, peek: Peek) -> relax.Expr | None:
