@@ -31,8 +31,8 @@ _BLOCK_OVERHEAD = 25
 _FLOAT_BYTES = 4
 _SECOND_CYCLES, _THIRD_CYCLES = 0.06, 0.1
 """Cycles to write a byte to the second level of cache and read it again, and those that the third adds."""
-_CACHE_CYCLES = 0.02
-"""Cycles for a byte of weights from the last level of cache."""
+_HELD_CYCLES, _CACHE_CYCLES = 0.015, 0.025
+"""Cycles for a byte of weights from the second and from the last level of cache."""
 _MEMORY_CYCLES = 0.2
 """Cycles for a byte of weights from memory."""
 _MEMORY_SHARE = 16
@@ -93,10 +93,10 @@ class _Machine:
         beyond_first, beyond_second = max(0.0, size - self.l1_bytes), max(0.0, size - self.l2_bytes)
         return _SECOND_CYCLES * beyond_first + _THIRD_CYCLES * beyond_second
 
-    def weight_cycles(self, size: float, times: float) -> float:
-        """Cycles to read ``size`` bytes of weights so many times, the first time in a run of the network."""
+    def weight_cycles(self, size: float, times: float, held: bool) -> float:
+        """Cycles to read ``size`` bytes of weights so many times in a run, ``held`` by the second cache or not."""
         first = _MEMORY_CYCLES if size > self.last_bytes / _MEMORY_SHARE else _CACHE_CYCLES
-        return size * (first + (times - 1) * _CACHE_CYCLES)
+        return size * (first + (times - 1) * (_HELD_CYCLES if held else _CACHE_CYCLES))
 
 
 _NAMES = ("m", "rows", "columns", "groups", "height", "vectors", "lanes")
@@ -161,9 +161,9 @@ def _cycles(
     jobs = places * groups
     weights = n * n * sizes.inputs * panels * vectors * lanes * _FLOAT_BYTES
     own = (rows * n * (columns * m + 2) + n * tiles) * sizes.inputs + n * m * tiles * outputs * lanes
-    streams = places if weights + own * _FLOAT_BYTES > machine.l2_bytes else 1
+    held = weights + own * _FLOAT_BYTES <= machine.l2_bytes
     one = n * n * panels * steps + transforms + machine.spill_cycles(own * _FLOAT_BYTES)
-    reading = groups * machine.weight_cycles(weights, streams)
+    reading = groups * machine.weight_cycles(weights, places, held)
     serial = jobs * one + reading
     parallel = -(-jobs // machine.threads) * one + reading / min(machine.threads, jobs) + _LAUNCH_CYCLES
     return min(serial, parallel)
@@ -179,5 +179,5 @@ def _direct_cycles(sizes: Sizes, machine: _Machine) -> float:
         panels = -(-sizes.channels // (vectors * lanes))
         best = min(best, _step(height, vectors) / height * panels)
     work = pixels * TAPS**2 * sizes.inputs * best
-    weights = machine.weight_cycles(TAPS**2 * sizes.inputs * sizes.channels * _FLOAT_BYTES, 1)
+    weights = machine.weight_cycles(TAPS**2 * sizes.inputs * sizes.channels * _FLOAT_BYTES, 1, held=False)
     return min(work + weights, (work + weights) / machine.threads + _LAUNCH_CYCLES)
