@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tvm import relax
 from tvm.ir import GenericConst
 from tvm.relax.utils import copy_with_new_vars
-from tvm.tirx import PrimFunc
 
 from evaluators.compile.choices import Choice, KernelKey
 from evaluators.compile.legalize.kernels import make_kernels
@@ -53,25 +52,6 @@ def build_option(case: Case, option: Choice, profile: Profile, library: Path) ->
     planned, memory = plan_memory(module)
     link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile.isa)
     return copies
-
-
-def build_scheduled(function: PrimFunc, profile: Profile, library: Path) -> None:
-    """Build a scheduled kernel whose last argument is its result; the library is called as ``build_option``'s is.
-
-    Raises whatever TVM runs into.
-    """
-    generator = np.random.default_rng(0)
-    *inputs, output = [parameter.ty for parameter in function.params]
-    arguments = [relax.const(_random(each, generator)) for each in inputs]
-    builder = relax.BlockBuilder()
-    kernel = builder.add_func(function.with_attr("global_symbol", "kernel"), "kernel")
-    out = relax.TensorType(output.shape, str(output.dtype))
-    with builder.function("main", [relax.Var("unread", relax.TensorType((1,), "float32"))]):
-        with builder.dataflow():
-            result = builder.emit_output(relax.call_tir(kernel, arguments, out))
-        builder.emit_func_output(result)
-    planned, memory = plan_memory(builder.finalize())
-    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile.isa)
 
 
 def _footprint(main: relax.Function) -> int:
