@@ -28,6 +28,7 @@ much time as all the rest of the import and the schedules together."""
 _ATTENTION = "scaled_dot_product_attention"
 _WHOLE = (
     torch.ops.aten.linear.default,
+    torch.ops.aten.matmul.default,
     torch.ops.aten.layer_norm.default,
     torch.ops.aten.gelu.default,
     torch.ops.aten.silu.default,

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import compile_network
+from evaluators.compile.export import export_network, import_program
+from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import load_profile
@@ -71,3 +73,21 @@ def test_any_sizes(data: st.DataObject) -> None:
 def test_large_values_and_threads(mask: str) -> None:
     x = 30 * torch.randn(1, 197, 3 * 64, generator=torch.Generator().manual_seed(0))
     check(Attend(3, 197, 64, 64, mask, None), x, load_profile("x86-host").cores)
+
+
+class Written(nn.Module):
+    """Attention written as products and a softmax, as models do that do not call torch's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, tokens, channels = x.shape
+        heads = x.view(batch, tokens, 2, channels // 2).transpose(1, 2)
+        scores = heads @ (heads * 2).transpose(-1, -2) / 3 + torch.sin(torch.arange(tokens).float()).view(
+            1, 1, 1, -1
+        )
+        return (scores.softmax(-1) @ (heads + 1)).transpose(1, 2).reshape(batch, tokens, channels)
+
+
+def test_written_out_attention_is_found() -> None:
+    x = torch.randn(2, 13, 24, generator=torch.Generator().manual_seed(0))
+    assert "R.nn.attention" in prepare(import_program(export_network(Written(), (x,)))).script()
+    check(Written(), x, 1)

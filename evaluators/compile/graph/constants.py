@@ -54,6 +54,11 @@ def _sliced(call: relax.Call, values: Values) -> NDArray[Any]:
     return values[0][tuple(parts)].reshape(_shape(call))
 
 
+def _sums(call: relax.Call, values: Values) -> NDArray[Any]:
+    axis = call.attrs.axis
+    return np.cumsum(values[0], axis=None if axis is None else int(axis)).astype(str(call.ty.dtype))
+
+
 def _shape(call: relax.Call) -> list[int]:
     return [int(extent) for extent in call.ty.shape]
 
@@ -80,6 +85,7 @@ _OPERATORS: Mapping[str, Callable[[relax.Call, Values], NDArray[Any]]] = {
     "relax.squeeze": _reshaped,
     "relax.broadcast_to": _broadcast,
     "relax.strided_slice": _sliced,
+    "relax.cumsum": _sums,
     "relax.take": _take,
     "relax.gather_elements": _gather,
 }
@@ -95,7 +101,8 @@ class _Folder(relax.PyExprMutator):
         if name == "relax.arange":
             return self._range(call)
         compute = _OPERATORS.get(name)
-        if compute is None or not _small(call):
+        exclusive = name == "relax.cumsum" and bool(call.attrs.exclusive)
+        if compute is None or exclusive or not _small(call):
             return call
         values = self._values(call)
         return call if values is None else _constant(compute(call, values))
