@@ -87,7 +87,7 @@ class Written(nn.Module):
         return (scores.softmax(-1) @ (heads + 1)).transpose(1, 2).reshape(batch, tokens, channels)
 
 
-def test_written_out_attention_is_found() -> None:
+def test_attention_written_as_products_is_one_kernel() -> None:
     x = torch.randn(2, 13, 24, generator=torch.Generator().manual_seed(0))
     assert "R.nn.attention" in prepare(import_program(export_network(Written(), (x,)))).script()
     check(Written(), x, 1)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tvm
 from tvm import relax
 
-from evaluators.compile.graph.attention import find_attention, know_masks
+from evaluators.compile.graph.attention import know_masks
 from evaluators.compile.graph.batch_norm import fold_batch_norm
 from evaluators.compile.graph.canonical import canonicalise
 from evaluators.compile.graph.constants import fold_constants
@@ -20,7 +20,6 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
     module = _rewrite_main(module, fold_constants)
     module = _rewrite_main(module, canonicalise)
-    module = _rewrite_main(module, find_attention)
     module = _rewrite_main(module, know_masks)
     module = _rewrite_main(module, fold_padding)
     module = _rewrite_main(module, fold_batch_norm)
