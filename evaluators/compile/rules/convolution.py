@@ -6,7 +6,6 @@ from tvm.tirx import PrimFunc
 
 from evaluators.compile.kernels import convolution
 from evaluators.compile.rules.kernel import (
-    Block,
     fill_padding,
     keep_in_registers,
     open_layer,
@@ -16,8 +15,9 @@ from evaluators.compile.rules.kernel import (
 from evaluators.compile.tiles import Tile
 from hw_profiles.profile import Profile
 
-UNROLLED_STEPS = 24
-"""Sums of so few products are written out: a loop around a few steps costs as much as they do."""
+UNROLLED_STEPS = 8
+"""So few input channels are written out: a loop around a few steps costs as much as they do. Columns of the
+kernel are not: neighbouring outputs share inputs, which LLVM would then hold in registers that there are not."""
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
@@ -43,16 +43,5 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     vectorize(schedule, ci, tile.lanes)
     schedule.unroll(xi)
     schedule.unroll(yi)
-    keep_in_registers(layer, tile.lanes, _unrolled(main))
+    keep_in_registers(layer, tile.lanes, int(main.reduction[-1] <= UNROLLED_STEPS))
     return schedule.mod["main"]
-
-
-def _unrolled(main: Block) -> int:
-    """How many of the innermost reductions are short enough to be written out."""
-    count, steps = 0, 1
-    for extent in reversed(main.reduction):
-        steps *= extent
-        if steps > UNROLLED_STEPS:
-            break
-        count += 1
-    return count
