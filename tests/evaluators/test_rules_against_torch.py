@@ -99,6 +99,17 @@ def test_convolution_along_a_line(data: st.DataObject) -> None:
 
 @few
 @given(st.data())
+def test_transposed_convolution(data: st.DataObject) -> None:
+    inputs, outputs, kernel = data.draw(channels), data.draw(channels), data.draw(st.integers(1, 5))
+    stride = data.draw(st.integers(1, 3))
+    padding, more = data.draw(st.integers(0, (kernel - 1) // 2)), data.draw(st.integers(0, stride - 1))
+    layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, more)
+    shape = (data.draw(batches), inputs, data.draw(sizes), data.draw(sizes))
+    check(layer, data.draw(activations), shape, data.draw(st.integers(1, 2)))
+
+
+@few
+@given(st.data())
 def test_grouped_convolution_by_vectors(data: st.DataObject) -> None:
     groups, inputs = data.draw(st.integers(2, 4)), data.draw(st.integers(1, 8))
     outputs = data.draw(st.sampled_from([4, 8, 12, 24]))

@@ -37,6 +37,16 @@ def _is_read_as_it_is(call: relax.Call, data: Value, weight: Value) -> bool:
     return few and moved and weight.is_constant
 
 
+def _transposed_convolution(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:
+    data, weight = operands
+    attrs = call.attrs
+    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "IOHW", "NCHW"):
+        return None
+    arguments = [_permuted(data, CHANNELS_LAST, emitter), _permuted(weight, (2, 3, 0, 1), emitter)]
+    result = with_attributes(call, arguments, data_layout="NHWC", kernel_layout="HWIO", out_layout="NHWC")
+    return _channels_first(emitter.emit(result))
+
+
 def _convolution_of_sequence(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:
     data, weight = operands
     attrs = call.attrs
@@ -74,6 +84,7 @@ def _channels_first(value: Value) -> Value:
 
 HANDLERS: dict[str, Handler] = {
     "relax.nn.conv2d": _convolution,
+    "relax.nn.conv2d_transpose": _transposed_convolution,
     "relax.nn.conv1d": _convolution_of_sequence,
     **{f"relax.nn.{name}": _pooling for name in ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")},
     "relax.image.resize2d": _resize,

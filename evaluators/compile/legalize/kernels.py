@@ -13,11 +13,13 @@ from evaluators.compile.legalize.context import Context, Legalizer
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
 from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.matmul import activation_product
+from evaluators.compile.legalize.transposed import transposed_convolution
 from evaluators.compile.legalize.winograd import winograd_convolution
 from hw_profiles.profile import Profile
 
 LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.nn.conv2d": (pointwise_convolution, winograd_convolution, depthwise_convolution, dense_convolution),
+    "relax.nn.conv2d_transpose": (transposed_convolution,),
     "relax.nn.conv1d": (depthwise_convolution, dense_convolution),
     "relax.matmul": (dense_layer, activation_product),
     "relax.nn.attention": (attention,),

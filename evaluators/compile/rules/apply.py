@@ -8,7 +8,15 @@ import tvm
 from tvm.s_tir.schedule import ScheduleError
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.rules import attention, convolution, dense, depthwise, fallback, matmul, winograd
+from evaluators.compile.rules import (
+    attention,
+    convolution,
+    dense,
+    depthwise,
+    fallback,
+    matmul,
+    winograd,
+)
 from hw_profiles.profile import Profile
 from understudy import CompileError
 

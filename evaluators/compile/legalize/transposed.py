@@ -1,0 +1,72 @@
+"""``relax.nn.conv2d_transpose``, channels last, with constant weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax, te
+from tvm.ir import GenericConst
+
+from evaluators.compile.choices import Choice, KernelKey
+from evaluators.compile.kernels.transposed import transposed
+from evaluators.compile.legalize.context import Array, Context, pack, whole
+from evaluators.compile.tiles import divisors, lanes_for
+from hw_profiles.profile import Profile
+
+
+def transposed_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
+    """A transposed convolution of one group without dilation."""
+    attrs, weight = call.attrs, call.args[1]
+    layouts = attrs.data_layout == attrs.out_layout == "NHWC" and attrs.kernel_layout == "HWIO"
+    plain = int(attrs.groups) == 1 and whole(attrs.dilation) == (1, 1)
+    if not layouts or not plain or not isinstance(weight, GenericConst):
+        return None
+    sy, sx = whole(attrs.strides)
+    top, left, *_ = whole(attrs.padding)
+    shape = whole(call.ty.shape)
+    phases = _phases(weight.value.numpy(), (sy, sx), (top, left))
+    batch, height, width, inputs = whole(call.args[0].ty.shape)
+    names = ("n", "h", "w", "i", "o", "oh", "ow", "kh", "kw", "sy", "sx", "pt", "pl")
+    kernel = whole(weight.ty.shape)[:2]
+    facts = (batch, height, width, inputs, shape[3], *shape[1:3], *kernel, sy, sx, top, left)
+    key = KernelKey("transposed", tuple(zip(names, facts, strict=True)))
+    choice = context.choose(key, _options(shape, sx, context.profile))
+    tile = choice["vectors"] * choice["lanes"]
+    packed = np.concatenate([pack(phase, tile) for row in phases for phase in row])
+
+    def build(data: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        return transposed(data, weights, (sy, sx), (top, left), shape, choice)
+
+    return builder.call_te(build, call.args[0], relax.const(packed), primfunc_name_hint="transposed")
+
+
+def _phases(weight: Array, strides: tuple[int, int], padding: tuple[int, int]) -> Array:
+    """(KH, KW, I, O) as the taps of each phase: (SY, SX, JH, JW, I, O)."""
+    for axis, (stride, pad) in enumerate(zip(strides, padding, strict=True)):
+        taps = -(-weight.shape[2 * axis] // stride)
+        fill = [(0, 0)] * weight.ndim
+        fill[2 * axis] = (0, taps * stride - weight.shape[2 * axis])
+        full = np.pad(weight, fill)
+        phases = [
+            full.take(range((phase + pad) % stride, taps * stride, stride), axis=2 * axis)
+            for phase in range(stride)
+        ]
+        weight = np.stack(phases, axis=axis)
+    return weight
+
+
+def _options(shape: tuple[int, ...], phases: int, profile: Profile) -> list[Choice]:
+    """Tiles of half of the registers that hold all the phases of a row, with chunks of about so many rows."""
+    lanes = lanes_for(shape[3], profile.vector_bits)
+    most = max(1, -(-shape[3] // lanes))
+    return [
+        {
+            "rows": 1,
+            "columns": phases * max(1, profile.vector_registers // 2 // vectors // phases),
+            "vectors": vectors,
+            "lanes": lanes,
+            "chunk": max(divisors(shape[1], rows)),
+            "parts": 1,
+        }
+        for rows in (16, 8, 4, 32)
+        for vectors in sorted({min(2, most), 1}, reverse=True)
+    ]
