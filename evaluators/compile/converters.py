@@ -49,8 +49,8 @@ def _convolution_by_name(node: fx.Node, importer: Any) -> relax.Var:
     return importer.block_builder.emit(result)
 
 
-def _extremum(reduce: Callable[..., relax.Expr]) -> Converter:
-    """``aten.amax`` and ``aten.amin``."""
+def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
+    """Reductions that take axes and whether to keep them."""
 
     def convert(node: fx.Node, importer: Any) -> relax.Var:
         given: dict[str, Any] = {**dict(zip(("self", "dim", "keepdim"), node.args, strict=False)), **node.kwargs}
@@ -58,6 +58,20 @@ def _extremum(reduce: Callable[..., relax.Expr]) -> Converter:
         return importer.block_builder.emit(reduce(importer.env[given["self"]], axes, keepdims))
 
     return convert
+
+
+def _upsample_nearest(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.upsample_nearest2d``; TVM's importer rounds where torch takes the pixel at or below."""
+    height, width = (int(extent) for extent in node.meta["val"].shape[2:])
+    result = relax.op.image.resize2d(
+        importer.env[node.args[0]],
+        (height, width),
+        layout="NCHW",
+        method="nearest_neighbor",
+        coordinate_transformation_mode="asymmetric",
+        rounding_method="floor",
+    )
+    return importer.block_builder.emit(result)
 
 
 def _pair(value: int | Sequence[int]) -> list[int]:
@@ -93,6 +107,9 @@ CONVERTERS: Mapping[str, Converter] = {
     "scaled_dot_product_attention.default": _attention,
     "batch_norm.default": _batch_norm,
     "conv2d.padding": _convolution_by_name,
-    "amax.default": _extremum(relax.op.max),
-    "amin.default": _extremum(relax.op.min),
+    "upsample_nearest2d.vec": _upsample_nearest,
+    "upsample_nearest2d.default": _upsample_nearest,
+    "amax.default": _reduced(relax.op.max),
+    "prod.dim_int": _reduced(relax.op.prod),
+    "amin.default": _reduced(relax.op.min),
 }

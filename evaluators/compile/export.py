@@ -18,7 +18,15 @@ from evaluators.compile.converters import CONVERTERS
 from understudy import CompileError
 
 _ACTIVATIONS = ("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "dropout")
-_POOLS = ("adaptive_avg_pool2d", "max_pool2d", "avg_pool2d", "mean")
+_POOLS = (
+    "adaptive_avg_pool2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "mean",
+    "upsample_bilinear2d",
+    "upsample_nearest2d",
+    "upsample_bicubic2d",
+)
 _LAYERS = ("conv2d", "batch_norm", "linear", "add", "mul", "cat", "pad", "constant_pad_nd")
 _SHAPES = ("flatten", "view", "reshape", "permute", "transpose", "contiguous", "unsqueeze")
 PLAIN_OPERATORS = frozenset((*_ACTIVATIONS, *_POOLS, *_LAYERS, *_SHAPES))

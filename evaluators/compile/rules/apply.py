@@ -15,6 +15,7 @@ from evaluators.compile.rules import (
     depthwise,
     fallback,
     matmul,
+    transpose,
     winograd,
 )
 from hw_profiles.profile import Profile
@@ -28,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     depthwise.apply,
     dense.apply,
     matmul.apply,
+    transpose.apply,
     fallback.apply,
 )
 
