@@ -16,6 +16,8 @@ from tvm import relax
 from evaluators.compile.choices import Chooser, first
 from evaluators.compile.export import import_network
 from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.graph.quantised import use_integers
+from evaluators.compile.integers import dot_of
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
@@ -92,7 +94,7 @@ def lower_kernels(
     Raises ``CompileError`` naming the operator or kernel that cannot be compiled.
     """
     with _refusing():
-        computed = make_kernels(prepare(module), profile, choose)
+        computed = make_kernels(prepare(use_integers(module, dot_of(profile))), profile, choose)
         return computed, schedule_kernels(computed, profile)
 
 

@@ -34,7 +34,7 @@ def _is_read_as_it_is(call: relax.Call, data: Value, weight: Value) -> bool:
     """The network's own image, channels first, is read by the convolution that takes it."""
     few = data.shape[1] <= MOST_CHANNELS and int(call.attrs.groups) == 1
     moved = data.view.is_plain and not data.view.permute(CHANNELS_LAST).is_plain
-    return few and moved and weight.is_constant
+    return few and moved and weight.is_constant and str(call.ty.dtype) == "float32"
 
 
 def _transposed_convolution(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:

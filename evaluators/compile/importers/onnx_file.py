@@ -48,6 +48,8 @@ class OnnxFile:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
+        # its integer kernels for some processors saturate, its float ones are what the file means
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
             session: Any = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
             return tuple(session.run(None, dict(zip((each.name for each in self.inputs), inputs, strict=True))))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import relax, te
 from tvm.ir import GenericConst
 
@@ -34,7 +36,7 @@ def pointwise_convolution(builder: relax.BlockBuilder, call: relax.Call, context
     return _product(builder, call, values[0, 0], context, (1, *whole(attrs.strides)))
 
 
-def pack_panels(weight: Array, width: int) -> Array:
+def pack_panels(weight: NDArray[Any], width: int) -> NDArray[Any]:
     """A matrix (I, O) as panels (ceil(O / width), I, width), the last one overlapping the one before."""
     channels = weight.shape[1]
     starts = [min(start, channels - width) for start in range(0, channels, width)]

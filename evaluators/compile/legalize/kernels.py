@@ -13,6 +13,7 @@ from evaluators.compile.legalize.context import Context, Legalizer
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
 from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.gate import gated
+from evaluators.compile.legalize.integer import integer_convolution, integer_dense, integer_padding
 from evaluators.compile.legalize.matmul import activation_product
 from evaluators.compile.legalize.resize import resized
 from evaluators.compile.legalize.scan import scan
@@ -22,7 +23,13 @@ from evaluators.compile.legalize.winograd import winograd_convolution
 from hw_profiles.profile import Profile
 
 LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
-    "relax.nn.conv2d": (pointwise_convolution, winograd_convolution, depthwise_convolution, dense_convolution),
+    "relax.nn.conv2d": (
+        integer_convolution,
+        pointwise_convolution,
+        winograd_convolution,
+        depthwise_convolution,
+        dense_convolution,
+    ),
     "relax.nn.conv2d_transpose": (transposed_convolution,),
     "relax.nn.conv1d": (depthwise_convolution, dense_convolution),
     "relax.cumsum": (scan,),
@@ -30,7 +37,8 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.permute_dims": (transpose,),
     "relax.image.resize2d": (resized,),
     "relax.multiply": (gated,),
-    "relax.matmul": (dense_layer, activation_product),
+    "relax.nn.pad": (integer_padding,),
+    "relax.matmul": (integer_dense, dense_layer, activation_product),
     "relax.nn.attention": (attention,),
     "relax.nn.attention_bias": (attention,),
 }

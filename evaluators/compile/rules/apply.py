@@ -14,6 +14,7 @@ from evaluators.compile.rules import (
     dense,
     depthwise,
     fallback,
+    integer,
     matmul,
     transpose,
     winograd,
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     dense.apply,
     matmul.apply,
     transpose.apply,
+    integer.apply,
     fallback.apply,
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from itertools import islice
 
@@ -53,6 +53,15 @@ class Operands:
     store: Callable[[Position, Expr, Expr, Expr], Stmt]
     heavy: bool
     prepare: Callable[[Position], list[Stmt]] | None = None
+    dtype: str = field(default="float32", kw_only=True)
+
+    def multiply_add(self, sums: Sums, tile: ProductTile, chain: int, at: Position, k: Expr) -> Stmt:
+        """One step: the outer product of ``left`` and ``right`` at ``k`` added to the sums of a chain."""
+
+        def product(row: Expr, vector: int, lane: Expr) -> Expr:
+            return self.left(at, row, k) * self.right(at, k, lane + vector * tile.lanes)
+
+        return sums.add(chain, product)
 
 
 def storing(
@@ -138,12 +147,12 @@ def _tile(product: Product, tile: ProductTile, operands: Operands, place: Positi
     """One register tile: zeros, all steps, the results stored."""
     row = _Start(number, tile.rows, product.rows, "row")
     at = dataclasses.replace(place, row=row.variable)
-    sums = Sums(tile, "sum")
+    sums = Sums(tile, "sum", operands.dtype)
     return sequence(
         [
             row.bound,
             *sums.allocations(),
-            sums.set(lambda row, v, lane: tirx.const(0.0, "float32")),
+            sums.set(lambda row, v, lane: tirx.const(0, operands.dtype)),
             *_steps(product.inner, tile, sums, operands, at),
             *_stored(tile, sums, operands, at),
         ]
@@ -154,10 +163,7 @@ def _steps(inner: int, tile: ProductTile, sums: Sums, operands: Operands, at: Po
     """All steps along the inner dimension: ``tile.unroll`` at a time, then the rest."""
 
     def step(k: Expr, chain: int) -> Stmt:
-        def product(row: Expr, vector: int, lane: Expr) -> Expr:
-            return operands.left(at, row, k) * operands.right(at, k, lane + vector * tile.lanes)
-
-        return sums.add(chain, product)
+        return operands.multiply_add(sums, tile, chain, at, k)
 
     def body(outer: Expr) -> Stmt:
         return sequence(step(outer * tile.unroll + k, k % tile.chains) for k in range(tile.unroll))
@@ -180,5 +186,5 @@ def _stored(tile: ProductTile, sums: Sums, operands: Operands, at: Position) -> 
 
     if not operands.heavy or tile.rows == 1:
         return [unrolled(tile.rows, store_row(sums.total), "row")]
-    result = Sums(dataclasses.replace(tile, chains=1), "result")
+    result = Sums(dataclasses.replace(tile, chains=1), "result", operands.dtype)
     return [*result.allocations(), result.set(sums.total), loop(tile.rows, store_row(result.total), "row")]

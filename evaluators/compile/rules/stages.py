@@ -56,7 +56,7 @@ class Sum:
 
 def open_sum(function: PrimFunc, name: str) -> Sum | None:
     """The kernel as a sum of products in a stage of that name and what is behind; None for any other."""
-    stages = read_stages(function)
+    stages = _main_first(read_stages(function) or [], name)
     if not stages or not stages[0].name.startswith(name) or any(stage.reduced for stage in stages[1:]):
         return None
     main = stages[0]
@@ -72,6 +72,15 @@ def open_sum(function: PrimFunc, name: str) -> Sum | None:
         if not _reads(spread, main.buffer):
             return Sum(main, last, spread)
     return Sum(main, main, _inlined(stages[1:]) if stages[1:] else None)
+
+
+def _main_first(stages: Sequence[Stage], name: str) -> list[Stage]:
+    """The stages with the one of that name first, where it reads none of those before it."""
+    at = next((at for at, stage in enumerate(stages) if stage.name.startswith(name)), 0)
+    before = stages[:at]
+    if any(_reads(stages[at], stage.buffer) for stage in before):
+        return list(stages)
+    return [*stages[at : at + 1], *before, *stages[at + 1 :]]
 
 
 def read_stages(function: PrimFunc) -> list[Stage] | None:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from functools import reduce
 
 from tvm import tirx
-from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Stmt
+from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Ramp, Stmt
 
 from evaluators.compile.products import ProductTile
-from evaluators.compile.rules.loops import sequence, unrolled, vector
+from evaluators.compile.rules.loops import index, sequence, unrolled, vector
 from evaluators.compile.rules.stages import Expr
 
 Value = Callable[[Expr, int, Expr], Expr]
@@ -28,10 +28,10 @@ def across(tile: ProductTile, body: Callable[[int, Expr], Stmt]) -> Stmt:
 class Sums:
     """A buffer for each vector and chain: TVM keeps up to a kilobyte on the stack, and LLVM that in registers."""
 
-    def __init__(self, tile: ProductTile, name: str) -> None:
+    def __init__(self, tile: ProductTile, name: str, dtype: str) -> None:
         self._tile = tile
         self._buffers = [
-            [tirx.decl_buffer((tile.rows, tile.lanes), "float32", f"{name}_{v}_{c}") for c in range(tile.chains)]
+            [tirx.decl_buffer((tile.rows, tile.lanes), dtype, f"{name}_{v}_{c}") for c in range(tile.chains)]
             for v in range(tile.vectors)
         ]
 
@@ -50,6 +50,19 @@ class Sums:
             return BufferLoad(self._buffers[number][chain], [row, lane]) + value(row, number, lane)
 
         return self._store(chain, added)
+
+    def add_vectors(self, chain: int, value: Callable[[Expr, int, Expr], Expr]) -> Stmt:
+        """Set each vector of a chain's sums to ``value(row, vector, sums)``, all lanes in one expression."""
+        lanes = Ramp(index(0), index(1), self._tile.lanes)
+
+        def store_row(row: Expr) -> Stmt:
+            stores = []
+            for number in range(self._tile.vectors):
+                buffer, place = self._buffers[number][chain], [row, lanes]
+                stores.append(BufferStore(buffer, value(row, number, BufferLoad(buffer, place)), place))
+            return sequence(stores)
+
+        return unrolled(self._tile.rows, store_row, "row")
 
     def total(self, row: Expr, number: int, lane: Expr) -> Expr:
         """The sum over the chains."""

@@ -1,0 +1,261 @@
+"""Quantised graphs (QuantizeLinear and DequantizeLinear around float operators) computed in integers.
+
+The form is that of ONNX's QDQ models; the arithmetic that of Jacob et al., "Quantization and Training of Neural
+Networks for Efficient Integer-Arithmetic-Only Inference" (2018), with the rescaling in float32, where it fuses
+with whatever element-wise work stands between two layers:
+
+- a quantised activation is held as ``integers.py`` says;
+- a product of a quantised activation with quantised constant weights becomes an integer product, scaled behind;
+- depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24 and as fast;
+- all other operators compute on the scaled values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax
+from tvm.ir import GenericConst
+
+from evaluators.compile.graph.access import Array, array_of, constant, static_shape
+from evaluators.compile.integers import Dot
+
+_LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
+_LEAST_INPUTS = 8
+"""Input channels from which on integers pay."""
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A quantised activation: its tensor as it was, and what its numbers mean."""
+
+    tensor: relax.Var
+    scale: float
+    zero_point: int
+    dtype: str
+
+    def bounds(self) -> tuple[int, int]:
+        """The lowest and highest of q - z."""
+        low, high = _LIMITS[self.dtype]
+        return low - self.zero_point, high - self.zero_point
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Quantised weights without their zero points, and a scale for each output channel (or one)."""
+
+    values: NDArray[np.int16]
+    scale: NDArray[np.float32]
+
+
+def use_integers(module: tvm.IRModule, dot: Dot) -> tvm.IRModule:
+    """The module with quantised products in integers; without quantisation it is left as it is."""
+    definitions, users = _read(module["main"])
+    if not any(_is(value, "relax.quantize") for value in definitions.values()):
+        return module
+    module = tvm.IRModule(module.functions, attrs=module.attrs)
+    module["main"] = _Integers(definitions, users, dot).visit_expr(module["main"])
+    return relax.transform.DeadCodeElimination()(relax.transform.Normalize()(module))
+
+
+def _read(function: relax.Function) -> tuple[dict[relax.Var, relax.Expr], dict[relax.Var, list[relax.Expr]]]:
+    """What each variable is bound to, and the bound expressions that use it."""
+    definitions: dict[relax.Var, relax.Expr] = {}
+    users: dict[relax.Var, list[relax.Expr]] = {}
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            definitions[binding.var] = binding.value
+            for used in relax.analysis.free_vars(binding.value):
+                users.setdefault(used, []).append(binding.value)
+    users.setdefault(function.body.body, []).append(function.body.body)
+    return definitions, users
+
+
+def _is(value: relax.Expr | None, name: str) -> bool:
+    return isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == name
+
+
+@relax.expr_functor.mutator
+class _Integers(relax.PyExprMutator):
+    def __init__(
+        self, definitions: dict[relax.Var, relax.Expr], users: dict[relax.Var, list[relax.Expr]], dot: Dot
+    ) -> None:
+        super().__init__()
+        self._definitions, self._users, self._dot = definitions, users, dot
+        self._rewrites = {
+            "relax.quantize": self._quantize,
+            "relax.dequantize": self._dequantize,
+            "relax.nn.conv2d": self._convolution,
+            "relax.matmul": self._product,
+        }
+
+    def visit_call_(self, call: relax.Call) -> relax.Expr:
+        rewrite = self._rewrites.get(call.op.name) if isinstance(call.op, tvm.ir.Op) else None
+        answer = rewrite(call) if rewrite else None
+        return self.visit_expr_post_order(call) if answer is None else answer
+
+    def _quantize(self, call: relax.Call) -> relax.Expr | None:
+        tensor = next((var for var, value in self._definitions.items() if value.same_as(call)), None)
+        grid = self._grid_of(tensor) if tensor is not None else None
+        if grid is None:
+            return None
+        low, high = grid.bounds()
+        scaled = self._scaled(self.visit_expr(call.args[0]), np.float32(1 / grid.scale))
+        clipped = self._emit(relax.op.maximum(scaled, relax.const(float(low), "float32")))
+        clipped = self._emit(relax.op.minimum(clipped, relax.const(float(high), "float32")))
+        whole = self._emit(relax.op.round(clipped))
+        offset = self._offset(grid)
+        if offset:
+            whole = self._emit(relax.op.add(whole, relax.const(float(offset), "float32")))
+        return relax.op.astype(whole, self._dot.dtype)
+
+    def _scaled(self, value: relax.Expr, factor: np.float32) -> relax.Expr:
+        """The value times a factor, which goes into constants that it is multiplied with or that are added."""
+        bound = self.lookup_binding(value) if isinstance(value, relax.Var) else value
+        if _is(bound, "relax.multiply") or _is(bound, "relax.add"):
+            left, right = bound.args
+            known = self._known(right)
+            if known is not None and _is(bound, "relax.multiply"):
+                return self._emit(relax.op.multiply(left, constant(known * factor)))
+            if known is not None:
+                return self._emit(relax.op.add(self._scaled(left, factor), constant(known * factor)))
+        return self._emit(relax.op.multiply(value, relax.const(factor, "float32")))
+
+    def _known(self, operand: relax.Expr) -> Array | None:
+        """The value of an operand that is constant, maybe reshaped."""
+        bound = self.lookup_binding(operand) if isinstance(operand, relax.Var) else operand
+        if isinstance(bound, GenericConst):
+            return array_of(bound)
+        if _is(bound, "relax.reshape"):
+            source = self._known(bound.args[0])
+            return None if source is None else source.reshape(static_shape(bound))
+        return None
+
+    def _dequantize(self, call: relax.Call) -> relax.Expr | None:
+        grid = self._grid_of(call.args[0])
+        if grid is None:
+            weights = _weights_of(call)
+            return None if weights is None else constant(_dequantized(call))
+        return relax.op.multiply(self._whole(grid), relax.const(grid.scale, "float32"))
+
+    def _convolution(self, call: relax.Call) -> relax.Expr | None:
+        grid, weights = self._dequantized_grid(call.args[0]), self._weights(call.args[1])
+        attrs = call.attrs
+        if grid is None or weights is None or (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "OIHW"):
+            return None
+        scale = (weights.scale * np.float32(grid.scale)).reshape(1, -1, 1, 1)
+        options = {
+            "strides": attrs.strides,
+            "dilation": attrs.dilation,
+            "groups": attrs.groups,
+            "padding": attrs.padding,
+        }
+        outputs, *inner = weights.values.shape
+        if not self._pays(weights, inner, outputs, int(attrs.groups)):
+            floats = relax.op.nn.conv2d(self._whole(grid), constant(weights.values.astype(np.float32)), **options)
+            return relax.op.multiply(self._emit(floats), constant(scale))
+        offset = self._offset(grid)
+        data = self.visit_expr(grid.tensor)
+        top, left, bottom, right = (int(side) for side in attrs.padding)
+        if offset and (top or left or bottom or right):
+            around = [0, 0, 0, 0, top, bottom, left, right]
+            data = self._emit(relax.op.nn.pad(data, around, pad_value=float(offset)))
+            options["padding"] = (0, 0, 0, 0)
+        bytes_ = constant(weights.values.astype(np.int8))
+        sums = self._emit(relax.op.nn.conv2d(data, bytes_, out_dtype="int32", **options))
+        excess = offset * weights.values.sum(axis=(1, 2, 3), dtype=np.int64).reshape(1, -1, 1, 1)
+        return self._rescaled(sums, excess, scale)
+
+    def _product(self, call: relax.Call) -> relax.Expr | None:
+        grid, weights = self._dequantized_grid(call.args[0]), self._weights(call.args[1])
+        if grid is None or weights is None or weights.values.ndim != 2:
+            return None
+        inner, columns = weights.values.shape
+        if not self._pays(weights, [inner], columns, 1):
+            return None
+        matrix = constant(weights.values.astype(np.int8))
+        sums = self._emit(relax.op.matmul(self.visit_expr(grid.tensor), matrix, out_dtype="int32"))
+        excess = self._offset(grid) * weights.values.sum(axis=0, dtype=np.int64)
+        return self._rescaled(sums, excess, weights.scale * np.float32(grid.scale))
+
+    def _rescaled(self, sums: relax.Expr, excess: NDArray[np.int64], scale: NDArray[np.float32]) -> relax.Expr:
+        if excess.any():
+            sums = self._emit(relax.op.subtract(sums, constant(excess.astype(np.int32))))
+        return relax.op.multiply(self._emit(relax.op.astype(sums, "float32")), constant(scale))
+
+    def _pays(self, weights: _Weights, inner: list[int], outputs: int, groups: int) -> bool:
+        bytes_ = bool(np.all((weights.values >= -128) & (weights.values <= 127)))
+        fits = math.prod(inner) % self._dot.depth == 0 and outputs >= self._dot.lanes
+        return bytes_ and fits and groups == 1 and inner[0] >= _LEAST_INPUTS
+
+    def _whole(self, grid: _Grid) -> relax.Expr:
+        """q - z of a quantised activation, as floats."""
+        floats = self._emit(relax.op.astype(self.visit_expr(grid.tensor), "float32"))
+        offset = self._offset(grid)
+        return self._emit(relax.op.subtract(floats, relax.const(float(offset), "float32"))) if offset else floats
+
+    def _offset(self, grid: _Grid) -> int:
+        return self._dot.offset(grid.zero_point, _LIMITS[grid.dtype][0])
+
+    def _emit(self, value: relax.Expr) -> relax.Expr:
+        return self.builder_.emit(value)
+
+    def _dequantized_grid(self, operand: relax.Expr) -> _Grid | None:
+        value = self._definitions.get(operand)
+        return self._grid_of(value.args[0]) if value is not None and _is(value, "relax.dequantize") else None
+
+    def _grid_of(self, tensor: relax.Expr) -> _Grid | None:
+        """An activation quantised with one scale, read by nothing but dequantisations."""
+        value = self._definitions.get(tensor)
+        if value is None or not _is(value, "relax.quantize"):
+            return None
+        scale, zero_point = (array_of(operand) for operand in value.args[1:])
+        only = all(_is(user, "relax.dequantize") for user in self._users.get(tensor, []))
+        dtype = str(value.attrs.out_dtype)
+        if not only or scale.size != 1 or zero_point.size != 1 or dtype not in _LIMITS:
+            return None
+        return _Grid(tensor, float(scale.reshape(())), int(zero_point.reshape(())), dtype)
+
+    def _weights(self, operand: relax.Expr) -> _Weights | None:
+        """Constant weights behind a dequantisation, and maybe a transposition of a matrix."""
+        value = self._definitions.get(operand)
+        turned = _is(value, "relax.permute_dims")
+        if value is not None and turned:
+            value = self._definitions.get(value.args[0])
+        weights = _weights_of(value) if value is not None and _is(value, "relax.dequantize") else None
+        if value is None or weights is None:
+            return None
+        outputs = 1 if weights.values.ndim == 2 and not turned else 0
+        if weights.scale.size > 1 and int(value.attrs.axis) != outputs:
+            return None
+        return _Weights(weights.values.T, weights.scale) if turned else weights
+
+
+def _weights_of(call: relax.Call) -> _Weights | None:
+    data, scale, zero_point = call.args
+    if not isinstance(data, GenericConst) or array_of(data).dtype.itemsize != 1:
+        return None
+    values = array_of(data).astype(np.int16)
+    zeros = array_of(zero_point).astype(np.int16)
+    return _Weights(values - _along(zeros, int(call.attrs.axis), values.ndim), array_of(scale).reshape(-1))
+
+
+def _dequantized(call: relax.Call) -> NDArray[np.float32]:
+    data, scale, zero_point = (array_of(operand) for operand in call.args)
+    axis = int(call.attrs.axis)
+    whole = data.astype(np.int64) - _along(zero_point.astype(np.int64), axis, data.ndim)
+    return np.asarray(whole * _along(scale, axis, data.ndim), dtype=np.float32)
+
+
+def _along(values: NDArray[Any], axis: int, rank: int) -> NDArray[Any]:
+    """One value, or one for each position of an axis, in the form that broadcasts."""
+    if values.size == 1:
+        return values.reshape(())
+    shape = [1] * rank
+    shape[axis] = values.size
+    return values.reshape(shape)
