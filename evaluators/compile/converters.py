@@ -60,6 +60,20 @@ def _reduced(reduce: Callable[..., relax.Expr]) -> Converter:
     return convert
 
 
+def _scanned(scan: Callable[..., relax.Expr]) -> Converter:
+    """Running sums and products; of booleans in 64 bits, where TVM keeps the narrow type."""
+
+    def convert(node: fx.Node, importer: Any) -> relax.Var:
+        given: dict[str, Any] = {**dict(zip(("self", "dim"), node.args, strict=False)), **node.kwargs}
+        dtype = str(node.meta["val"].dtype).removeprefix("torch.")
+        data = importer.env[given["self"]]
+        if str(data.ty.dtype) != dtype:
+            data = importer.block_builder.emit(relax.op.astype(data, dtype))
+        return importer.block_builder.emit(scan(data, int(given["dim"])))
+
+    return convert
+
+
 def _upsample_nearest(node: fx.Node, importer: Any) -> relax.Var:
     """``aten.upsample_nearest2d``; TVM's importer rounds where torch takes the pixel at or below."""
     height, width = (int(extent) for extent in node.meta["val"].shape[2:])
@@ -112,4 +126,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "amax.default": _reduced(relax.op.max),
     "prod.dim_int": _reduced(relax.op.prod),
     "amin.default": _reduced(relax.op.min),
+    "cumsum.default": _scanned(relax.op.cumsum),
+    "cumprod.default": _scanned(relax.op.cumprod),
 }

@@ -84,3 +84,16 @@ def test_reductions(name: str, axis: int) -> None:
 
 def test_gates_of_an_image() -> None:
     check(lambda x: x.relu() * x.mean((2, 3), keepdim=True).sigmoid() * x.amax(1, keepdim=True), (2, 20, 9, 7))
+
+
+def test_running_counts_of_booleans_are_whole_numbers() -> None:
+    check(lambda x: ((x > 0).cumsum(1) + (x > -3).cumprod(1)).float(), (2, 9, 5))
+
+
+def test_masks_of_constant_positions() -> None:
+    def packed(x: Tensor) -> Tensor:
+        starts = torch.diff(torch.arange(9)[None], prepend=torch.zeros(1, 1, dtype=torch.int64)) != 1
+        part = starts.cumsum(-1)
+        return x + (part[:, :, None] == part[:, None, :]).float()[:, [0, 3, 8]]
+
+    check(packed, (2, 3, 9))

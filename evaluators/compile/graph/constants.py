@@ -54,6 +54,15 @@ def _sliced(call: relax.Call, values: Values) -> NDArray[Any]:
     return values[0][tuple(parts)].reshape(_shape(call))
 
 
+def _joined(call: relax.Call, values: Values) -> NDArray[Any]:
+    return np.concatenate(values, axis=None if call.attrs.axis is None else int(call.attrs.axis))
+
+
+def _indexed(call: relax.Call, values: Values) -> NDArray[Any]:
+    data, *indices = values
+    return np.asarray(data[tuple(indices)])
+
+
 def _sums(call: relax.Call, values: Values) -> NDArray[Any]:
     axis = call.attrs.axis
     return np.cumsum(values[0], axis=None if axis is None else int(axis)).astype(str(call.ty.dtype))
@@ -78,6 +87,8 @@ _OPERATORS: Mapping[str, Callable[[relax.Call, Values], NDArray[Any]]] = {
     "relax.logical_and": _elementwise(np.logical_and),
     "relax.logical_or": _elementwise(np.logical_or),
     "relax.logical_not": _elementwise(np.logical_not),
+    "relax.bitwise_and": _elementwise(np.bitwise_and),
+    "relax.bitwise_or": _elementwise(np.bitwise_or),
     "relax.where": _elementwise(np.where),
     "relax.astype": _cast,
     "relax.reshape": _reshaped,
@@ -88,6 +99,8 @@ _OPERATORS: Mapping[str, Callable[[relax.Call, Values], NDArray[Any]]] = {
     "relax.cumsum": _sums,
     "relax.take": _take,
     "relax.gather_elements": _gather,
+    "relax.index_tensor": _indexed,
+    "relax.concat": _joined,
 }
 
 
@@ -110,13 +123,24 @@ class _Folder(relax.PyExprMutator):
     def _values(self, call: relax.Call) -> Values | None:
         """The call's tensors, when all are constants."""
         found = []
-        for argument in call.args:
-            if isinstance(argument, relax.ShapeExpr | relax.Tuple):
+        for argument in self._arguments(call):
+            if isinstance(argument, relax.ShapeExpr):
                 continue
             value = self._constant(argument)
             if value is None:
                 return None
             found.append(value)
+        return found
+
+    def _arguments(self, call: relax.Call) -> list[relax.Expr]:
+        """The arguments, those of tuples one by one; of a slice the data alone."""
+        if call.op.name == "relax.strided_slice":
+            return [call.args[0]]
+        found: list[relax.Expr] = []
+        for argument in call.args:
+            whole = self.lookup_binding(argument) if isinstance(argument, relax.Var) else None
+            parts = whole if isinstance(whole, relax.Tuple) else argument
+            found.extend(parts.fields if isinstance(parts, relax.Tuple) else [parts])
         return found
 
     def _constant(self, expression: relax.Expr) -> NDArray[Any] | None:
