@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from tvm import relax
-from tvm.relax.dpl import TupleGetItemPattern, is_const, is_op, rewrite_call, wildcard
 
-from evaluators.compile.graph.access import array_of, constant
+from evaluators.compile.graph.access import constant
+from evaluators.compile.graph.peek import Peek
 
 
-def fold_batch_norm(function: relax.Function) -> relax.Function:
-    """Scale the weights of a convolution by the batch norm behind it, and add its shift as a bias."""
-    weight = is_const()
-    parts = [is_const() for _ in range(4)]
-    image = wildcard()
-    plain = is_op("relax.nn.conv2d")(image, weight)
-    bias = is_const()
-    biased = is_op("relax.add")(plain, bias)
-    for convolution in (biased, plain):
-        norm = is_op("relax.nn.batch_norm")(convolution, *parts)
+def folded_batch_norm(part: relax.TupleGetItem, peek: Peek) -> relax.Expr | None:
+    """The weights of a convolution scaled by the batch norm behind it, and its shift as a bias."""
+    norm = peek.call(part.tuple_value, "nn.batch_norm")
+    if norm is None or part.index != 0 or norm.attrs.axis != 1:
+        return None
+    convolution, before = _with_bias(norm.args[0], peek)
+    parts = [peek.array(operand) for operand in norm.args[1:5]]
+    weight = peek.array(convolution.args[1]) if convolution is not None else None
+    if convolution is None or weight is None or before is None or convolution.attrs.kernel_layout != "OIHW":
+        return None
+    if any(values is None for values in parts):
+        return None
+    gamma, beta, mean, variance = (np.asarray(values) for values in parts)
+    scale = gamma / np.sqrt(variance + float(norm.attrs.epsilon))
+    shift = beta + (before.reshape(-1) - mean) * scale
+    weights = constant(np.asarray(weight * scale.reshape(-1, 1, 1, 1), np.float32))
+    scaled = relax.Call(convolution.op, [convolution.args[0], weights], convolution.attrs)
+    return relax.op.add(scaled, constant(np.asarray(shift.reshape(1, -1, 1, 1), np.float32)))
 
-        def rewrite(found: relax.Expr, matches: Any, norm: Any = norm) -> relax.Expr:
-            call, layer = matches[plain], matches[norm]
-            if layer.attrs.axis != 1 or call.attrs.kernel_layout != "OIHW":
-                return found
-            gamma, beta, mean, variance = (array_of(matches[part]) for part in parts)
-            scale = gamma / np.sqrt(variance + float(layer.attrs.epsilon))
-            before = array_of(matches[bias]).reshape(-1) if bias in matches else np.float32(0)
-            shift = beta + (before - mean) * scale
-            scaled = relax.Call(
-                call.op,
-                [matches[image], constant(array_of(matches[weight]) * scale.reshape(-1, 1, 1, 1))],
-                call.attrs,
-            )
-            return relax.op.add(scaled, constant(shift.reshape(1, -1, 1, 1)))
 
-        function = rewrite_call(TupleGetItemPattern(norm, 0), rewrite, function)
-    return function
+def _with_bias(expression: relax.Expr, peek: Peek) -> tuple[relax.Call | None, np.ndarray | None]:
+    """A convolution and the bias added to it, zero where there is none."""
+    added = peek.call(expression, "add")
+    if added is None:
+        return peek.call(expression, "nn.conv2d"), np.zeros(1, np.float32)
+    return peek.call(added.args[0], "nn.conv2d"), peek.array(added.args[1])

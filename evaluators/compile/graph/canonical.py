@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from tvm import relax
-from tvm.ir import Op
 
 from evaluators.compile.graph.canonical_attention import attention, guarded_softmax, unfolded_product
 from evaluators.compile.graph.canonical_gelu import gelu
 from evaluators.compile.graph.canonical_norm import affine, layer_norm
 from evaluators.compile.graph.peek import Peek
-
-Rule = Callable[[relax.Call, Peek], relax.Expr | None]
+from evaluators.compile.graph.rewriting import Rule, rewrite
 
 
 def safe_take(call: relax.Call, peek: Peek) -> relax.Expr | None:
@@ -35,18 +33,4 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
 
 def canonicalise(function: relax.Function) -> relax.Function:
     """Spell decomposed GELU, layer norm, softmax and attention as the operators that they are."""
-    return _Canonicaliser().visit_expr(function)
-
-
-@relax.expr_functor.mutator
-class _Canonicaliser(relax.PyExprMutator):
-    def visit_call_(self, call: relax.Call) -> relax.Expr:
-        call = self.visit_expr_post_order(call)
-        if not isinstance(call, relax.Call) or not isinstance(call.op, Op):
-            return call
-        peek = Peek(self.lookup_binding)
-        for rule in RULES.get(call.op.name, ()):
-            answer = rule(call, peek)
-            if answer is not None:
-                return answer
-        return call
+    return rewrite(function, RULES)

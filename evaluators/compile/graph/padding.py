@@ -5,42 +5,36 @@ from __future__ import annotations
 from typing import Any
 
 from tvm import relax
-from tvm.relax.dpl import is_op, rewrite_call, wildcard
+
+from evaluators.compile.graph.peek import Peek
 
 
-def fold_padding(function: relax.Function) -> relax.Function:
+def padded_convolution(call: relax.Call, peek: Peek) -> relax.Expr | None:
     """Zeros that are put around an image before a convolution are the convolution's own padding.
 
-    Networks ported from frameworks whose "same" padding is uneven pad with an operator of its own. Padding by
-    nothing goes away wherever it stands.
+    Networks ported from frameworks whose "same" padding is uneven pad with an operator of its own.
     """
-    image, weight = wildcard(), wildcard()
-    pad = is_op("relax.nn.pad")(image)
-    convolution = is_op("relax.nn.conv2d")(pad, weight)
+    attrs = call.attrs
+    pad = peek.call(call.args[0], "nn.pad")
+    given = [int(width) for width in attrs.padding]
+    if pad is None or attrs.data_layout != "NCHW" or len(given) != 4 or not _is_zeros_around(pad.attrs):
+        return None
+    top, bottom, left, right = _widths(pad.attrs)[4:]
+    added = [before + more for before, more in zip(given, (top, left, bottom, right), strict=True)]
+    return relax.op.nn.conv2d(
+        pad.args[0],
+        call.args[1],
+        strides=attrs.strides,
+        padding=added,
+        dilation=attrs.dilation,
+        groups=int(attrs.groups),
+        out_dtype=attrs.out_dtype or None,
+    )
 
-    def into_convolution(found: relax.Expr, matches: Any) -> relax.Expr:
-        padding, call = matches[pad], matches[convolution]
-        given = [int(width) for width in call.attrs.padding]
-        if call.attrs.data_layout != "NCHW" or len(given) != 4 or not _is_zeros_around(padding.attrs):
-            return found
-        top, bottom, left, right = _widths(padding.attrs)[4:]
-        added = [before + more for before, more in zip(given, (top, left, bottom, right), strict=True)]
-        attrs = call.attrs
-        return relax.op.nn.conv2d(
-            matches[image],
-            matches[weight],
-            strides=attrs.strides,
-            padding=added,
-            dilation=attrs.dilation,
-            groups=int(attrs.groups),
-            out_dtype=attrs.out_dtype or None,
-        )
 
-    def away(found: relax.Expr, matches: Any) -> relax.Expr:
-        data = matches[image]
-        return found if any(_widths(matches[pad].attrs)) else data
-
-    return rewrite_call(pad, away, rewrite_call(convolution, into_convolution, function))
+def no_padding(call: relax.Call, peek: Peek) -> relax.Expr | None:
+    """Padding by nothing goes away wherever it stands."""
+    return None if any(_widths(call.attrs)) else call.args[0]
 
 
 def _widths(attrs: Any) -> list[int]:

@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 from tvm import relax
-from tvm.relax.dpl import is_op, rewrite_call, wildcard
 
 from evaluators.compile.graph.access import number_of
+from evaluators.compile.graph.batch_norm import folded_batch_norm
+from evaluators.compile.graph.padding import no_padding, padded_convolution
+from evaluators.compile.graph.peek import Peek
+from evaluators.compile.graph.rewriting import PART, Rule, rewrite
 
 
-def split_clips(function: relax.Function) -> relax.Function:
-    """Write clip as maximum and minimum with constants, which lay out and fuse like any element-wise operator."""
-    data, low, high = wildcard(), wildcard(), wildcard()
-
-    def rewrite(_: relax.Expr, matches: Any) -> relax.Expr:
-        result = matches[data]
-        dtype = result.ty.dtype
-        bottom, top = number_of(matches[low]), number_of(matches[high])
-        if bottom > -math.inf:
-            result = relax.op.maximum(result, relax.const(bottom, dtype))
-        if top < math.inf:
-            result = relax.op.minimum(result, relax.const(top, dtype))
-        return result
-
-    return rewrite_call(is_op("relax.clip")(data, low, high), rewrite, function)
+def split_clip(call: relax.Call, peek: Peek) -> relax.Expr:
+    """Clip as maximum and minimum with constants, which lay out and fuse like any element-wise operator."""
+    result, *limits = call.args
+    dtype = result.ty.dtype
+    bottom, top = (number_of(limit) for limit in limits)
+    if bottom > -math.inf:
+        result = relax.op.maximum(result, relax.const(bottom, dtype))
+    if top < math.inf:
+        result = relax.op.minimum(result, relax.const(top, dtype))
+    return result
 
 
-def pool_by_mean(function: relax.Function) -> relax.Function:
-    """Write average pooling to one pixel as the mean that it is."""
-    data = wildcard()
-    pool = is_op("relax.nn.adaptive_avg_pool2d")(data)
+def pooled_by_mean(call: relax.Call, peek: Peek) -> relax.Expr | None:
+    """Average pooling to one pixel as the mean that it is."""
+    if call.attrs.layout != "NCHW" or [int(size) for size in call.attrs.output_size] != [1, 1]:
+        return None
+    return relax.op.mean(call.args[0], axis=[2, 3], keepdims=True)
 
-    def rewrite(found: relax.Expr, matches: Any) -> relax.Expr:
-        attrs = matches[pool].attrs
-        if attrs.layout != "NCHW" or [int(size) for size in attrs.output_size] != [1, 1]:
-            return found
-        return relax.op.mean(matches[data], axis=[2, 3], keepdims=True)
 
-    return rewrite_call(pool, rewrite, function)
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "relax.nn.pad": (no_padding,),
+    "relax.nn.conv2d": (padded_convolution,),
+    "relax.clip": (split_clip,),
+    "relax.nn.adaptive_avg_pool2d": (pooled_by_mean,),
+    PART: (folded_batch_norm,),
+}
+
+
+def simplify(function: relax.Function) -> relax.Function:
+    """Fold paddings and batch norms into convolutions, and write clips and means as what they are."""
+    return rewrite(function, RULES)

@@ -8,12 +8,10 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.graph.attention import know_masks
-from evaluators.compile.graph.batch_norm import fold_batch_norm
 from evaluators.compile.graph.canonical import canonicalise
 from evaluators.compile.graph.constants import fold_constants
 from evaluators.compile.graph.lay_out import lay_out
-from evaluators.compile.graph.padding import fold_padding
-from evaluators.compile.graph.plain import pool_by_mean, split_clips
+from evaluators.compile.graph.plain import simplify
 
 
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
@@ -21,11 +19,8 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     module = _rewrite_main(module, fold_constants)
     module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)
-    module = _rewrite_main(module, fold_padding)
-    module = _rewrite_main(module, fold_batch_norm)
+    module = _rewrite_main(module, simplify)
     module = relax.transform.DecomposeOpsForInference()(module)
-    module = _rewrite_main(module, split_clips)
-    module = _rewrite_main(module, pool_by_mean)
     return relax.transform.DeadCodeElimination()(_rewrite_main(module, lay_out))
 
 

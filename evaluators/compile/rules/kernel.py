@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import tvm
 from tvm.s_tir import Schedule
-from tvm.tirx import IterVar, PrimFunc
+from tvm.s_tir.stmt import SBlockRealize
+from tvm.tirx import For, IterVar, PrimFunc, SeqStmt
 
 from evaluators.compile.choices import Choice, read
 from evaluators.compile.kernels.image import PADDING
@@ -39,6 +40,20 @@ class Block:
     def work(self) -> int:
         """How often the stage's body runs."""
         return math.prod(self.spatial) * math.prod(self.reduction)
+
+
+def stage_names(function: PrimFunc) -> list[str]:
+    """The names of a kernel's stages in order, read without a schedule (which is dear)."""
+    root = function.body
+    if not isinstance(root, SBlockRealize):
+        return []
+    body = root.block.body
+    names = []
+    for nest in body.seq if isinstance(body, SeqStmt) else [body]:
+        while isinstance(nest, For):
+            nest = nest.body
+        names.append(nest.block.name_hint if isinstance(nest, SBlockRealize) else "")
+    return names
 
 
 def open_kernel(function: PrimFunc) -> tuple[Schedule, list[Block]]:
@@ -79,6 +94,8 @@ class Layer:
 
 def open_layer(function: PrimFunc, name: str) -> Layer | None:
     """The kernel as a layer whose computing stage has that name; None when it is another kernel."""
+    if not any(given.startswith(name) for given in stage_names(function)):
+        return None
     schedule, blocks = open_kernel(function)
     found = [index for index, block in enumerate(blocks) if block.name.startswith(name)]
     if len(found) != 1 or sum(bool(block.reduction) for block in blocks) != 1:

@@ -6,7 +6,7 @@ from tvm.s_tir import Schedule
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.kernels import transpose
-from evaluators.compile.rules.kernel import open_kernel, worth_threads
+from evaluators.compile.rules.kernel import open_kernel, stage_names, worth_threads
 from evaluators.compile.tiles import FLOAT_BITS, divisors
 from hw_profiles.profile import Profile
 
@@ -19,9 +19,10 @@ VECTORS = 6
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """Schedule a kernel that only permutes axes, its last one among them; None for any other."""
-    schedule, blocks = open_kernel(function)
-    if len(blocks) != 1 or not blocks[0].name.startswith(transpose.NAME):
+    names = stage_names(function)
+    if len(names) != 1 or not names[0].startswith(transpose.NAME):
         return None
+    schedule, blocks = open_kernel(function)
     (block,) = blocks
     stage = schedule.get(block.handle)
     read = stage.body.value

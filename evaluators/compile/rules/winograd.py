@@ -10,15 +10,15 @@ from tvm.tirx import PrimFunc
 
 from evaluators.compile.kernels.epilogue import fused, plain
 from evaluators.compile.kernels.winograd import NAME, read_layout, winograd
-from evaluators.compile.rules.kernel import open_kernel, worth_threads
+from evaluators.compile.rules.kernel import open_kernel, stage_names, worth_threads
 from hw_profiles.profile import Profile
 
 
 def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     """The kernel with what was fused behind it drawn in; None for any other kernel."""
-    schedule, blocks = open_kernel(function)
-    if not blocks or not blocks[0].name.startswith(NAME):
+    if not "".join(stage_names(function)[:1]).startswith(NAME):
         return None
+    schedule, blocks = open_kernel(function)
     for block in blocks[1:-1]:
         schedule.compute_inline(block.handle)
     main = schedule.get(blocks[0].handle)

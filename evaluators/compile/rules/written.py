@@ -10,7 +10,7 @@ from tvm import s_tir
 from tvm.tirx import PrimFunc, Stmt
 
 from evaluators.compile.kernels.epilogue import Finish, fused, plain
-from evaluators.compile.rules.kernel import open_kernel
+from evaluators.compile.rules.kernel import open_kernel, stage_names
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Written:
 
 def open_written(function: PrimFunc, name: str) -> Written | None:
     """The written stage with that name and what is fused behind it; None for any other kernel."""
-    schedule, blocks = open_kernel(function)
-    if not blocks or not blocks[0].name.startswith(name):
+    if not "".join(stage_names(function)[:1]).startswith(name):
         return None
+    schedule, blocks = open_kernel(function)
     for block in blocks[1:-1]:
         schedule.compute_inline(block.handle)
     main = schedule.get(blocks[0].handle)
