@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax, te
+from tvm import relax, te, tirx
 from tvm.s_tir import SBlock
 from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
@@ -143,7 +143,7 @@ def _moved(computed: PrimFunc) -> int:
     def visit(stage: SBlock) -> None:
         times = math.prod(int(axis.dom.extent) for axis in stage.iter_vars)
         for region in (*stage.reads, *stage.writes):
-            touched[region.source] += times * math.prod(int(axis.extent) for axis in region.region)
+            touched[region.source] += times * _elements(region)
 
     tvm_ffi.structural_walk(computed.body, (SBlock, visit), order="post")
     return sum(
@@ -151,6 +151,12 @@ def _moved(computed: PrimFunc) -> int:
         * _width(parameter.ty.dtype)
         for parameter in computed.params
     )
+
+
+def _elements(region: Any) -> int:
+    """Elements of a region, all of an axis where its extent depends on the place."""
+    axes = zip(region.region, region.source.shape, strict=True)
+    return math.prod(int(axis.extent if isinstance(axis.extent, tirx.IntImm) else all_of) for axis, all_of in axes)
 
 
 def _width(dtype: object) -> int:

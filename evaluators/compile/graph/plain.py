@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tvm import relax
 
-from evaluators.compile.graph.access import number_of
+from evaluators.compile.graph.access import number_of, static_shape
 from evaluators.compile.graph.batch_norm import folded_batch_norm
 from evaluators.compile.graph.padding import no_padding, padded_convolution
 from evaluators.compile.graph.peek import Peek
@@ -28,9 +28,13 @@ def split_clip(call: relax.Call, peek: Peek) -> relax.Expr:
 
 def pooled_by_mean(call: relax.Call, peek: Peek) -> relax.Expr | None:
     """Average pooling to one pixel as the mean that it is."""
-    if call.attrs.layout != "NCHW" or [int(size) for size in call.attrs.output_size] != [1, 1]:
-        return None
-    return relax.op.mean(call.args[0], axis=[2, 3], keepdims=True)
+    attrs, to_one = call.attrs, False
+    if attrs.layout == "NCHW" and call.op.name == "relax.nn.avg_pool2d":
+        window = tuple(int(size) for size in attrs.pool_size)
+        to_one = window == static_shape(call.args[0])[2:] and not any(int(width) for width in attrs.padding)
+    elif attrs.layout == "NCHW":
+        to_one = [int(size) for size in attrs.output_size] == [1, 1]
+    return relax.op.mean(call.args[0], axis=[2, 3], keepdims=True) if to_one else None
 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
@@ -38,6 +42,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "relax.nn.conv2d": (padded_convolution,),
     "relax.clip": (split_clip,),
     "relax.nn.adaptive_avg_pool2d": (pooled_by_mean,),
+    "relax.nn.avg_pool2d": (pooled_by_mean,),
     PART: (folded_batch_norm,),
 }
 

@@ -12,6 +12,7 @@ from evaluators.compile.graph.canonical import canonicalise
 from evaluators.compile.graph.constants import fold_constants
 from evaluators.compile.graph.lay_out import lay_out
 from evaluators.compile.graph.plain import simplify
+from evaluators.compile.graph.sooner import mix_channels_sooner
 
 
 def prepare(module: tvm.IRModule) -> tvm.IRModule:
@@ -20,6 +21,7 @@ def prepare(module: tvm.IRModule) -> tvm.IRModule:
     module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)
     module = _rewrite_main(module, simplify)
+    module = _rewrite_main(module, mix_channels_sooner)
     module = relax.transform.DecomposeOpsForInference()(module)
     return relax.transform.DeadCodeElimination()(_rewrite_main(module, lay_out))
 

@@ -17,7 +17,7 @@ from tvm import s_tir, te, tirx
 from tvm.ir import Range
 from tvm.tirx import For, ForKind, Stmt, Var
 
-from evaluators.compile.choices import Choice, read, written
+from evaluators.compile.choices import OPERATIONS, Choice, read, written
 from evaluators.compile.kernels.emit import (
     Index,
     bind,
@@ -85,7 +85,7 @@ def depthwise_stage(data: te.Tensor, weight: te.Tensor, layer: Depthwise) -> te.
     full = buffer("full", *layer.output_shape)
     window = layer.window
     remembered = (*layer.image, *window.strides, *window.padding, *window.dilation)
-    notes = {**written(layer.choice), "window": " ".join(map(str, remembered))}
+    notes = {**written(layer.choice), OPERATIONS: 2 * layer.work, "window": " ".join(map(str, remembered))}
     reads, writes = [_all(source), _all(packed)], [_all(full)]
     block = s_tir.SBlock([], reads, writes, NAME, depthwise(layer, source, packed, plain(full)), annotations=notes)
     return te.extern(

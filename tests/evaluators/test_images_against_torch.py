@@ -1,0 +1,85 @@
+"""Operators on images beside convolutions, on generated shapes against torch."""
+
+import tempfile
+from pathlib import Path
+
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from tvm.relax.analysis import post_order_visit
+
+from evaluators.compile.compiler import compile_network
+from evaluators.compile.export import export_network, import_program
+from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.verify import verify
+from evaluators.latency.host import HostDevice
+from hw_profiles.profile import load_profile
+
+few = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+sizes, channels, batches, threads = st.integers(3, 17), st.integers(1, 40), st.integers(1, 3), st.integers(1, 2)
+
+
+def check(network: nn.Module, shape: tuple[int, ...], threads: int) -> None:
+    profile = load_profile("x86-host").with_threads(threads)
+    device = HostDevice(profile)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        library = compile_network(network, x, profile, Path(folder) / "layer.so").library
+        assert verify(network, lambda batch: device.run(library, batch), x, len(x)) < 1e-5
+
+
+class Decoder(nn.Module):
+    """Maps of several sizes, by a dense layer each or not, resized, side by side, mixed."""
+
+    def __init__(self, widths: list[int], outputs: int, dense: bool, mode: str) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Conv2d(3, width, 3, 2**at, padding=1) for at, width in enumerate(widths))
+        inner = [width + at for at, width in enumerate(widths)] if dense else widths
+        self.dense = nn.ModuleList(map(nn.Linear, widths, inner)) if dense else None
+        self.mix = nn.Sequential(nn.Conv2d(sum(inner), outputs, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = [stage(x).relu() for stage in self.stages]
+        if self.dense is not None:
+            maps = [_of_tokens(layer, image) for layer, image in zip(self.dense, maps, strict=True)]
+        return self.mix(
+            torch.cat([functional.interpolate(image, x.shape[2:], mode=self.mode) for image in maps], 1)
+        )
+
+
+def _of_tokens(layer: nn.Module, image: Tensor) -> Tensor:
+    tokens = layer(image.flatten(2).transpose(1, 2)).transpose(1, 2)
+    return tokens.reshape(len(image), -1, *image.shape[2:])
+
+
+@few
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=3),
+    st.integers(1, 20),
+    st.booleans(),
+    st.sampled_from(["bilinear", "bicubic", "nearest"]),
+    st.tuples(batches, st.just(3), sizes, sizes),
+    threads,
+)
+def test_channels_mixed_before_resizing(
+    widths: list[int], outputs: int, dense: bool, mode: str, shape: tuple[int, ...], threads: int
+) -> None:
+    check(Decoder(widths, outputs, dense, mode), shape, threads)
+
+
+def test_a_decoder_has_no_concatenation_and_small_products() -> None:
+    network = Decoder([8, 12, 16], 20, dense=True, mode="bilinear")
+    module = prepare(import_program(export_network(network, (torch.zeros(1, 3, 16, 16),))))
+    names: list[str] = []
+    post_order_visit(module["main"], lambda e: names.append(e.op.name) if hasattr(e, "op") else None)
+    assert "relax.concat" not in names
+    assert names.count("relax.matmul") == 3
+    assert names.count("relax.nn.conv2d") == 3
+    assert names.count("relax.image.resize2d") == 2
+
+
+def test_average_pooling_over_all_is_a_mean() -> None:
+    check(nn.Sequential(nn.AvgPool2d(5), nn.Flatten()), (2, 9, 5, 5), 1)
