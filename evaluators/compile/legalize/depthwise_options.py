@@ -23,21 +23,31 @@ def depthwise_options(layer: Layer, profile: Profile) -> list[Choice]:
     streamed = layer.image[0] * layer.image[1] * channels * _BYTES > profile.l2_bytes
     accumulators = profile.vector_registers // 2
     vectors = sorted({1, min(2, max(1, channels // lanes))}, reverse=streamed)
-    ways = itertools.product(vectors, (accumulators, accumulators + 2, accumulators - 2), (2, 4, 1, 8))
+    totals = (accumulators, accumulators + 2, accumulators - 2)
     return [
         {
-            "rows": min(rows * count, layer.rows),
+            "rows": rows,
             "columns": min(layer.columns, max(1, total // count)),
             "lanes": count * lanes,
-            "parts": _parts(layer, rows * count, count * lanes, profile),
+            "parts": _parts(layer, rows, count * lanes, profile),
         }
-        for count, total, rows in ways
+        for count, total in itertools.product(vectors, totals)
+        for rows in _blocks(layer, count, profile)
     ]
 
 
+def _blocks(layer: Layer, count: int, profile: Profile) -> list[int]:
+    """Rows of a block, those first that leave the busiest thread the fewest."""
+    sizes = (min(rows * count, layer.rows) for rows in (2, 4, 1, 8))
+
+    def busiest(rows: int) -> int:
+        blocks = layer.batch * -(-layer.rows // rows)
+        return min(-(-blocks // profile.threads) * rows, layer.batch * layer.rows)
+
+    return sorted(dict.fromkeys(sizes), key=busiest)
+
+
 def _parts(layer: Layer, rows: int, lanes: int, profile: Profile) -> int:
-    """Parts of the channels for as many jobs as threads, where the rows do not give them equal shares."""
-    blocks = layer.batch * -(-layer.rows // rows)
-    uneven = blocks % profile.threads and blocks < 4 * profile.threads
-    divisible = layer.groups % (lanes * profile.threads) == 0
-    return profile.threads if uneven and divisible else 1
+    """Parts of the channels for as many jobs as threads, where there are too few blocks of rows."""
+    few = layer.batch * -(-layer.rows // rows) < profile.threads
+    return profile.threads if few and layer.groups % (lanes * profile.threads) == 0 else 1

@@ -9,6 +9,7 @@ from tvm.tirx import PrimFunc
 from evaluators.compile.kernels.depthwise import NAME, depthwise, read_layer
 from evaluators.compile.rules.kernel import worth_threads
 from evaluators.compile.rules.written import open_written, with_body
+from evaluators.compile.tiles import lanes_for
 from hw_profiles.profile import Profile
 
 
@@ -19,6 +20,6 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         return None
     data, weight = stage.sources
     layer = read_layer(stage.main)
-    parallel = worth_threads(profile, layer.work / layer.choice["lanes"])
+    parallel = worth_threads(profile, layer.work / lanes_for(layer.channels, profile.vector_bits))
     layer = dataclasses.replace(layer, parallel=parallel)
     return with_body(function, depthwise(layer, data, weight, stage.finish))
