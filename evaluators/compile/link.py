@@ -30,7 +30,6 @@ def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
     """The module with every activation given its place, and the peak memory of that plan in bytes."""
     planned = tvm.transform.Sequential(
         [
-            relax.transform.RewriteDataflowReshape(),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),

@@ -53,6 +53,7 @@ def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
+        relax.transform.RewriteDataflowReshape(),
         relax.transform.DeadCodeElimination(),
     ]
     return tvm.transform.Sequential(passes)(module)

@@ -16,6 +16,7 @@ from evaluators.compile.rules import (
     fallback,
     integer,
     matmul,
+    rows,
     transpose,
     winograd,
 )
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     dense.apply,
     matmul.apply,
     transpose.apply,
+    rows.apply,
     integer.apply,
     fallback.apply,
 )

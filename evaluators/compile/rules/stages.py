@@ -33,6 +33,8 @@ class Stage:
     reduced: tuple[Any, ...]
     value: Expr
     annotations: Mapping[str, object]
+    lengths: tuple[int, ...] = ()
+    """Extents of the ``reduced``."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,15 @@ def _stage(nest: tirx.Stmt) -> Stage | None:
         return None
     block = nest.block
     spatial = [axis for axis in block.iter_vars if int(axis.iter_type) == int(IterVar.DataPar)]
-    reduced = [axis.var for axis in block.iter_vars if int(axis.iter_type) == int(IterVar.CommReduce)]
+    summed = [axis for axis in block.iter_vars if int(axis.iter_type) == int(IterVar.CommReduce)]
+    reduced, lengths = tuple(axis.var for axis in summed), tuple(int(axis.dom.extent) for axis in summed)
     store = block.body
     variables = tuple(axis.var for axis in spatial)
     extents = tuple(int(axis.dom.extent) for axis in spatial)
     if not is_at(store.indices, variables, extents):
         return None
-    return Stage(
-        block.name_hint, store.buffer, variables, extents, tuple(reduced), store.value, dict(block.annotations)
-    )
+    notes = dict(block.annotations)
+    return Stage(block.name_hint, store.buffer, variables, extents, reduced, store.value, notes, lengths)
 
 
 def is_at(indices: Sequence[Expr], variables: Sequence[Any], extents: Sequence[int]) -> bool:
