@@ -16,6 +16,7 @@ from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import load_profile
+from results.bundle.runner import CompiledStudent
 
 few = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 sizes, channels, batches, threads = st.integers(3, 17), st.integers(1, 40), st.integers(1, 3), st.integers(1, 2)
@@ -45,13 +46,14 @@ class Decoder(nn.Module):
         maps = [stage(x).relu() for stage in self.stages]
         if self.dense is not None:
             maps = [_of_tokens(layer, image) for layer, image in zip(self.dense, maps, strict=True)]
-        return self.mix(
+        mixed: Tensor = self.mix(
             torch.cat([functional.interpolate(image, x.shape[2:], mode=self.mode) for image in maps], 1)
         )
+        return mixed
 
 
 def _of_tokens(layer: nn.Module, image: Tensor) -> Tensor:
-    tokens = layer(image.flatten(2).transpose(1, 2)).transpose(1, 2)
+    tokens: Tensor = layer(image.flatten(2).transpose(1, 2)).transpose(1, 2)
     return tokens.reshape(len(image), -1, *image.shape[2:])
 
 
@@ -83,3 +85,49 @@ def test_a_decoder_has_no_concatenation_and_small_products() -> None:
 
 def test_average_pooling_over_all_is_a_mean() -> None:
     check(nn.Sequential(nn.AvgPool2d(5), nn.Flatten()), (2, 9, 5, 5), 1)
+
+
+@few
+@given(st.data())
+def test_pooling(data: st.DataObject) -> None:
+    kernel = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    padding = data.draw(st.integers(0, kernel[0] // 2)), data.draw(st.integers(0, kernel[1] // 2))
+    stride, rounded_up = data.draw(st.integers(1, 3)), data.draw(st.booleans())
+    if data.draw(st.booleans()):
+        pool: nn.Module = nn.AvgPool2d(kernel, stride, padding, rounded_up, data.draw(st.booleans()))
+    else:
+        pool = nn.MaxPool2d(kernel, stride, padding, data.draw(st.integers(1, 2)), ceil_mode=rounded_up)
+    shape = (
+        data.draw(batches),
+        data.draw(st.sampled_from([1, 3, 8, 40, 67])),
+        *(data.draw(st.integers(9, 17)) for _ in "yx"),
+    )
+    check(nn.Sequential(nn.Hardtanh(), pool, nn.SiLU()), shape, data.draw(threads))
+
+
+def test_large_pooling_on_several_cores() -> None:
+    check(nn.MaxPool2d(3, 2, 1), (1, 64, 80, 81), 2)
+    check(nn.Sequential(nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.ReLU()), (2, 72, 60, 61), 2)
+
+
+class Beside(nn.Module):
+    """Tensors along an axis, with element-wise work before and behind."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        return torch.cat([x.relu(), torch.sigmoid(y), z * 2, x], self.axis) + 1
+
+
+@few
+@given(st.lists(st.integers(1, 21), min_size=3, max_size=3), st.integers(1, 3), st.sampled_from([3, 40]), threads)
+def test_concatenation(counts: list[int], axis: int, size: int, threads: int) -> None:
+    profile = load_profile("x86-host").with_threads(threads)
+    shapes = [[count if at == axis else size for at in range(4)] for count in counts]
+    inputs = tuple(torch.randn([1, *shape[1:]], generator=torch.Generator().manual_seed(0)) for shape in shapes)
+    with tempfile.TemporaryDirectory() as folder:
+        library = compile_network(Beside(axis), inputs, profile, Path(folder) / "layer.so").library
+        answer = CompiledStudent(library, threads)(*(part.numpy() for part in inputs))
+    torch.testing.assert_close(torch.as_tensor(answer), Beside(axis)(*inputs), atol=1e-5, rtol=1e-5)

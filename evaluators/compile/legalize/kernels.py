@@ -15,6 +15,7 @@ from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.gate import gated
 from evaluators.compile.legalize.integer import integer_convolution, integer_dense, integer_padding
 from evaluators.compile.legalize.matmul import activation_product
+from evaluators.compile.legalize.pooling import pooled
 from evaluators.compile.legalize.resize import resized
 from evaluators.compile.legalize.scan import scan
 from evaluators.compile.legalize.transpose import transpose
@@ -36,6 +37,8 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.cumprod": (scan,),
     "relax.permute_dims": (transpose,),
     "relax.image.resize2d": (resized,),
+    "relax.nn.max_pool2d": (pooled,),
+    "relax.nn.avg_pool2d": (pooled,),
     "relax.multiply": (gated,),
     "relax.nn.pad": (integer_padding,),
     "relax.matmul": (integer_dense, dense_layer, activation_product),

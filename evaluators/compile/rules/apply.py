@@ -16,6 +16,8 @@ from evaluators.compile.rules import (
     fallback,
     integer,
     matmul,
+    pieces,
+    pooling,
     rows,
     transpose,
     winograd,
@@ -31,9 +33,11 @@ RULES: tuple[Rule, ...] = (
     depthwise.apply,
     dense.apply,
     matmul.apply,
+    pooling.apply,
     transpose.apply,
     rows.apply,
     integer.apply,
+    pieces.apply,
     fallback.apply,
 )
 

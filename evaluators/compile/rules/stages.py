@@ -65,15 +65,15 @@ def open_sum(function: PrimFunc, name: str) -> Sum | None:
     if len(main.reduced) != 1 or not isinstance(main.value, tirx.Add) or not isinstance(main.value.b, tirx.Mul):
         return None
     for at in reversed(range(1, len(stages))):
-        last = _inlined(stages[1 : at + 1])
+        last = inlined(stages[1 : at + 1])
         if last.extents != main.extents or not _reads_in_place(last, main.buffer):
             continue
         if at == len(stages) - 1:
             return Sum(main, last)
-        spread = _inlined(stages[1:], kept=last.buffer)
+        spread = inlined(stages[1:], kept=last.buffer)
         if not _reads(spread, main.buffer):
             return Sum(main, last, spread)
-    return Sum(main, main, _inlined(stages[1:]) if stages[1:] else None)
+    return Sum(main, main, inlined(stages[1:]) if stages[1:] else None)
 
 
 def _main_first(stages: Sequence[Stage], name: str) -> list[Stage]:
@@ -138,7 +138,7 @@ def count_operations(value: Expr) -> int:
     return found[0]
 
 
-def _inlined(stages: Sequence[Stage], kept: Buffer | None = None) -> Stage:
+def inlined(stages: Sequence[Stage], kept: Buffer | None = None) -> Stage:
     """The last of some element-wise stages with all the others drawn in, but for the one that stores ``kept``."""
     known: dict[Any, Stage] = {}
 
