@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evaluators.compile.compiler import compile_network
+from evaluators.compile.compiler import compile_module, compile_network
+from evaluators.compile.importers.onnx_file import OnnxFile
 from hw_profiles.profile import Profile
 
+Array = NDArray[np.float32]
 _HERE = Path(__file__).parent
 _REPOSITORY = _HERE.parents[1]
 VARIABLE = "UNDERSTUDY_ARM64_PYTHON"
@@ -31,8 +34,19 @@ def add_case(folder: Path, name: str, network: nn.Module, inputs: Sequence[Tenso
     with torch.no_grad():
         outputs = network.eval()(*inputs)
     compile_network(network, tuple(inputs), profile, folder / f"{name}.so")
-    arrays = {f"in{index}": tensor.numpy() for index, tensor in enumerate(inputs)}
-    np.savez(folder / f"{name}.npz", out=outputs.numpy(), **arrays)
+    _keep(folder / f"{name}.npz", [tensor.numpy() for tensor in inputs], outputs.numpy())
+
+
+def add_file(folder: Path, name: str, file: OnnxFile, profile: Profile) -> None:
+    """The same of an ONNX file with float32 inputs, with what onnxruntime gives."""
+    generator = np.random.default_rng(0)
+    inputs = tuple(generator.normal(size=each.shape).astype(np.float32) for each in file.inputs)
+    compile_module(file.module(), profile, folder / f"{name}.so")
+    _keep(folder / f"{name}.npz", inputs, file.expected(inputs)[0])
+
+
+def _keep(path: Path, inputs: Sequence[Array], output: Array) -> None:
+    np.savez(path, out=output, **{f"in{index}": values for index, values in enumerate(inputs)})
 
 
 def run_cases(folder: Path, timeout_s: float) -> dict[str, float]:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from hw_profiles.profile import load_profile
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.emulation.machine import add_case, emulated_python, run_cases
+from test_quantised import inverted_residual
+
+from tests.emulation.machine import add_case, add_file, emulated_python, run_cases
 
 
 class Attention(nn.Module):
@@ -54,6 +56,11 @@ def test_every_kind_of_kernel_gives_torchs_result_on_emulated_arm64(tmp_path: Pa
         x = torch.randn(shape, generator=generator)
         for board in ("rpi4", "rpi5"):
             add_case(tmp_path, f"{name}_{board}", layer, (x,), load_profile(board).with_threads(2))
+    for board in ("rpi4", "rpi5"):
+        file = inverted_residual("uint8").save(tmp_path / "quantised.onnx")
+        add_file(tmp_path, f"quantised_{board}", file, load_profile(board).with_threads(2))
     found = run_cases(tmp_path, timeout_s=240)
-    assert len(found) == 2 * len(LAYERS)
+    assert len(found) == 2 * len(LAYERS) + 2
+    steps = [found.pop(f"quantised_{board}") for board in ("rpi4", "rpi5")]
+    assert max(steps) < 0.03  # two steps of the output's grid
     assert {name: difference for name, difference in found.items() if not difference < 1e-5} == {}
