@@ -92,7 +92,7 @@ def test_verify_restores_the_mode_and_splits_batches() -> None:
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        (nn.ConvTranspose2d(4, 4, 2), r"operator nn\.conv2d_transpose"),
+        (nn.ConvTranspose2d(4, 4, 2, dilation=2), r"operator nn\.conv2d_transpose"),
         (nn.Conv2d(4, 4, 9, padding=1), r"layer '1\.1'"),
     ],
 )
