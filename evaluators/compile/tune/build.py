@@ -27,6 +27,10 @@ _ROOM = 64_000_000
 """Bytes of disk that linking is given."""
 
 
+def nothing() -> None:
+    """What a new process is asked first: finding it imports all that building takes."""
+
+
 def build_option(case: Case, option: Choice, profile: Profile, library: Path) -> int:
     """Build the kernel of a case as ``option`` says; how often a call of the library runs it.
 

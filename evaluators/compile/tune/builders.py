@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from evaluators.compile.choices import Choice
-from evaluators.compile.tune.build import build_option
+from evaluators.compile.tune.build import build_option, nothing
 from evaluators.compile.tune.cases import Case
 from evaluators.compile.tune.child import START_S, Child, ChildDiedError, ChildRaisedError
 from hw_profiles.profile import Profile
@@ -29,6 +30,14 @@ class Builders:
     def __init__(self, profile: Profile, count: int) -> None:
         self._profile = profile
         self._children = [Child() for _ in range(count)]
+
+    def get_ready(self) -> None:
+        """Wait until the processes run, so that their start takes no time from the search."""
+        for child in self._children:
+            child.send(nothing, limit_s=BUILD_S)
+        for child in self._children:
+            with suppress(ChildDiedError):  # it is started again by the first build
+                child.receive(BUILD_S)
 
     def build(self, jobs: Sequence[Job], end: float) -> list[int | str]:
         """For each job how often its library runs the kernel in one call, or why there is no library.

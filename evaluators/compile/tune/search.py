@@ -64,9 +64,10 @@ class Tuner:
         """Search among the options of an imported network; the chooser of what was found, now and before."""
         known = self.database.read(target_of(self.profile))
         choose = chooser(known)
-        end = time.monotonic() + self.seconds
         with self.working():
+            self.builders.get_ready()
             graph = prepare(module)
+        end = time.monotonic() + self.seconds
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
             cases = self._explored(graph, known, choose, measuring)
