@@ -34,8 +34,16 @@ def _element_wise(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -
             if found is None:
                 return None
             placed = emitter.store(found)
+            if not _spreads(static_shape(placed), static_shape(leader.stored)):
+                return None
         arguments.append(placed)
     return Value(emitter.emit(with_attributes(call, arguments)).stored, leader.view)
+
+
+def _spreads(shape: Sequence[int], full: Sequence[int]) -> bool:
+    """Whether a tensor broadcasts to the full shape: not where a repeated axis lies within a joined one."""
+    pairs = zip(reversed(shape), reversed(full), strict=False)
+    return len(shape) <= len(full) and all(extent in (1, whole) for extent, whole in pairs)
 
 
 def _reshape(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value:
