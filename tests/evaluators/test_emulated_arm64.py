@@ -49,6 +49,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(emulated_python() is None, reason="no emulated machine: `make emulator` makes one (as root)")
 def test_every_kind_of_kernel_gives_torchs_result_on_emulated_arm64(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -59,7 +60,7 @@ def test_every_kind_of_kernel_gives_torchs_result_on_emulated_arm64(tmp_path: Pa
     for board in ("rpi4", "rpi5"):
         file = inverted_residual("uint8").save(tmp_path / "quantised.onnx")
         add_file(tmp_path, f"quantised_{board}", file, load_profile(board).with_threads(2))
-    found = run_cases(tmp_path, timeout_s=240)
+    found = run_cases(tmp_path, timeout_s=600)
     assert len(found) == 2 * len(LAYERS) + 2
     steps = [found.pop(f"quantised_{board}") for board in ("rpi4", "rpi5")]
     assert max(steps) < 0.03  # two steps of the output's grid
