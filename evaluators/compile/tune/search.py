@@ -65,7 +65,8 @@ class Tuner:
         known = self.database.read(target_of(self.profile))
         choose = chooser(known)
         with self.working():
-            self.builders.get_ready()
+            if self.seconds:
+                self.builders.get_ready()
             graph = prepare(module)
         end = time.monotonic() + self.seconds
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
