@@ -16,8 +16,6 @@ from tvm import relax
 from evaluators.compile.choices import Chooser, first
 from evaluators.compile.export import import_network
 from evaluators.compile.graph.prepare import prepare
-from evaluators.compile.graph.quantised import use_integers
-from evaluators.compile.integers import dot_of
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import schedule_kernels
@@ -78,9 +76,21 @@ def compile_module(module: tvm.IRModule, profile: Profile, library: Path, choose
     Raises ``CompileError`` for a shape that is not static, and otherwise as ``compile_network`` does.
     """
     seconds: dict[str, float] = {}
-    inputs, outputs = _signature(module["main"])
+    _signature(module["main"])
     with _timed(seconds, "lower"):
-        executable, memory = _lower(module, profile, choose)
+        _, scheduled = lower_kernels(module, profile, choose)
+    compiled = link_kernels(scheduled, profile, library)
+    both = {"lower": seconds["lower"] + compiled.seconds["lower"], "link": compiled.seconds["link"]}
+    return replace(compiled, seconds=both)
+
+
+def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Compiled:
+    """What ``lower_kernels`` scheduled as machine code in ``library``; raises as ``compile_network`` does."""
+    seconds: dict[str, float] = {}
+    inputs, outputs = _signature(scheduled["main"])
+    with _timed(seconds, "lower"), _refusing():
+        planned, memory = plan_memory(scheduled)
+        executable = build(planned, profile.tvm_target)
     with _timed(seconds, "link"):
         link(executable, library, 2 * memory + _LEAST_ROOM, profile.isa)
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
@@ -94,15 +104,8 @@ def lower_kernels(
     Raises ``CompileError`` naming the operator or kernel that cannot be compiled.
     """
     with _refusing():
-        computed = make_kernels(prepare(use_integers(module, dot_of(profile))), profile, choose)
+        computed = make_kernels(prepare(module, profile), profile, choose)
         return computed, schedule_kernels(computed, profile)
-
-
-def _lower(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tuple[tvm.runtime.Executable, int]:
-    _, scheduled = lower_kernels(module, profile, choose)
-    with _refusing():
-        planned, memory = plan_memory(scheduled)
-        return build(planned, profile.tvm_target), memory
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.choices import OPERATIONS, Chooser, first
-from evaluators.compile.compiler import compile_module, lower_kernels
+from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
 from hw_profiles.profile import Profile
 from results.bundle.runner import CompiledStudent, measure_latency
@@ -64,8 +64,9 @@ def time_network(module: tvm.IRModule, profile: Profile, choose: Chooser = first
     Raises ``CompileError`` as ``compile_module`` does.
     """
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        compiled = compile_module(module, profile, Path(folder) / "network.so", choose)
-        kernels = list_kernels(*lower_kernels(module, profile, choose))
+        computed, scheduled = lower_kernels(module, profile, choose)
+        compiled = link_kernels(scheduled, profile, Path(folder) / "network.so")
+        kernels = list_kernels(computed, scheduled)
         network = CompiledStudent(compiled.library, profile.threads)
         generator = np.random.default_rng(0)
         inputs = tuple(_values(spec.shape, spec.dtype, generator) for spec in compiled.inputs)

@@ -18,12 +18,9 @@ import torch
 import tvm
 from torch import Tensor, nn
 
-from evaluators.compile.choices import first
+from evaluators.compile.compiler import lower_kernels
 from evaluators.compile.export import export_network, import_program
-from evaluators.compile.graph.prepare import prepare
-from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, plan_memory
-from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile, load_profile
 
 
@@ -65,8 +62,8 @@ class Loop:
 
 def ours(module: tvm.IRModule, profile: Profile) -> tvm.runtime.Executable:
     """The module by our rules."""
-    kernels = make_kernels(prepare(module), profile, first)
-    return build(plan_memory(schedule_kernels(kernels, profile))[0], profile.tvm_target)
+    _, scheduled = lower_kernels(module, profile)
+    return build(plan_memory(scheduled)[0], profile.tvm_target)
 
 
 def default(module: tvm.IRModule, profile: Profile) -> tvm.runtime.Executable:

@@ -126,7 +126,7 @@ GENTLE = {
 def test_moves_meet_and_vanish(network: nn.Module, moves: int, tmp_path: Path) -> None:
     x = torch.randn((1, 3, 6, 8), generator=torch.Generator().manual_seed(0))
     profile = load_profile("x86-host").with_threads(1)
-    graph = prepare(import_program(export_network(network, (x,))))
+    graph = prepare(import_program(export_network(network, (x,))), load_profile("x86-host"))
     operators: list[str] = []
     post_order_visit(graph["main"], lambda e: operators.append(e.op.name) if hasattr(e, "op") else None)
     library = compile_network(network, x, profile, tmp_path / "layer.so").library

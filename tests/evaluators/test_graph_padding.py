@@ -27,7 +27,7 @@ class Padded(nn.Module):
 
 
 def operators(network: nn.Module) -> list[str]:
-    module = prepare(import_program(export_network(network, (torch.zeros(1, 3, 9, 8),))))
+    module = prepare(import_program(export_network(network, (torch.zeros(1, 3, 9, 8),))), load_profile("x86-host"))
     names: list[str] = []
     post_order_visit(module["main"], lambda e: names.append(e.op.name) if hasattr(e, "op") else None)
     return names

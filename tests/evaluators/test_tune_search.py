@@ -59,7 +59,7 @@ def imported() -> tuple[nn.Module, torch.Tensor, tvm.IRModule]:
 
 
 def test_the_kernels_with_options_are_found_once_with_their_count(profile: Profile) -> None:
-    cases = find_cases(prepare(imported()[2]), profile, first)
+    cases = find_cases(prepare(imported()[2], profile), profile, first)
     assert [case.count for case in cases] == [1, 2]
     assert all(len(case.options) > 1 for case in cases)
 
@@ -113,7 +113,7 @@ def test_a_child_that_crashes_hangs_or_raises_is_told_apart_and_replaced(child: 
 
 
 def test_options_that_cannot_be_built_or_crash_where_they_run_are_faults(profile: Profile, tmp_path: Path) -> None:
-    case = find_cases(prepare(imported()[2]), profile, first)[0]
+    case = find_cases(prepare(imported()[2], profile), profile, first)[0]
     builders, racer = Builders(profile, 1), Crashing(profile, None)
     measuring = Measuring(racer, builders, nullcontext, tmp_path, time.monotonic() + 60)
     options = [{**case.options[1], "lanes": 0}, *case.options[1:3]]
@@ -140,7 +140,7 @@ def test_nothing_is_built_when_there_is_no_time(profile: Profile, tmp_path: Path
     tuner = Tuner(profile, Database(tmp_path / "kernels.sqlite"), racer, builders, seconds=0)
     choose = tuner(imported()[2])
     assert [row.tried for row in tuner.table] == [0, 0]
-    case = find_cases(prepare(imported()[2]), profile, first)[0]
+    case = find_cases(prepare(imported()[2], profile), profile, first)[0]
     assert choose(case.key, case.options) == case.options[0]
 
 

@@ -12,11 +12,15 @@ from evaluators.compile.graph.canonical import canonicalise
 from evaluators.compile.graph.constants import fold_constants
 from evaluators.compile.graph.lay_out import lay_out
 from evaluators.compile.graph.plain import simplify
+from evaluators.compile.graph.quantised import use_integers
 from evaluators.compile.graph.sooner import mix_channels_sooner
+from evaluators.compile.integers import dot_of
+from hw_profiles.profile import Profile
 
 
-def prepare(module: tvm.IRModule) -> tvm.IRModule:
-    """Fold batch norm, make clips fusible, lay images out as NHWC and fold what is constant."""
+def prepare(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
+    """Compute quantised parts in integers, fold what is constant, and lay images out channels last."""
+    module = use_integers(module, dot_of(profile))
     module = _rewrite_main(module, fold_constants)
     module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)

@@ -49,7 +49,7 @@ def attention(of: Attention, query: Any, key: Any, value: Any, bias: Any | None,
         )
 
     kind = ForKind.PARALLEL if of.parallel else ForKind.SERIAL
-    return loop(of.batch * of.heads * of.choice["shares"], body, kind, "job")
+    return loop(of.batch * of.heads * of.choice["shares"], body, "job", kind)
 
 
 def _blocks(job: Job, first: Index, query: Any, bias: Any | None, result: Any) -> Stmt:

@@ -36,7 +36,7 @@ def pack_keys(job: Job, key: Any) -> Stmt:
                 )
 
             starts = range(0, inside, lanes)
-            copies = [loop(min(lanes, inside - t), lane(t), ForKind.VECTORIZED, "t") for t in starts]
+            copies = [loop(min(lanes, inside - t), lane(t), "t", ForKind.VECTORIZED) for t in starts]
             return sequence(*([zeros] if inside < width else []), *copies)
 
         return loop(of.channels, channel, name="d")

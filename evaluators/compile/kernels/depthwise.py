@@ -136,7 +136,7 @@ def depthwise(layer: Depthwise, data: Any, weight: Any, finish: Finish) -> Stmt:
         return over_channels(share, choice["lanes"], vector)
 
     kind = ForKind.PARALLEL if layer.parallel else ForKind.SERIAL
-    return loop(layer.batch * blocks * parts, job, kind, "job")
+    return loop(layer.batch * blocks * parts, job, "job", kind)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class _Strip:
                 place = layer.place(self.n, y, moved + (first + p), self.c + v)
                 return self.finish(load(accumulators, (p, v), 1), place)
 
-            return loop(width, lane, ForKind.VECTORIZED, "lane")
+            return loop(width, lane, "lane", ForKind.VECTORIZED)
 
         return sequence(
             tirx.AllocBuffer(accumulators),

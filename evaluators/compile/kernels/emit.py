@@ -9,16 +9,27 @@ from tvm import tirx
 from tvm.ir import Expr, Range
 from tvm.tirx import BufferLoad, BufferStore, For, ForKind, SeqStmt, Stmt, Var
 
+INDEX = "int64"
 Index = Any
 """A whole number or an expression of 64 bits."""
 
 
-def loop(extent: Index, body: Callable[[Index], Stmt], kind: int = ForKind.SERIAL, name: str = "i") -> Stmt:
+def loop(extent: Index, body: Callable[[Index], Stmt], name: str = "i", kind: ForKind = ForKind.SERIAL) -> Stmt:
     """``body`` for each of ``extent`` steps; a single step needs no loop."""
     if isinstance(extent, int) and extent == 1:
         return body(whole(0))
-    variable = Var(name, "int64")
+    variable = Var(name, INDEX)
     return For(variable, whole(0), index(extent), kind, body(variable))
+
+
+def unrolled(extent: int, body: Callable[[Index], Stmt], name: str = "i") -> Stmt:
+    """A loop without a loop: its body once for each value."""
+    return loop(extent, body, name, ForKind.UNROLLED)
+
+
+def vector(lanes: int, body: Callable[[Index], Stmt]) -> Stmt:
+    """All values at once."""
+    return loop(lanes, body, "lane", ForKind.VECTORIZED)
 
 
 def sequence(*statements: Stmt) -> Stmt:
@@ -35,7 +46,7 @@ def when(condition: Expr | bool, then: Stmt, otherwise: Stmt | None = None) -> S
 
 def whole(number: int) -> Expr:
     """A constant index."""
-    return tirx.IntImm("int64", number)
+    return tirx.IntImm(INDEX, number)
 
 
 def buffer(name: str, *shape: int) -> Any:

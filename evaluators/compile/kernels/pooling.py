@@ -119,7 +119,7 @@ def pooling(layer: Pooling, data: Any, finish: Finish) -> Stmt:
         return loop(width, pixel, name="x")
 
     kind = ForKind.PARALLEL if layer.parallel else ForKind.SERIAL
-    return loop(layer.batch * height, row, kind, "row")
+    return loop(layer.batch * height, row, "row", kind)
 
 
 def _pixel(layer: Pooling, data: Any, finish: Finish, place: tuple[Index, Index, Index]) -> Stmt:
@@ -173,7 +173,7 @@ def _vectors(
                 value = value / tirx.Cast("float32", count)
             return finish(value, (n, y, x, c + number * lanes + v))
 
-        return loop(lanes, lane, ForKind.VECTORIZED, "lane")
+        return loop(lanes, lane, "lane", ForKind.VECTORIZED)
 
     return sequence(
         *map(tirx.AllocBuffer, held),

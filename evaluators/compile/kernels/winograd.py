@@ -106,7 +106,7 @@ def winograd(layout: Layout, data: Any, weight: Any, finish: Finish) -> Stmt:
         return _job(job, data, weight, finish)
 
     kind = ForKind.PARALLEL if layout.parallel else ForKind.SERIAL
-    return loop(layout.choice["groups"] * places, body, kind, "job")
+    return loop(layout.choice["groups"] * places, body, "job", kind)
 
 
 def _job(job: _Job, data: Any, weight: Any, finish: Finish) -> Stmt:
@@ -295,8 +295,8 @@ def _finish(job: _Job, sums: Any, finish: Finish) -> Stmt:
                 lane = loop(
                     width,
                     lambda v, i=i, place=place: finish(load(outputs, (i, v), 1), (*place, first + v)),  # type: ignore[misc]
-                    ForKind.VECTORIZED,
                     "lane",
+                    ForKind.VECTORIZED,
                 )
                 statements.append(when(rows_fit or y + i < layout.out_height, lane))
             return sequence(*statements)

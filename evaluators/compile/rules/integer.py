@@ -12,8 +12,8 @@ from tvm.tirx import Broadcast, BufferLoad, DeclBuffer, PrimFunc, Ramp, Stmt
 from evaluators.compile.choices import read
 from evaluators.compile.integers import GROUP_BITS, Dot, dot_of
 from evaluators.compile.kernels import integer
+from evaluators.compile.kernels.emit import index, sequence
 from evaluators.compile.products import Product, ProductTile
-from evaluators.compile.rules.loops import index, sequence
 from evaluators.compile.rules.product import Operands, Position, product_loops, storing
 from evaluators.compile.rules.stages import Expr, open_sum
 from evaluators.compile.rules.sums import Sums
@@ -45,7 +45,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         panels=right,
     )
     loops = product_loops(product, tile, operands, profile)
-    return function.with_body(sequence([DeclBuffer(view, data=left.data), *views.declarations(), loops]))
+    return function.with_body(sequence(DeclBuffer(view, data=left.data), *views.declarations(), loops))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ LAUNCH_S = 3e-6
 """Seconds that handing a loop to the other cores and waiting for them costs.
 
 Measured on two cores of a virtual machine: 1.0 to 3.5 µs while the pool still spins from the kernel before, by
-where the host runs them; 40 µs once the pool sleeps. With 1.5 here, small networks gained 6 to 12 % at the best of
-times and lost 9 to 18 % at the worst.
+where the host runs them; 40 µs once the pool sleeps. With 1.5 here, three small networks gained up to 10 %
+in one hour and lost up to 18 % in another.
 """
 
 

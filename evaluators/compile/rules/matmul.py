@@ -7,8 +7,8 @@ from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, PrimFunc, Stmt
 
 from evaluators.compile.choices import read
 from evaluators.compile.kernels import matmul
+from evaluators.compile.kernels.emit import loop
 from evaluators.compile.products import Product, ProductTile
-from evaluators.compile.rules.loops import loop
 from evaluators.compile.rules.product import Operands, Position, product_loops, storing
 from evaluators.compile.rules.spread import with_spread
 from evaluators.compile.rules.stages import Expr, open_sum

@@ -13,8 +13,8 @@ from tvm.ir import Call, Op
 from tvm.tirx import BufferStore, ForKind, PrimFunc, Stmt
 from tvm_ffi import structural_map
 
+from evaluators.compile.kernels.emit import index, loop, sequence, vector
 from evaluators.compile.rules.kernel import worth_threads
-from evaluators.compile.rules.loops import index, loop, sequence, vector
 from evaluators.compile.rules.stages import Expr, Stage, inlined, read_stages, substitute
 from evaluators.compile.rules.written import with_body
 from evaluators.compile.tiles import FLOAT_BITS
@@ -49,8 +49,10 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
 
     def inside(before: Sequence[Expr], spread: bool) -> Stmt:
         return sequence(
-            _nest(piece[shared:-1], lambda at, piece=piece: _row(stage, piece, [*before, *at], lanes), spread)
-            for piece in pieces
+            *(
+                _nest(piece[shared:-1], lambda at, piece=piece: _row(stage, piece, [*before, *at], lanes), spread)
+                for piece in pieces
+            )
         )
 
     alone = all(extent == 1 for extent in stage.extents[:shared])

@@ -16,9 +16,9 @@ from itertools import islice
 from tvm import tirx
 from tvm.tirx import Bind, ForKind, Stmt, Var
 
+from evaluators.compile.kernels.emit import INDEX, index, loop, sequence, unrolled
 from evaluators.compile.products import Product, ProductTile
 from evaluators.compile.rules.kernel import worth_threads
-from evaluators.compile.rules.loops import INDEX, index, loop, sequence, unrolled
 from evaluators.compile.rules.stages import Expr, Sum, count_operations
 from evaluators.compile.rules.sums import Sums, across
 from evaluators.compile.rules.views import Axes, Views
@@ -97,7 +97,7 @@ def product_loops(product: Product, tile: ProductTile, operands: Operands, profi
         place = Position(batch, panel, index(0), column.variable)
         count = block if row_tiles % block == 0 else tirx.min(index(block), row_tiles - first * block)
         tiles = loop(count, lambda inner: _tile(product, tile, operands, place, first * block + inner), "tile")
-        return sequence([column.bound, *(operands.prepare(place) if operands.prepare else ()), tiles])
+        return sequence(column.bound, *(operands.prepare(place) if operands.prepare else ()), tiles)
 
     return _nest(extents, threaded, piece)
 
@@ -149,13 +149,11 @@ def _tile(product: Product, tile: ProductTile, operands: Operands, place: Positi
     at = dataclasses.replace(place, row=row.variable)
     sums = Sums(tile, "sum", operands.dtype)
     return sequence(
-        [
-            row.bound,
-            *sums.allocations(),
-            sums.set(lambda row, v, lane: tirx.const(0, operands.dtype)),
-            *_steps(product.inner, tile, sums, operands, at),
-            *_stored(tile, sums, operands, at),
-        ]
+        row.bound,
+        *sums.allocations(),
+        sums.set(lambda row, v, lane: tirx.const(0, operands.dtype)),
+        *_steps(product.inner, tile, sums, operands, at),
+        *_stored(tile, sums, operands, at),
     )
 
 
@@ -166,7 +164,7 @@ def _steps(inner: int, tile: ProductTile, sums: Sums, operands: Operands, at: Po
         return operands.multiply_add(sums, tile, chain, at, k)
 
     def body(outer: Expr) -> Stmt:
-        return sequence(step(outer * tile.unroll + k, k % tile.chains) for k in range(tile.unroll))
+        return sequence(*(step(outer * tile.unroll + k, k % tile.chains) for k in range(tile.unroll)))
 
     whole = inner // tile.unroll
     steps = [loop(whole, body, "k")] if whole else []

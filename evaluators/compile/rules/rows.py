@@ -12,10 +12,9 @@ from typing import Any
 from tvm import tirx
 from tvm.tirx import AllocBuffer, Bind, BufferLoad, BufferStore, ForKind, PrimFunc, Stmt
 
-from evaluators.compile.kernels.emit import load
+from evaluators.compile.kernels.emit import index, load, loop, sequence, vector
 from evaluators.compile.kernels.register_tile import fold, widths_of
 from evaluators.compile.rules.kernel import worth_threads
-from evaluators.compile.rules.loops import index, loop, sequence, vector
 from evaluators.compile.rules.row_stages import RowKernel, RowStage, RowValues, open_rows
 from evaluators.compile.rules.stages import Expr
 from evaluators.compile.rules.views import Axes, Views
@@ -38,7 +37,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     threaded = worth_threads(profile, kernel.operations * kernel.rows * kernel.length / lanes)
     kind = ForKind.PARALLEL if threaded else ForKind.SERIAL
     rows = loop(kernel.rows, lambda row: _row(kernel, row, lanes, views), "row", kind)
-    return with_body(function, sequence([*views.declarations(), rows]))
+    return with_body(function, sequence(*views.declarations(), rows))
 
 
 def _row(kernel: RowKernel, row: Expr, lanes: int, views: Views) -> Stmt:
@@ -64,7 +63,7 @@ def _row(kernel: RowKernel, row: Expr, lanes: int, views: Views) -> Stmt:
             statements.append(AllocBuffer(own))
             values.written[each.stage.buffer] = own
             waiting.append(each)
-    return sequence(statements)
+    return sequence(*statements)
 
 
 def _stored(values: RowValues, last: RowStage, waiting: Sequence[RowStage], lanes: int) -> Stmt:
@@ -130,7 +129,11 @@ def _along(length: int, lanes: int, chains: int, part: Callable[[Expr, int, int]
 
     def several(number: Expr) -> Stmt:
         return sequence(
-            statement for chain in range(chains) for statement in part(number * step + chain * lanes, lanes, chain)
+            *(
+                statement
+                for chain in range(chains)
+                for statement in part(number * step + chain * lanes, lanes, chain)
+            )
         )
 
     statements: list[Stmt] = [loop(whole, several, "step")] if whole else []
@@ -138,4 +141,4 @@ def _along(length: int, lanes: int, chains: int, part: Callable[[Expr, int, int]
     for width in widths_of(length - start, lanes):
         statements += part(index(start), width, 0)
         start += width
-    return sequence(statements)
+    return sequence(*statements)

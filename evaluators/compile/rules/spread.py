@@ -7,8 +7,8 @@ import math
 from tvm import tirx
 from tvm.tirx import AllocBuffer, ForKind, Stmt
 
+from evaluators.compile.kernels.emit import index, loop, sequence, vector
 from evaluators.compile.rules.kernel import worth_threads
-from evaluators.compile.rules.loops import index, loop, sequence, vector
 from evaluators.compile.rules.stages import Expr, Stage, Sum
 from evaluators.compile.rules.views import Axes, Views
 from evaluators.compile.tiles import FLOAT_BITS
@@ -21,9 +21,9 @@ _LOADS = 2
 def with_spread(kernel: Sum, loops: Stmt, views: Views, profile: Profile) -> Stmt:
     """The loops that store ``kernel.last``, and those of ``kernel.spread`` where there is one."""
     if kernel.spread is None:
-        return sequence([*views.declarations(), loops])
+        return sequence(*views.declarations(), loops)
     behind = spread_loops(kernel.spread, views, profile)
-    return sequence([AllocBuffer(kernel.last.buffer), *views.declarations(), loops, behind])
+    return sequence(AllocBuffer(kernel.last.buffer), *views.declarations(), loops, behind)
 
 
 def spread_loops(stage: Stage, views: Views, profile: Profile) -> Stmt:

@@ -8,8 +8,8 @@ from functools import reduce
 from tvm import tirx
 from tvm.tirx import AllocBuffer, BufferLoad, BufferStore, Ramp, Stmt
 
+from evaluators.compile.kernels.emit import index, sequence, unrolled, vector
 from evaluators.compile.products import ProductTile
-from evaluators.compile.rules.loops import index, sequence, unrolled, vector
 from evaluators.compile.rules.stages import Expr
 
 Value = Callable[[Expr, int, Expr], Expr]
@@ -22,7 +22,7 @@ def across(tile: ProductTile, body: Callable[[int, Expr], Stmt]) -> Stmt:
     def one(number: int) -> Stmt:
         return vector(tile.lanes, lambda lane: body(number, lane))
 
-    return sequence(one(number) for number in range(tile.vectors))
+    return sequence(*(one(number) for number in range(tile.vectors)))
 
 
 class Sums:
@@ -41,7 +41,7 @@ class Sums:
 
     def set(self, value: Value) -> Stmt:
         """Set the sums of all chains."""
-        return sequence(self._store(chain, value) for chain in range(self._tile.chains))
+        return sequence(*(self._store(chain, value) for chain in range(self._tile.chains)))
 
     def add(self, chain: int, value: Value) -> Stmt:
         """Add to the sums of one chain."""
@@ -60,7 +60,7 @@ class Sums:
             for number in range(self._tile.vectors):
                 buffer, place = self._buffers[number][chain], [row, lanes]
                 stores.append(BufferStore(buffer, value(row, number, BufferLoad(buffer, place)), place))
-            return sequence(stores)
+            return sequence(*stores)
 
         return unrolled(self._tile.rows, store_row, "row")
 

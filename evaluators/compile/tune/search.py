@@ -67,7 +67,7 @@ class Tuner:
         with self.working():
             if self.seconds:
                 self.builders.get_ready()
-            graph = prepare(module)
+            graph = prepare(module, self.profile)
         end = time.monotonic() + self.seconds
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
