@@ -73,7 +73,7 @@ def cost_of(
     A network whose size or memory is over the budget is not run, one that disagrees with torch is not timed.
     Raises ``CompileError`` and ``MeasureError``.
     """
-    with stages.stage("export"), bench.working():
+    with bench.working(), stages.stage("export"):
         inputs = real_inputs(bench, bench.space.resolution(choice))
         module = import_network(network, inputs[:1])
     choose: Chooser = first
