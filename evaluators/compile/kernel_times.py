@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from tvm.s_tir import SBlock
 from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.choices import OPERATIONS, Chooser, first
+from evaluators.compile.choices import OPERATIONS
 from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
 from hw_profiles.profile import Profile
@@ -58,20 +60,23 @@ class NetworkTimes:
     kernel_seconds: tuple[float, ...]
 
 
-def time_network(module: tvm.IRModule, profile: Profile, choose: Chooser = first) -> NetworkTimes:
-    """Compile a relax module for this computer, then time it whole and kernel by kernel.
+def time_network(
+    module: tvm.IRModule, profile: Profile, alone: Callable[[], AbstractContextManager[None]]
+) -> NetworkTimes:
+    """Compile a relax module for this computer, then time it whole and kernel by kernel inside ``alone``.
 
     Raises ``CompileError`` as ``compile_module`` does.
     """
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        computed, scheduled = lower_kernels(module, profile, choose)
+        computed, scheduled = lower_kernels(module, profile)
         compiled = link_kernels(scheduled, profile, Path(folder) / "network.so")
         kernels = list_kernels(computed, scheduled)
         network = CompiledStudent(compiled.library, profile.threads)
         generator = np.random.default_rng(0)
         inputs = tuple(_values(spec.shape, spec.dtype, generator) for spec in compiled.inputs)
-        whole = measure_latency(network, inputs)["median_s"]
-        return NetworkTimes(whole, tuple(kernels), tuple(time_kernels(compiled.library, kernels)))
+        with alone():
+            whole = measure_latency(network, inputs)["median_s"]
+            return NetworkTimes(whole, tuple(kernels), tuple(time_kernels(compiled.library, kernels)))
 
 
 def streaming_bandwidth(size: int, profile: Profile) -> float:

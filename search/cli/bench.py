@@ -50,7 +50,8 @@ def _print_kernels(network: Path, threads: int | None) -> None:
     host = load_profile("x86-host")
     profile = host.with_threads(threads or host.cores)
     module = open_network(network, {}).module()
-    with QuietCores.of_this_computer().quiet():
-        times = time_network(module, profile)
+    quiet = QuietCores.of_this_computer().quiet
+    times = time_network(module, profile, quiet)
+    with quiet():
         roofline = measure_roofline(profile, streaming_bandwidth)
     make_console().print(kernel_table(times, kernel_lines(times, roofline), roofline, profile))

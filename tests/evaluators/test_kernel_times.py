@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from click.testing import CliRunner
@@ -59,7 +61,7 @@ def test_only_rows_that_are_looked_up_count_as_moved():
 
 
 def test_kernels_are_timed_and_the_uncovered_named(module):
-    times = time_network(module, PROFILE)
+    times = time_network(module, PROFILE, nullcontext)
     roofline = measure_roofline(PROFILE, lambda size, profile: 1e10)
     lines = kernel_lines(times, roofline)
     assert all(line.seconds > 0 and line.reached > 0 for line in lines)
