@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from evaluators.latency.kernels import KernelLine, Roofline, uncovered
 from hw_profiles.profile import Profile
 from results.units import format_time
 
+_LONGEST = 40
 _HEADINGS = ("calls", "a call", "share", "GFLOP/s", "flop/byte", "GB/s", "of roofline")
 
 
@@ -25,7 +27,7 @@ def kernel_table(times: NetworkTimes, lines: Sequence[KernelLine], roofline: Roo
     for line in lines:
         kernel, seconds = line.kernel, line.seconds
         table.add_row(
-            f"{kernel.name}  {_shape(kernel.shapes[0])} to {_shape(kernel.shapes[-1])}",
+            f"{short_name(kernel.name)}  {_shape(kernel.shapes[0])} to {_shape(kernel.shapes[-1])}",
             Text(kernel.rule, style="" if line.covered else "yellow"),
             str(kernel.calls),
             format_time(seconds),
@@ -43,13 +45,23 @@ def kernel_table(times: NetworkTimes, lines: Sequence[KernelLine], roofline: Roo
 
 def _caption(lines: Sequence[KernelLine], roofline: Roofline, profile: Profile) -> str:
     moved = ", ".join(f"{level.bandwidth / 1e9:.0f}" for level in roofline.levels)
-    names = uncovered(lines)
+    names = dict.fromkeys(map(short_name, uncovered(lines)))
     return (
         f"Roofline: {roofline.peak / 1e9:.0f} GFLOP/s at {profile.clock_ghz:g} GHz on {profile.threads} threads "
         f"(a processor may clock higher), and {moved} GB/s measured in each cache and in memory.\n"
         "Kernels are timed on their own, on data in cache where it fits.\n"
         + (f"No rule covers (fallback): {', '.join(names)}." if names else "Every kernel is covered by a rule.")
     )
+
+
+def short_name(name: str) -> str:
+    """What a kernel does, without the numbers and the tail of a long chain of element-wise work.
+
+    >>> short_name("fused_dense12_add16_multiply3_maximum_minimum_multiply4_cast")
+    'dense_add_multiply_maximum_minimum…'
+    """
+    plain = re.sub(r"\d+(?=_|$)", "", name.removeprefix("fused_"))
+    return plain if len(plain) <= _LONGEST else plain[: plain.rindex("_", 0, _LONGEST)] + "…"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
