@@ -59,7 +59,7 @@ def call(
 def finished(workplace) -> Path:
     """The folder of a finished run on the shapes."""
     kernels = {"UNDERSTUDY_KERNELS": str(workplace / "kernels.sqlite")}
-    options = (*OPTIONS, "--name", "finished", "--compare-scratch", "--tune", "1")
+    options = (*OPTIONS, "--name", "finished", "--compare-scratch", "--tune", "2")
     done = call(workplace, "search", *options, environment=kernels)
     assert done.returncode == 0, done.stdout + done.stderr
     return workplace / "results" / "runs" / "finished"

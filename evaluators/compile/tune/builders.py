@@ -25,10 +25,11 @@ BUILD_S = 20.0
 
 
 class Builders:
-    """As many child processes as cores, each building one option at a time."""
+    """``count`` child processes, each building one option at a time."""
 
     def __init__(self, profile: Profile, count: int) -> None:
         self._profile = profile
+        self.count = count
         self._children = [Child() for _ in range(count)]
 
     def get_ready(self) -> None:

@@ -61,13 +61,16 @@ class Measuring:
         return time.monotonic() >= self.end
 
     def defaults(self, cases: Sequence[Case]) -> Iterator[tuple[Case, Lap]]:
-        """The model's own choice of each kernel, until the time is up."""
+        """The model's own choice of each kernel, until the time is up.
+
+        Each is timed as soon as it is built, so that a short time leaves a few known rather than many built.
+        """
         at = 0
         while at < len(cases) and not self.over:
-            some = cases[at : at + 8]
-            at += 8
+            some = cases[at : at + self.builders.count]
+            at += self.builders.count
             for case, built in zip(some, self._built([(case, case.options[0]) for case in some]), strict=True):
-                if isinstance(built, Library) and not self.over:
+                if isinstance(built, Library):
                     self._default[str(case.key)] = built
                     (lap,) = self._raced([built])
                     yield case, lap
@@ -91,7 +94,7 @@ class Measuring:
             name: Lap(fault=fault) for name, fault in built_options.items() if isinstance(fault, str) and fault
         }
         libraries = {name: built for name, built in built_options.items() if isinstance(built, Library)}
-        if libraries and not self.over:
+        if libraries:
             raced = self._raced([default, *libraries.values()])
             laps |= dict(zip((spelled(case.options[0]), *libraries), raced, strict=True))
             for library in libraries.values():
