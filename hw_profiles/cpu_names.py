@@ -66,10 +66,20 @@ FAMILIES: Mapping[str, Mapping[str, frozenset[str]]] = MappingProxyType(
 """By maker: the processors told apart, richest first, with the flags each needs."""
 
 
+_ARM_V8 = _flags("asimd crc32 fp")
+_ARM_V8_2 = _flags("asimdhp asimdrdm atomics fphp", _ARM_V8)
+_ARM_DOT = _flags("asimddp lrcpc", _ARM_V8_2)
+
 ARM_CORES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "cortex-a72": _flags("asimd crc32 fp"),
-        "cortex-a76": _flags("asimd asimddp asimdhp asimdrdm atomics crc32 fp fphp lrcpc"),
+        "cortex-a57": _ARM_V8,
+        "cortex-a72": _ARM_V8,
+        "carmel": _ARM_V8_2,
+        "cortex-a55": _ARM_DOT,
+        "cortex-a76": _ARM_DOT,
+        "cortex-a78": _ARM_DOT,
+        "cortex-a78ae": _ARM_DOT,
+        "neoverse-n1": _ARM_DOT,
     }
 )
 """ARM's 64-bit cores, with the flags that code for each may use (names of /proc/cpuinfo on Linux for arm64)."""
@@ -106,9 +116,20 @@ def vector_width(flags: Collection[str]) -> tuple[int, int]:
     return (256, 16) if "avx" in flags else (128, 16)
 
 
+def vector_pipes(mcpu: str) -> int:
+    """Fused multiply-adds of whole vectors that a core starts in a cycle.
+
+    >>> vector_pipes("cortex-a72"), vector_pipes("cortex-a76")
+    (1, 2)
+    """
+    return 1 if mcpu in _ONE_PIPE else 2
+
+
 def _names(vendor: str) -> dict[str, frozenset[str]]:
     return {**FAMILIES.get(vendor, {}), **LEVELS}
 
+
+_ONE_PIPE = frozenset(["znver1", "znver4", "icelake-client", "cortex-a55", "cortex-a57", "cortex-a72", "carmel"])
 
 _EVERY: Mapping[str, Mapping[str, frozenset[str]]] = {
     "x86_64": {name: flags for vendor in FAMILIES for name, flags in _names(vendor).items()},

@@ -92,7 +92,7 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
         planned, memory = plan_memory(scheduled)
         executable = build(planned, profile.tvm_target)
     with _timed(seconds, "link"):
-        link(executable, library, 2 * memory + _LEAST_ROOM, profile.isa)
+        link(executable, library, 2 * memory + _LEAST_ROOM, profile)
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,11 +15,15 @@ from tvm import relax
 from evaluators.compile.cross import ZigLinker
 from evaluators.compile.memory import planned_bytes
 from evaluators.compile.vector_math import PIPELINE
+from hw_profiles.profile import Profile
 from results.store import unwritable
 from understudy import CompileError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_REMEDY = {True: "install gcc or set CXX to a C++ compiler", False: "install the linker (`pip install ziglang`)"}
+_REMEDY = {
+    "system": "install gcc or set CXX to a C++ compiler",
+    "zig": "install the linker (`pip install ziglang`)",
+}
 OPTIMISATION = 2
 """LLVM's level. The rules vectorise and unroll already: 3 takes a quarter longer for the same speed, while 1 would
 leave the kernels of the fallback without LLVM's own vectors."""
@@ -60,25 +63,25 @@ def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Exe
         return relax.build(module, machine, relax_pipeline=None, tir_pipeline=PIPELINE)
 
 
-def link(executable: tvm.runtime.Executable, library: Path, room: int, isa: str) -> None:
-    """Write the shared library for a processor of ``isa``, for which ``room`` bytes must be free on the disk.
+def link(executable: tvm.runtime.Executable, library: Path, room: int, profile: Profile) -> None:
+    """Write the shared library for the profile, for which ``room`` bytes must be free on the disk.
 
     Raises ``CompileError`` when the linker fails or the file cannot be written, ``RunError`` when the disk is
     full.
     """
+    linker = None if profile.linker == "system" else ZigLinker(profile.isa)
     partial = library.with_name(f".{library.name}.part")
     try:
         _check_room(Path(tempfile.gettempdir()), room)
         _check_room(library.parent, room)
-        executable.export_library(str(partial), fcompile=None if isa == platform.machine() else ZigLinker(isa))
+        executable.export_library(str(partial), fcompile=linker)
         partial.replace(library)
     except (RuntimeError, OSError) as error:
         said = " ".join(str(error).split("\n")[:2]).strip()
         if getattr(error, "errno", None) in _FULL or any(os.strerror(number) in said for number in _FULL):
             raise unwritable(library, OSError(errno.ENOSPC, said)) from error
         raise CompileError(
-            f"cannot link {library} ({said}): "
-            f"{_REMEDY[isa == platform.machine()]}, and see that the folder is writable"
+            f"cannot link {library} ({said}): {_REMEDY[profile.linker]}, and see that the folder is writable"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from evaluators.compile.kernel_times import Kernel, NetworkTimes
 from hw_profiles.profile import Profile
 
-FLOAT_BITS = 32
-PIPES = 2
-"""Vector instructions that a core starts in a cycle, on all processors there are profiles of."""
-
 FALLBACK = "fallback"
 """The rule that answers when no other does."""
 
@@ -62,12 +58,6 @@ class KernelLine:
         return self.kernel.rule != FALLBACK
 
 
-def peak_rate(profile: Profile) -> float:
-    """Float32 operations a second of all threads: clock, lanes, pipes, two for a fused multiply-add."""
-    lanes = profile.vector_bits // FLOAT_BITS
-    return profile.threads * profile.clock_ghz * 1e9 * lanes * PIPES * (2 if profile.fma else 1)
-
-
 def measure_roofline(profile: Profile, bandwidth: Callable[[int, Profile], float]) -> Roofline:
     """The roofline of this computer; ``bandwidth`` measures bytes a second on so many bytes.
 
@@ -76,7 +66,7 @@ def measure_roofline(profile: Profile, bandwidth: Callable[[int, Profile], float
     caches = [profile.l1d_bytes * profile.threads, profile.l2_bytes * profile.threads, profile.l3_bytes]
     held = [size for size in caches if size]
     levels = [Level(size, bandwidth(size // 2, profile)) for size in held]
-    return Roofline(peak_rate(profile), (*levels, Level(float("inf"), bandwidth(4 * max(held), profile))))
+    return Roofline(profile.peak(), (*levels, Level(float("inf"), bandwidth(4 * max(held), profile))))
 
 
 def kernel_lines(times: NetworkTimes, roofline: Roofline) -> list[KernelLine]:

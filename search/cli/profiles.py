@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from hw_profiles.profile import Profile
 
-@click.command("profiles")
-@click.argument("name", required=False)
-def command(name: str | None) -> None:
-    """The hardware profiles; with NAME, all that one says and where each figure is from."""
+
+@click.group("profiles", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """The hardware profiles."""
+    if context.invoked_subcommand is not None:
+        return
     from rich.table import Table
 
     from hw_profiles.profile import load_profile, profile_names
     from search.display import make_console
 
-    table = Table(box=None)
-    if name is None:
-        for heading in ("profile", "what it is", "reached as"):
-            table.add_column(heading)
-        for known in profile_names():
-            profile = load_profile(known)
-            table.add_row(known, profile.description, profile.reach)
-    else:
-        profile = load_profile(name)
-        for heading in ("field", "value", "source"):
-            table.add_column(heading)
-        for field in fields(profile):
-            if field.name != "sources":
-                value = getattr(profile, field.name)
-                shown = " ".join(value) if isinstance(value, tuple) else str(value)
-                table.add_row(field.name, shown, profile.sources.get(field.name, ""))
+    table = Table("profile", "what it is", "reached as", "verified", box=None)
+    for known in profile_names():
+        profile = load_profile(known)
+        table.add_row(known, profile.description, profile.reach, profile.verified)
     make_console().print(table)
+
+
+@command.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """All that the profile NAME (or FILE.toml) says, and where each figure is from."""
+    from rich.table import Table
+
+    from hw_profiles.profile import load_profile
+    from search.display import make_console
+
+    table = Table("field", "value", "source", box=None)
+    for row in _rows(load_profile(name)):
+        table.add_row(*row)
+    make_console().print(table)
+
+
+def _rows(profile: Profile) -> list[tuple[str, str, str]]:
+    """Field, value and source of everything in a profile, and what follows from it."""
+    from hw_profiles.gpu import DTYPES
+    from results.units import format_size
+
+    rows = [(name, getattr(profile, name), "") for name in ("name", "isa")]
+    rows += [(name, profile.figure(name), profile.sources[name]) for name in profile.figures()]
+    rows += [(name, getattr(profile, name), "") for name in ("linker", "reach", "verified")]
+    rows += [(f"peak of {dtype}", f"{profile.peak(dtype) / 1e9:,.0f} G operations/s", "") for dtype in DTYPES]
+
+    def text(name: str, value: object) -> str:
+        if name.endswith("_bytes") and isinstance(value, int):
+            return format_size(value)
+        if name == "memory_bandwidth" and isinstance(value, float | int):
+            return f"{value / 1e9:g} GB/s"
+        if name == "gpu.peak":
+            return "as below"
+        return " ".join(value) if isinstance(value, tuple) else str(value)
+
+    return [(name, text(name, value), source) for name, value, source in rows]

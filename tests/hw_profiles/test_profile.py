@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hw_profiles.profile import Profile, load_profile, profile_names, read_profile
+from hw_profiles.profile import load_profile, profile_names, read_profile
 from understudy import ProfileError
 
 DATA = Path(__file__).parents[2] / "hw_profiles" / "data"
@@ -19,18 +19,47 @@ def test_every_profile_loads_and_gives_a_tvm_target():
     for name in profile_names():
         profile = load_profile(name)
         assert profile.name == name
-        assert profile.tvm_target["mcpu"] == profile.mcpu
-        assert profile.tvm_target["mtriple"] == f"{profile.isa}-linux-gnu"
-        assert profile.tvm_target["num-cores"] == profile.threads
+        host = profile.tvm_target if profile.gpu is None else profile.tvm_target["host"]
+        assert host["mcpu"] == profile.mcpu
+        assert host["mtriple"] == f"{profile.isa}-linux-gnu"
+        assert host["num-cores"] == profile.threads
         assert pickle.loads(pickle.dumps(profile)) == profile
         assert hash(profile) == hash(load_profile(name))
 
 
-def test_every_figure_has_a_source():
+def test_tvm_takes_every_target():
+    from tvm.target import Target
+
     for name in profile_names():
         profile = load_profile(name)
-        figures = {f.name for f in dataclasses.fields(Profile)} - {"name", "isa", "reach", "sources"}
-        assert figures <= profile.sources.keys()
+        target = Target(dict(profile.tvm_target))
+        assert target.kind.name == ("llvm" if profile.gpu is None else "cuda")
+
+
+def test_peak_arithmetic_is_computed_where_it_is_not_given():
+    avx2, gpu = load_profile("x86-64-avx2"), load_profile("jetson-orin-nano")
+    assert (avx2.peak(), avx2.peak("int8")) == (64e9, 128e9)
+    assert load_profile("rpi5").peak("int8") == 4 * load_profile("rpi5").peak() == 4 * 4 * 2.4e9 * 16
+    assert (
+        dataclasses.replace(avx2, peaks={"int8": 5.0}, sources={**avx2.sources, "peaks.int8": "measured"}).peak(
+            "int8"
+        )
+        == 5.0
+    )
+    assert gpu.peak("float16") == 8 * gpu.peak()
+    assert load_profile("jetson-nano").peak("int8") == load_profile("jetson-nano").peak()
+
+
+def test_a_board_that_was_named_is_how_a_profile_is_reached():
+    assert load_profile("rpi4").on_board().reach == "board"
+
+
+def test_a_profile_of_your_own_is_a_file(tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(AVX2.read_text())
+    assert load_profile(str(mine)).name == "mine"
+    with pytest.raises(ProfileError, match="cannot read the profile"):
+        load_profile(str(tmp_path / "none.toml"))
 
 
 def test_unknown_profile_names_the_nearest():
@@ -72,14 +101,40 @@ def test_reach_follows_the_flags_of_this_computer():
         ('isa = "x86_64"', 'isa = "arm"', "isa must be"),
         ('memory_bytes = "assumed', 'isa = "assumed', "missing: .'memory_bytes'"),
         ("cores = 1", "cores = ", "cannot read the profile"),
+        ('isa = "x86_64"', 'isa = ["x86_64"]', "isa must be text"),
+        ('linker = "system"', 'linker = "gold"', "linker must be one of system, zig"),
+        ("memory_bandwidth = 1.28e10", 'memory_bandwidth = "?"', "leaves memory_bandwidth open"),
+        ("[sources]", "gpu = 3\n[sources]", "gpu must be a table"),
+        ("[sources]", "[peaks]\nint8 = 0\n[sources]", "peaks.int8 must be"),
     ],
 )
 def test_a_wrong_data_file_is_refused(tmp_path, old, new, message):
-    text = AVX2.read_text()
+    refuse(AVX2, tmp_path / "mine.toml", old, new, message)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('arch = "sm_87"', 'arch = "87"', "gpu.arch must be like sm_87"),
+        ('arch = "sm_87"', 'arhc = "sm_87"', "did you mean 'gpu.arch'"),
+        ("registers = 65_536", "registers = 0", "gpu.registers must be"),
+        ("registers = 65_536\n", "", "must give gpu.registers"),
+        ("float16 = ", "float15 = ", "did you mean 'float16'"),
+        ("float32 = ", "#", "must give float32"),
+        ('"gpu.toolkit" = ', '"gpu.tools" = ', "missing: .'gpu.toolkit'"),
+        ("active_w = 15", "active_w = -1", "active_w must be"),
+    ],
+)
+def test_a_wrong_gpu_is_refused(tmp_path, old, new, message):
+    refuse(DATA / "jetson-orin-nano.toml", tmp_path / "mine.toml", old, new, message)
+
+
+def refuse(original, path, old, new, message):
+    text = original.read_text()
     assert old in text
-    (tmp_path / "mine.toml").write_text(text.replace(old, new, 1))
+    path.write_text(text.replace(old, new, 1))
     with pytest.raises(ProfileError, match=message):
-        read_profile(tmp_path / "mine.toml", frozenset())
+        read_profile(path, frozenset())
 
 
 def test_profiles_load_without_tvm_or_torch():

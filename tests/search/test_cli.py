@@ -46,7 +46,7 @@ def test_unknown_command_and_option_name_the_nearest():
         (("show", "nowhere"), "nowhere is not a run folder"),
         (("deploy", "nowhere", "--to", "bundle"), "nowhere is not a run folder"),
         (("predict", "nowhere", "image.png"), "nowhere"),
-        (("profiles", "x86-hots"), "did you mean 'x86-host'"),
+        (("profiles", "show", "x86-hots"), "did you mean 'x86-host'"),
     ],
 )
 def test_errors_are_sentences_and_leave_nothing_behind(tmp_path, monkeypatch, arguments, message):

@@ -54,7 +54,7 @@ def build_option(case: Case, option: Choice, profile: Profile, library: Path) ->
     module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
     module["main"] = _repeated(kernels["main"], copies)
     planned, memory = plan_memory(module)
-    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile.isa)
+    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile)
     return copies
 
 
