@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluators.compile.choices import Chooser, first
-from evaluators.compile.compiler import compile_module
-from evaluators.compile.export import import_network
-from evaluators.compile.verify import compare, expected_outputs
+from evaluators.cost import cost_of
 from evaluators.distill.trainer import train_student
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
@@ -39,14 +36,15 @@ def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome
     """Evaluate one choice, cheap things first.
 
     Compiled size and planned memory are held against the budget, then the measured latency; only what is
-    within all limits is taught. Raises ``UnderstudyError`` when a stage fails.
+    within all limits of a target is taught. Raises ``UnderstudyError`` when a stage fails.
     """
     stages = Stages()
     with stages.stage("build"), bench.working():
         network = build_student(bench, choice, number)
     bench.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bench.scratch) as folder:
-        figures, broken = cost_of(bench, choice, network, Path(folder) / "student.so", stages)
+        figures = cost_of(bench, network, real_inputs(bench, bench.space.resolution(choice)), Path(folder), stages)
+    broken = bench.goals.violation(figures)
     if broken:
         return Outcome("infeasible", figures, stages.seconds, broken)
     with stages.stage("train"):
@@ -63,42 +61,6 @@ def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome
         )
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds)
-
-
-def cost_of(
-    bench: Workbench, choice: Choice, network: nn.Module, library: Path, stages: Stages
-) -> tuple[dict[str, Measurement], str | None]:
-    """Compile, check and measure a network; its size, memory and latency, and the broken limits if any.
-
-    A network whose size or memory is over the budget is not run, one that disagrees with torch is not timed.
-    Raises ``CompileError`` and ``MeasureError``.
-    """
-    with bench.working(), stages.stage("export"):
-        inputs = real_inputs(bench, bench.space.resolution(choice))
-        module = import_network(network, inputs[:1])
-    choose: Chooser = first
-    if bench.tuner is not None:
-        with stages.stage("tune"):
-            choose = bench.tuner(module)
-    with bench.working():
-        compiled = compile_module(module, bench.profile, library, choose)
-    for stage, seconds in compiled.seconds.items():
-        stages.add(stage, seconds)
-    figures = {
-        "size": Measurement(compiled.size_bytes, "byte"),
-        "memory": Measurement(compiled.memory_bytes, "byte", source="estimated"),
-    }
-    broken = bench.budget.violation(figures)
-    if broken is None:
-        with stages.stage("verify"):
-            with bench.working():
-                expected = expected_outputs(network, inputs)
-            pictures = np.split(inputs.numpy(), len(inputs))
-            compare(expected, np.concatenate([bench.device.run(library, picture) for picture in pictures]))
-        with stages.stage("measure"):
-            figures["latency"] = bench.device.measure(library, inputs[:1].numpy())
-        broken = bench.budget.violation(figures)
-    return figures, broken
 
 
 def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:

@@ -8,7 +8,8 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import nn
 
-from evaluators.candidate import build_student, candidate_seed, cost_of, real_inputs, share_figures
+from evaluators.candidate import build_student, candidate_seed, real_inputs, share_figures
+from evaluators.cost import cost_of, library_name
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
 from evaluators.distill.response import HardLabels
@@ -17,9 +18,10 @@ from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
+from results.goals import LIBRARY
 from spaces.choice import Choice
 
-FILES = {"weights": "weights.safetensors", "onnx": "student.onnx", "library": "student.so"}
+FILES = {"weights": "weights.safetensors", "onnx": "student.onnx"}
 
 
 def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_scratch: bool) -> Student:
@@ -38,12 +40,14 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         network, learnt = _taught(bench, choice, number, bench.distiller)
     with stages.stage("scratch"):
         alone = _taught(bench, choice, number, HardLabels())[1] if compare_scratch else {}
-    cost, broken = cost_of(bench, choice, network, folder / FILES["library"], stages)
+    inputs = real_inputs(bench, resolution)
+    cost = cost_of(bench, network, inputs, folder, stages)
     with stages.stage("export_onnx"), bench.working():
-        inputs = real_inputs(bench, resolution)
         export_onnx(network, inputs[:1], folder / FILES["onnx"])
         check_onnx(folder / FILES["onnx"], network, inputs)
     save_file(network.state_dict(), folder / FILES["weights"])
+    files = FILES | {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
+    broken = bench.goals.violation(cost)
     figures = share_figures(
         accuracy=learnt["val"],
         test_accuracy=learnt["test"],
@@ -58,7 +62,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         before=dict(candidate.measurements),
         on_front=broken is None,
         note=broken or "",
-        files={name: str(Path("students") / str(number) / file) for name, file in FILES.items()},
+        files={name: str(Path("students") / str(number) / file) for name, file in files.items()},
         preprocess=bench.task.preprocess(resolution),
         seconds=stages.seconds,
     )

@@ -7,14 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.compile.tune.search import Tuner
-from evaluators.device import Device
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs
+from evaluators.target import Target
 from evaluators.tasks.image_task import ImageTask
-from hw_profiles.profile import Profile
-from results.budget import Budget
+from results.goals import Goals
 from spaces.space import Space
 
 
@@ -24,8 +22,7 @@ class Workbench:
 
     ``working`` is entered around work that would disturb a measurement; ``scratch`` is where a candidate's
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
-    ``torch_device`` is where training happens (``cpu`` or ``cuda``); ``tuner`` measures kernels before a candidate
-    is compiled.
+    ``torch_device`` is where training happens (``cpu`` or ``cuda``).
     """
 
     space: Space
@@ -34,11 +31,13 @@ class Workbench:
     distiller: Distiller
     schedule: Schedule
     final_schedule: Schedule
-    profile: Profile
-    device: Device
-    budget: Budget
+    targets: tuple[Target, ...]
     working: Callable[[], AbstractContextManager[object]]
     scratch: Path
     seed: int
     torch_device: str = "cpu"
-    tuner: Tuner | None = None
+
+    @property
+    def goals(self) -> Goals:
+        """What the search is after, on each target."""
+        return Goals(tuple(target.goal for target in self.targets))

@@ -84,6 +84,11 @@ def host_flags(root: Path = Path("/")) -> frozenset[str]:
     return frozenset(_cpuinfo(root).get("flags", "").split()) if path.is_file() else frozenset()
 
 
+def usable_cores(root: Path = Path("/")) -> int:
+    """Physical cores of this computer that the process may use."""
+    return _cores(root, sorted(os.sched_getaffinity(0)))[0]
+
+
 def _require_linux_x86(system: str, machine: str) -> None:
     if system != "Linux":
         raise ProfileError(

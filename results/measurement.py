@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from results.units import format_size, format_time
@@ -33,6 +33,19 @@ METRICS: Mapping[str, Metric] = {
     )
 }
 """The metrics a search may optimise. ``accuracy`` is a share in 0..1 on the validation split."""
+HARDWARE = frozenset(METRICS) - {"accuracy"}
+"""The metrics that depend on the hardware target."""
+
+
+def metric_of(name: str) -> Metric:
+    """The metric of a figure of the record; that of one target among several is named ``latency@rpi5``.
+
+    >>> metric_of("latency@rpi5").heading
+    'latency on rpi5'
+    """
+    metric, _, target = name.partition("@")
+    found = METRICS[metric]
+    return replace(found, name=name, heading=f"{found.heading} on {target}") if target else found
 
 
 @dataclass(frozen=True)

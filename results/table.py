@@ -21,13 +21,18 @@ ABSENT = "–"
 _LONGEST = 200
 
 
-def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any]) -> Table:
-    """The front of the candidates, with the figures that the search had: accuracy is on the validation split."""
+def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any], target: str = "") -> Table:
+    """The front of the candidates, with the figures that the search had: accuracy is on the validation split.
+
+    ``target`` is that of the figures where the run has several.
+    """
     objectives, budget = goals(facts)
     front = pareto_front(candidates, objectives, budget)
     counts = Counter(candidate.state for candidate in candidates)
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    title = f"The front: {len(front)} of {len(candidates)} candidates" + (f" ({states})" if states else "")
+    title = f"The front{_on(target)}: {len(front)} of {len(candidates)} candidates" + (
+        f" ({states})" if states else ""
+    )
     table = Table(title=title, title_justify="left")
     table.add_column("candidate", justify="right")
     figures = list(dict.fromkeys([*objectives, *budget.limits]))
@@ -54,13 +59,16 @@ def candidates_table(candidates: Iterable[Candidate]) -> Table:
     return table
 
 
-def students_table(students: Iterable[Student], facts: Mapping[str, Any]) -> Table:
-    """The students, taught to the end, beside their teacher; accuracy and agreement are on the test split."""
+def students_table(students: Iterable[Student], facts: Mapping[str, Any], target: str = "") -> Table:
+    """The students, taught to the end, beside their teacher; accuracy and agreement are on the test split.
+
+    ``target`` is that of the figures where the run has several.
+    """
     taught = taught_of_front(facts)
     part = (
         f": {taught[0]} of the {taught[1]} on the front of the search" if taught and taught[0] < taught[1] else ""
     )
-    table = Table(title=f"Students after full training{part}", title_justify="left")
+    table = Table(title=f"Students after full training{part}{_on(target)}", title_justify="left")
     headings = ("test accuracy", "agreement", "latency", "of budget", "size", "peak memory")
     table.add_column("")
     for heading in headings:
@@ -98,6 +106,10 @@ def stage_seconds(candidates: Iterable[Candidate]) -> dict[str, list[float]]:
         for stage, seconds in candidate.seconds.items():
             spent.setdefault(stage, []).append(seconds)
     return spent
+
+
+def _on(target: str) -> str:
+    return f" on {target}" if target else ""
 
 
 def _heading(name: str) -> str:

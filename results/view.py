@@ -8,7 +8,9 @@ from typing import Any
 
 from results.budget import Budget
 from results.candidate import Candidate, Student
+from results.finalists import compared_for
 from results.front import pareto_front
+from results.goals import facts_on, goal_on, target_names
 from results.measurement import Measurement, Unit
 from results.store import RunStore
 
@@ -30,7 +32,10 @@ class TeacherFacts:
 
 @dataclass(frozen=True)
 class RunView:
-    """One run: its candidates, finalists and facts; ``front`` is best first in the first objective."""
+    """One run: its candidates, finalists and facts; ``front`` is best first in the first objective.
+
+    Of a run with several ``targets``, as it is on one of them, ``target``; both are empty names otherwise.
+    """
 
     name: str
     candidates: tuple[Candidate, ...]
@@ -40,21 +45,30 @@ class RunView:
     budget: Budget
     teacher: TeacherFacts | None
     facts: Mapping[str, Any]
+    target: str = ""
+    targets: tuple[str, ...] = ("",)
 
 
-def read_view(store: RunStore) -> RunView:
-    """The run of a store as it stands, finished or not; raises ``RunError`` when it cannot be read."""
-    facts, candidates = store.facts(), store.candidates()
-    objectives, budget = goals(facts)
+def read_view(store: RunStore, target: str = "") -> RunView:
+    """The run of a store as it stands, finished or not, on one of its targets where it has several.
+
+    Raises ``RunError`` when it cannot be read.
+    """
+    recorded = store.facts()
+    facts, goal = facts_on(recorded, target), goal_on(recorded, target)
+    candidates = [goal.seen(candidate) for candidate in store.candidates()]
+    objectives, budget = goal.objectives, goal.budget
     return RunView(
-        name=str(facts.get("name") or store.path.resolve().name),
+        name=str(facts.get("name") or store.path.resolve().name) + (f" on {target}" if target else ""),
         candidates=tuple(candidates),
-        students=tuple(store.students()),
+        students=tuple(compared_for(store.students(), goal) if target else store.students()),
         front=tuple(pareto_front(candidates, objectives, budget)),
         objectives=objectives,
         budget=budget,
         teacher=teacher_of(facts),
         facts=facts,
+        target=target,
+        targets=target_names(recorded),
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from results.budget import Budget
+from results.goals import Goal, Goals
 from results.measurement import METRICS
-from results.units import parse_size, parse_time
+from results.units import parse_time
+from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
@@ -33,6 +34,8 @@ _UNITS = {
     "max_size": "a size with its unit, such as 4MB",
     "max_memory": "a size with its unit, such as 1MB",
 }
+REPEATED = ("profile", *LIMITS)
+"""Options that may be given several times; in a file, as a list. A single one may stand as text."""
 
 
 def _option(default: Any, text: str) -> Any:
@@ -42,6 +45,7 @@ def _option(default: Any, text: str) -> Any:
 @dataclass(frozen=True)
 class SearchConfig:
     """Everything that a search is asked for. Limits and times are text with a unit (``2ms``, ``4MB``, ``2h``).
+    With several profiles, a limit may be for one of them (``rpi5=8ms``).
 
     Raises ``ConfigError`` for a value that is out of range or of the wrong type.
     """
@@ -57,11 +61,14 @@ class SearchConfig:
     )
     teacher_model: str | None = _option(None, "file.py:function that builds the network of --teacher's weights")
     space: str = _option("mobile", "mobile, residual, nni:NAME or file.py:Class")
-    profile: str = _option("x86-host", "hardware profile (see `understudy profiles`)")
+    profile: tuple[str, ...] = _option(
+        ("x86-host",),
+        "hardware profile (see `understudy profiles`); several, one set of candidates for all of them",
+    )
     threads: int | None = _option(None, "threads a student runs on (default: all cores of the profile)")
-    max_latency: str | None = _option(None, "hard limit on latency, such as 2ms")
-    max_size: str | None = _option(None, "hard limit on the compiled student's size, such as 4MB")
-    max_memory: str | None = _option(None, "hard limit on peak memory of one inference, such as 1MB")
+    max_latency: tuple[str, ...] = _option((), "hard limit on latency, such as 2ms, or rpi5=8ms on one of several")
+    max_size: tuple[str, ...] = _option((), "hard limit on the compiled student's size, such as 4MB")
+    max_memory: tuple[str, ...] = _option((), "hard limit on peak memory of one inference, such as 1MB")
     objectives: tuple[str, ...] = _option(
         ("accuracy", "latency"), "what the front trades off: accuracy, latency, size, memory"
     )
@@ -86,17 +93,23 @@ class SearchConfig:
     ray_address: str | None = _option(None, "running Ray cluster to attach to (default: one on this computer)")
 
     def __post_init__(self) -> None:
+        for name in REPEATED:
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
         hints = get_type_hints(SearchConfig)
         for item in fields(self):
             _check_type(item, getattr(self, item.name), hints[item.name])
         self._check_ranges()
-        _ = self.budget, self.time_limit
+        _ = self.time_limit
 
     def _check_ranges(self) -> None:
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be at least {least}, but got {value}")
+        if not self.profile or len(set(self.profile)) != len(self.profile):
+            raise ConfigError(f"profile must name hardware profiles once each, but got {list(self.profile)}")
+        check_limits(self._limits, self.profile)
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for objective in self.objectives:
@@ -106,14 +119,19 @@ class SearchConfig:
             raise ConfigError(f"objectives must name accuracy and others once each, but got {self.objectives}")
 
     @property
-    def budget(self) -> Budget:
-        """The hard limits, in seconds and bytes."""
-        given = {
-            "latency": None if self.max_latency is None else parse_time(self.max_latency),
-            "size": None if self.max_size is None else parse_size(self.max_size),
-            "memory": None if self.max_memory is None else parse_size(self.max_memory),
-        }
-        return Budget({name: limit for name, limit in given.items() if limit})
+    def goals(self) -> Goals:
+        """What each target's front trades off, within which limits (in seconds and bytes)."""
+        several = len(self.profile) > 1
+        return Goals(
+            tuple(
+                Goal(name if several else "", self.objectives, budget_on(name, self._limits))
+                for name in self.profile
+            )
+        )
+
+    @property
+    def _limits(self) -> dict[str, tuple[str, ...]]:
+        return {option: getattr(self, option) for option in LIMITS}
 
     @property
     def time_limit(self) -> float | None:
@@ -144,7 +162,9 @@ class SearchConfig:
 
     def to_yaml(self) -> str:
         """The configuration as a file that ``load_config`` reads; options left open are left out."""
-        given = {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items() if v is not None}
+        given = {
+            key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items() if v not in (None, ())
+        }
         return yaml.safe_dump(given, sort_keys=False)
 
 
@@ -158,9 +178,10 @@ def load_config(file: Path | None, options: Mapping[str, Any]) -> SearchConfig:
     values.update(options)
     objectives = values.get("objectives")
     if isinstance(objectives, str):
-        objectives = [part.strip() for part in objectives.split(",")]
-    if isinstance(objectives, list):
-        values["objectives"] = tuple(objectives)
+        values["objectives"] = [part.strip() for part in objectives.split(",")]
+    for name in ("objectives", *REPEATED):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
     return SearchConfig(**values)
 
 
@@ -183,7 +204,8 @@ def _check_type(item: Field[Any], value: Any, hint: Any) -> None:
     plain = tuple(tuple if str(kind).startswith("tuple") else kind for kind in allowed)
     if float in plain:
         plain = (*plain, int)
-    if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
+    texts = item.name in REPEATED and isinstance(value, tuple) and not all(isinstance(each, str) for each in value)
+    if texts or not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
         expected = _UNITS.get(item.name) or _NAMES[plain[0]]
         raise ConfigError(f"{item.name} must be {expected}, but got {value!r}")
 

@@ -14,22 +14,22 @@ from hw_profiles.profile import load_profile
 from results.bundle.runner import as_tuple, random_inputs
 from results.candidate import Student
 from results.measurement import Measurement
-from results.store import RunStore
+from results.view import RunView
 from search.display import Display
 
 
 def tuned_student(
-    store: RunStore, student: Student, library: Path, seconds: float, display: Display
+    view: RunView, run: Path, student: Student, library: Path, seconds: float, display: Display
 ) -> tuple[Student, Tuning]:
     """The student compiled from its ONNX file into ``library`` after at most ``seconds`` of tuning.
 
     It is compared with the ONNX file and measured again; the student returned has the new file and figures. Raises
     ``CompileError``, and ``MeasureError`` when the run's profile is not this computer's.
     """
-    facts = store.facts()["profile"]
+    facts = view.facts["profile"]
     profile = load_profile(facts["name"]).with_threads(facts["threads"])
     quiet = QuietCores.of_this_computer()
-    network = open_network((store.path / student.files["onnx"]).resolve(), {})
+    network = open_network((run / student.files["onnx"]).resolve(), {})
     inputs = random_inputs([spec.to_json() for spec in network.inputs])
     with display.stage(f"tuning kernels for {seconds:g} s"):
         compiled, tuning = compile_tuned(network.module(), profile, library, seconds, quiet)

@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.device import Device
 from evaluators.latency.race import Lap
+from hw_profiles.profile import Profile
 from results.bundle.runner import Inputs
 from results.measurement import Measurement
 from search.plan import Plan
@@ -25,8 +26,8 @@ CRASHES = 2
 class _Owner:
     """Lives in its own process; a compiled student that crashes takes only this process with it."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._device: Device = plan.open_device()
+    def __init__(self, plan: Plan, profile: Profile) -> None:
+        self._device: Device = plan.open_device(profile)
 
     def run(self, library: Path, inputs: Inputs) -> Any:
         return self._device.run(library, inputs)
@@ -90,8 +91,9 @@ class RemoteDevice:
         )
 
 
-def start_device(plan: Plan) -> RemoteDevice:
-    """The owner, on the machine of the driver, restarted whenever it dies."""
+def start_devices(plan: Plan) -> tuple[RemoteDevice, ...]:
+    """An owner for each profile, on the machine of the driver, restarted whenever it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    owner = ray.remote(_Owner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote(plan)
-    return RemoteDevice(owner, plan.lock.with_suffix(".lease"))
+    owner = ray.remote(_Owner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
+    lease = plan.lock.with_suffix(".lease")
+    return tuple(RemoteDevice(owner.remote(plan, profile), lease) for profile in plan.profiles)

@@ -20,9 +20,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from results.budget import Budget
 from results.candidate import Candidate
-from results.front import hypervolume_of, pareto_front
+from results.goals import Goals
+from results.measurement import metric_of
 from results.units import format_time
 
 Advance = Callable[[int, int], None]
@@ -75,12 +75,11 @@ class Board:
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        objectives: Sequence[str],
-        budget: Budget,
+        goals: Goals,
         trials: int,
         time_limit: float | None,
     ) -> None:
-        self._candidates, self._objectives, self._budget = candidates, objectives, budget
+        self._candidates, self._goals = candidates, goals
         self._trials, self._limit = trials, time_limit
         self._start, self._before = time.monotonic(), len(candidates)
         self._spent_before = max((candidate.elapsed for candidate in candidates), default=0.0)
@@ -117,9 +116,9 @@ class Board:
 
     def _counted(self) -> list[tuple[str, str]]:
         states = Counter(candidate.state for candidate in self._candidates)
-        front = pareto_front(self._candidates, self._objectives, self._budget)
+        front = self._goals.front(self._candidates)
         best = max(front, key=lambda candidate: candidate.measurements["accuracy"].value, default=None)
-        volume = hypervolume_of(self._candidates, self._objectives, self._budget)
+        volume = self._goals.hypervolume(self._candidates)
         return [
             *((state, str(states[state])) for state in ("done", "infeasible", "failed")),
             ("front", str(len(front))),
@@ -137,9 +136,9 @@ class Board:
 
 def _outcome(candidate: Candidate) -> str:
     figures = [
-        f"{name} {candidate.measurements[name]}"
-        for name in ("accuracy", "latency", "size")
-        if name in candidate.measurements
+        f"{metric_of(name).heading} {figure}"
+        for name, figure in candidate.measurements.items()
+        if name.partition("@")[0] in ("accuracy", "latency", "size")
     ]
     reason = [candidate.reason] if candidate.reason else figures
     return f"#{candidate.number} {candidate.state}: {', '.join(reason)}"

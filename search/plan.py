@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,10 @@ from search.config import SearchConfig
 if TYPE_CHECKING:
     from evaluators.compile.tune.search import Tuner
     from evaluators.latency.quiet import QuietCores
+    from evaluators.target import Target
     from evaluators.workbench import Workbench
     from hw_profiles.profile import Profile
+    from results.goals import Goal
     from spaces.space import Space
 
 
@@ -29,7 +32,7 @@ class Plan:
     folder: Path
     run: Path
     task: Path
-    profile: Profile
+    profiles: tuple[Profile, ...]
     views: int
     lock: Path
     outputs: Path = Path()
@@ -50,26 +53,31 @@ class Plan:
 
         return QuietCores(self.lock)
 
-    def open_device(self) -> Device:
-        """This computer as the device, for the one process that owns it."""
+    def open_device(self, profile: Profile) -> Device:
+        """This computer as the device of a profile, for the one process that owns it."""
         from evaluators.latency.host import HostDevice
 
-        return HostDevice(self.profile, self.quiet())
+        return HostDevice(profile, self.quiet())
 
-    def _tuner(self, device: Device, seconds: float) -> Tuner:
+    def _target(self, profile: Profile, goal: Goal, device: Device | None) -> Target:
+        from evaluators.target import Target
+
+        seconds = self.config.tune
+        tuner = None if device is None or seconds is None else self._tuner(profile, device, seconds)
+        return Target(profile, device or self.open_device(profile), goal, tuner)
+
+    def _tuner(self, profile: Profile, device: Device, seconds: float) -> Tuner:
         """Kernels are built by a child of this process, which may crash, and timed on the device."""
         from evaluators.compile.tune.builders import Builders
         from evaluators.compile.tune.database import Database, default_path
         from evaluators.compile.tune.search import Tuner
 
-        builders = Builders(self.profile, 1)
+        builders = Builders(profile, 1)
         scratch = self.run / ".scratch"
-        return Tuner(
-            self.profile, Database(default_path()), device, builders, seconds, self.quiet().working, scratch
-        )
+        return Tuner(profile, Database(default_path()), device, builders, seconds, self.quiet().working, scratch)
 
-    def open(self, device: Device | None = None, torch_device: str = "cpu") -> Workbench:
-        """The workbench of this process; ``device`` is this computer itself unless given."""
+    def open(self, devices: Sequence[Device] = (), torch_device: str = "cpu") -> Workbench:
+        """The workbench of this process; ``devices``, one a profile, are opened here unless given."""
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
@@ -80,6 +88,7 @@ class Plan:
         config = self.config
         task = ImageTask.open(self.task)
         samples = len(task.targets("train"))
+        opened: Sequence[Device | None] = devices or [None] * len(self.profiles)
         return Workbench(
             space=self.space(),
             task=task,
@@ -87,12 +96,12 @@ class Plan:
             distiller=load_distiller(config.distill, **config.distiller_settings()),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
-            profile=self.profile,
-            device=device or self.open_device(),
-            budget=config.budget,
+            targets=tuple(
+                self._target(profile, goal, device)
+                for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)
+            ),
             working=self.quiet().working,
             scratch=self.run / ".scratch",
             seed=config.seed,
             torch_device=torch_device,
-            tuner=None if device is None or config.tune is None else self._tuner(device, config.tune),
         )

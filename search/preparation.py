@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.measurement import Measurement
+from results.measurement import Measurement, metric_of
 from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
@@ -16,9 +16,12 @@ from search.plan import Plan
 from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
+    from results.goals import Goal
 
 CACHE = ".cache"
 
@@ -31,8 +34,8 @@ class Prepared:
     facts: Mapping[str, Any]
 
 
-def check_names(config: SearchConfig) -> Profile:
-    """Refuse unknown names before anything is loaded; the profile, with the configured number of threads.
+def check_names(config: SearchConfig) -> tuple[Profile, ...]:
+    """Refuse unknown names before anything is loaded; the profiles, with the configured number of threads.
 
     Raises the ``UnderstudyError`` that fits.
     """
@@ -43,8 +46,8 @@ def check_names(config: SearchConfig) -> Profile:
     if ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
     load_distiller(config.distill, **config.distiller_settings())
-    profile = load_profile(config.profile)
-    return profile if config.threads is None else profile.with_threads(config.threads)
+    profiles = tuple(load_profile(name) for name in config.profile)
+    return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
 
 
 def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared:
@@ -67,7 +70,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         folder=Path.cwd(),
         run=store.path.resolve(),
         task=task.folder,
-        profile=check_names(config),
+        profiles=check_names(config),
         views=_views(config, task),
         lock=QuietCores.of_this_computer().path,
     )
@@ -84,7 +87,11 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
 
 def _origin(plan: Plan, task: ImageTask, teacher: Teacher) -> dict[str, str]:
     """What the figures of a run depend on."""
-    return {"data": task.fingerprint, "teacher": teacher.fingerprint, "processor": plan.profile.mcpu}
+    return {"data": task.fingerprint, "teacher": teacher.fingerprint, "processor": _processors(plan)}
+
+
+def _processors(plan: Plan) -> str:
+    return " and ".join(profile.mcpu for profile in plan.profiles)
 
 
 def _check_same(store: RunStore, origin: Mapping[str, str]) -> None:
@@ -139,7 +146,8 @@ def _views(config: SearchConfig, task: ImageTask) -> int:
 
 def _check_smallest(plan: Plan, task: ImageTask) -> None:
     """Compile and measure the smallest student; raises ``ConfigError`` when even that is over the budget."""
-    from evaluators.candidate import build_student, cost_of
+    from evaluators.candidate import build_student, real_inputs
+    from evaluators.cost import cost_of
     from evaluators.stages import Stages
 
     bench = plan.open()
@@ -147,9 +155,11 @@ def _check_smallest(plan: Plan, task: ImageTask) -> None:
     choice = bench.space.smallest()
     network = build_student(bench, choice, 0)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        figures, broken = cost_of(bench, choice, network, Path(folder) / "smallest.so", Stages())
+        inputs = real_inputs(bench, bench.space.resolution(choice))
+        figures = cost_of(bench, network, inputs, Path(folder), Stages())
+    broken = bench.goals.violation(figures)
     if broken:
-        reached = ", ".join(f"{name} {figure}" for name, figure in figures.items())
+        reached = ", ".join(f"{metric_of(name).heading} {figure}" for name, figure in figures.items())
         raise ConfigError(
             f"the budget is below the smallest student of {bench.space.name}: {broken} (it reaches {reached}). "
             "Raise the limit, or search a smaller space"
@@ -169,8 +179,15 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, store: RunStore, displ
         split: accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
         for split in ("val", "test")
     }
-    before = store.facts()
-    cost = before["teacher_cost"] if "teacher_cost" in before else _teacher_cost(plan, task, teacher, display)
+    by_target = {
+        goal.target: {
+            "profile": asdict(profile),
+            "budget": dict(goal.budget.limits),
+            "teacher_cost": _teacher_cost(plan, profile, goal, task, teacher, store, display),
+        }
+        for profile, goal in zip(plan.profiles, plan.config.goals.each, strict=True)
+    }
+    only = by_target.get("", {})
     return {
         "name": plan.run.name,
         "task": {
@@ -186,36 +203,55 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, store: RunStore, displ
             "val_accuracy": scores["val"],
             "parameters": sum(p.numel() for p in teacher.module.parameters()) if teacher.module else None,
             "latency": None,
-            **cost,
+            **only.get("teacher_cost", {}),
         },
-        "teacher_cost": cost,
+        **(only or {"targets": by_target}),
         "origin": _origin(plan, task, teacher),
-        "profile": asdict(plan.profile),
         "space": plan.config.space,
         "objectives": list(plan.config.objectives),
-        "budget": dict(plan.config.budget.limits),
         "seed": plan.config.seed,
     }
 
 
-def _teacher_cost(plan: Plan, task: ImageTask, teacher: Teacher, display: Display) -> dict[str, Any]:
-    """Latency and size of the teacher, compiled, checked and measured as a student would be, or nothing."""
+def _teacher_cost(
+    plan: Plan,
+    profile: Profile,
+    goal: Goal,
+    task: ImageTask,
+    teacher: Teacher,
+    store: RunStore,
+    display: Display,
+) -> dict[str, Any]:
+    """Latency and size of the teacher on a target, as known or measured now; nothing where that is impossible."""
+    before = store.facts()
+    known = before.get("targets", {"": before}).get(goal.target, {})
+    if "teacher_cost" in known:
+        return dict(known["teacher_cost"])
+    if teacher.module is None:
+        display.note("note: the teacher is no torch network, so its latency is not known")
+        return {}
+    on = f" on {goal.target}" if goal.target else ""
+    with display.stage(f"teacher's latency{on}"):
+        try:
+            return _measured_cost(plan, profile, task, teacher, teacher.module)
+        except (UnderstudyError, RuntimeError) as error:
+            display.note(f"note: the teacher's latency{on} is not known: {error}")
+            return {}
+
+
+def _measured_cost(
+    plan: Plan, profile: Profile, task: ImageTask, teacher: Teacher, network: nn.Module
+) -> dict[str, Any]:
+    """The teacher's network compiled, checked and measured as a student would be."""
     import numpy as np
 
     from evaluators.compile.compiler import compile_network
     from evaluators.compile.verify import compare, expected_outputs
 
-    if teacher.module is None:
-        display.note("note: the teacher is no torch network, so its latency is not known")
-        return {}
-    device = plan.open_device()
+    device = plan.open_device(profile)
     images = task.images("val", np.arange(1), teacher.resolution)
-    with display.stage("teacher's latency"), tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        try:
-            compiled = compile_network(teacher.module, images, plan.profile, Path(folder) / "teacher.so")
-            compare(expected_outputs(teacher.module, images), device.run(compiled.library, images.numpy()))
-            latency = device.measure(compiled.library, images.numpy())
-        except (UnderstudyError, RuntimeError) as error:
-            display.note(f"note: the teacher's latency is not known: {error}")
-            return {}
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        compiled = compile_network(network, images, profile, Path(folder) / "teacher.so")
+        compare(expected_outputs(network, images), device.run(compiled.library, images.numpy()))
+        latency = device.measure(compiled.library, images.numpy())
     return {"latency": latency.to_json(), "size": Measurement(compiled.size_bytes, "byte").to_json()}

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from results.budget import Budget
 from results.candidate import Candidate
-from results.measurement import METRICS
+from results.goals import Goals
+from results.measurement import metric_of
 from results.store import RunStore, unwritable
 from search.sampler import distributions, make_sampler, new_study, trials_in_file
 from spaces.choice import Choice
@@ -47,13 +46,12 @@ class Proposer:
         self,
         space: Space,
         store: RunStore,
-        objectives: Sequence[str],
-        budget: Budget,
+        goals: Goals,
         sampler: str,
         seed: int,
         trials: int,
     ) -> None:
-        self._space, self._store, self._objectives, self._budget = space, store, tuple(objectives), budget
+        self._space, self._store, self._goals, self._objectives = space, store, goals, goals.objectives
         self._distributions = distributions(space.domain)
         self.candidates = store.candidates()
         self._known = {candidate.key for candidate in self.candidates}
@@ -106,9 +104,8 @@ class Proposer:
         return {name: self._random.choice(self._space.domain[name]) for name in self._distributions}
 
     def _constraints(self, candidate: Candidate) -> dict[str, float]:
-        """The budget as Optuna's constraints (above 0: broken); a figure not measured counts as neither."""
-        excess = self._budget.excess(candidate.measurements)
-        return {name: excess.get(name, 0.0) for name in self._budget.limits}
+        """The budget as Optuna's constraints (above 0: broken)."""
+        return self._goals.excesses(candidate.measurements)
 
     def _values(self, candidate: Candidate) -> list[float] | None:
         """What the sampler is told of the objectives, or None for a candidate that failed.
@@ -125,7 +122,7 @@ class Proposer:
 
     def _neutral(self, name: str) -> float:
         seen = [found.measurements[name].value for found in self.candidates if name in found.measurements]
-        return statistics.fmean(seen) if seen else (0.0 if METRICS[name].maximise else 1.0)
+        return statistics.fmean(seen) if seen else (0.0 if metric_of(name).maximise else 1.0)
 
     def _reconciled_file(self) -> optuna.Study:
         """Tell the sampler the whole record, and bring the study's file in step with it."""

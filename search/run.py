@@ -10,14 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
+from hw_profiles.host import usable_cores
 from results.candidate import Candidate, Student
-from results.front import pareto_front
+from results.goals import target_names
 from results.report import write_report
+from results.report.details import deploy_command
 from results.store import RunStore
 from results.table import students_table, time_table
+from results.view import read_view
 from search.config import SearchConfig, load_config
 from search.display import Board, Display
-from search.finals import choose_finalists, finish_all
+from search.finals import finish_all
 from search.lock import run_lock
 from search.plan import Plan
 from search.preparation import check_names, prepare
@@ -66,7 +69,7 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
     began = store.facts().get("started", _now())
     facts = {**prepared.facts, "versions": installed_versions(), "started": began}
     store.write_facts(facts)
-    workers = config.workers or prepared.plan.profile.cores
+    workers = config.workers or usable_cores()
     with ray_session(config.ray_address, workers):
         facts["ended_by"] = _search(prepared.plan, store, display, workers)
         store.write_facts(facts)
@@ -84,12 +87,10 @@ def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
     from search.tuning import tune_candidates
 
     config = plan.config
-    proposer = Proposer(
-        plan.space(), store, config.objectives, config.budget, config.sampler, config.seed, config.trials
-    )
+    proposer = Proposer(plan.space(), store, config.goals, config.sampler, config.seed, config.trials)
     if len(proposer.candidates) >= config.trials:
         return "trials"
-    board = Board(proposer.candidates, config.objectives, config.budget, config.trials, config.time_limit)
+    board = Board(proposer.candidates, config.goals, config.trials, config.time_limit)
     with display.board(board) as show:
         return tune_candidates(plan, proposer, workers, lambda _: show())
 
@@ -97,8 +98,8 @@ def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
 def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display, workers: int) -> list[Student]:
     """The students of the front fully taught; ``facts`` learns how many of how many."""
     config, candidates = plan.config, store.candidates()
-    front = pareto_front(candidates, config.objectives, config.budget)
-    finalists = choose_finalists(candidates, config.objectives, config.budget, config.finalists)
+    front = config.goals.front(candidates)
+    finalists = config.goals.most_missed(candidates, config.finalists)
     facts["finalists_of_front"] = [len(finalists), len(front)]
     if len(finalists) < len(front):
         display.note(f"Of {len(front)} students on the front, the {len(finalists)} that it would miss most go on.")
@@ -114,16 +115,17 @@ def _tell(store: RunStore, students: Sequence[Student], facts: dict[str, Any], d
     """The end as people see it: the table, where the time went, the report and the next command."""
     with display.stage("report"):
         report = write_report(store)
-    candidates = store.candidates()
-    display.console.print(time_table(candidates))
-    display.console.print(students_table(students, facts))
+    display.console.print(time_table(store.candidates()))
+    for target in target_names(facts):
+        view = read_view(store, target)
+        display.console.print(students_table(view.students, view.facts, target))
     _tell_fallen(students, display)
     display.note(f"Report: {_shown(report)}")
     front = [student for student in students if student.on_front]
     if not front:
-        raise RunError(_why_none(candidates, students))
+        raise RunError(_why_none(store.candidates(), students))
     best = max(front, key=lambda student: student.measurements["accuracy"].value)
-    display.note(f"Next: understudy deploy {_shown(store.path)} --number {best.number} --to bundle/")
+    display.note(f"Next: {deploy_command(_shown(store.path), best.number, target_names(facts)[0])}")
 
 
 def _tell_fallen(students: Sequence[Student], display: Display) -> None:

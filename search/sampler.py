@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial
 
-from results.measurement import METRICS
+from results.measurement import metric_of
 from spaces.choice import Value
 
 STUDY = "understudy"
@@ -71,7 +71,7 @@ def new_study(sampler: BaseSampler | None, objectives: Sequence[str], file: Path
         storage=storage,
         sampler=sampler,
         study_name=STUDY,
-        directions=["maximize" if METRICS[name].maximise else "minimize" for name in objectives],
+        directions=["maximize" if metric_of(name).maximise else "minimize" for name in objectives],
         load_if_exists=True,
     )
     with _experimental_is_fine():

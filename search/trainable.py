@@ -26,11 +26,11 @@ class CandidateTrial(tune.Trainable):
     is no candidate's fault (a full disk, a worker that cannot open its workbench) is answered as ``problem``.
     """
 
-    def setup(self, config: dict[str, Any], plan: Plan, device: RemoteDevice) -> None:
+    def setup(self, config: dict[str, Any], plan: Plan, devices: tuple[RemoteDevice, ...]) -> None:
         """Open the workbench, once a process."""
         self._proposal, self._problem = config, ""
         try:
-            self._bench = plan.open(device, settle_worker())
+            self._bench = plan.open(devices, settle_worker())
         except Exception as error:  # said once, by the search, instead of by each candidate
             self._problem = f"a worker cannot start: {error}"
         self._idle_since: float | None = None

@@ -27,7 +27,7 @@ def tune_candidates(
     """
     from ray import tune
 
-    from search.device_actor import start_device
+    from search.device_actor import start_devices
     from search.searcher import ProposerSearcher
     from search.trainable import CandidateTrial
     from search.worker_process import resources
@@ -35,7 +35,7 @@ def tune_candidates(
     config = plan.config
     searcher = ProposerSearcher(proposer, config.trials, config.time_limit, on_candidate, plan.quiet().working)
     trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrial, plan=plan, device=start_device(plan)),
+        tune.with_parameters(CandidateTrial, plan=plan, devices=start_devices(plan)),
         tune.PlacementGroupFactory([resources(workers)]),
     )
     with tempfile.TemporaryDirectory(prefix="understudy-tune-") as storage:

@@ -15,7 +15,7 @@ from results.bundle import runner
 from results.bundle.manifest import manifest
 from results.candidate import Student
 from results.measurement import METRICS, Measurement
-from results.store import RunStore
+from results.view import RunView
 from understudy import BundleError
 
 LIBRARY, ONNX = "student.so", "student.onnx"
@@ -27,19 +27,17 @@ MakeManifest = Callable[[Mapping[str, str]], Mapping[str, Any]]
 """From the SHA-256 of the bundle's files by name to its manifest."""
 
 
-def write_bundle(store: RunStore, student: Student, folder: Path) -> Path:
-    """Write the bundle of a student into a new folder, and return it.
+def write_bundle(view: RunView, run: Path, student: Student, folder: Path) -> Path:
+    """Write the bundle of a student of the view, whose run lies in ``run``, into a new folder; returns it.
 
     The folder appears complete or not at all. Raises ``BundleError`` when it exists, when the run lacks a file
     of the student, or when it cannot be written.
     """
-    facts, sources = store.facts(), {}
+    facts, sources = view.facts, {}
     for kind, name in (("library", LIBRARY), ("onnx", ONNX)):
-        sources[name] = store.path / student.files.get(kind, "")
+        sources[name] = run / student.files.get(kind, "")
         if not sources[name].is_file():
-            raise BundleError(
-                f"student #{student.number} has no {name} in {store.path}: restore it, or search again"
-            )
+            raise BundleError(f"student #{student.number} has no {name} in {run}: restore it, or search again")
     readme = _README.format(title=f"{facts.get('name', 'run')}, student {student.number}", use=_PREDICT_IMAGE)
     return write_folder(
         folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums)

@@ -42,34 +42,37 @@ def details(view: RunView, run: Path) -> dict[str, Detail]:
     """By the label of a spot (``c12``, ``s12``, the teacher's name), what there is to say of it."""
     front = {candidate.number for candidate in view.front}
     students = {student.number: student for student in view.students}
-    said = {f"c{each.number}": _candidate(each, each.number in front, students, run) for each in view.candidates}
-    said |= {f"s{number}": _student(student, run) for number, student in students.items()}
+    commands = {number: deploy_command(run, number, view.target) for number in students}
+    said = {
+        f"c{each.number}": _candidate(each, each.number in front, commands.get(each.number, ""))
+        for each in view.candidates
+    }
+    said |= {f"s{number}": _student(student, commands[number]) for number, student in students.items()}
     if view.teacher is not None:
         said[view.teacher.name] = _teacher(view.teacher)
     return said
 
 
-def deploy_command(run: Path, number: int) -> str:
+def deploy_command(run: Path, number: int, target: str) -> str:
     """What to type to get the bundle of a student."""
-    return f"understudy deploy {shlex.quote(str(run))} --number {number} --to bundle/"
+    profile = f" --profile {shlex.quote(target)}" if target else ""
+    return f"understudy deploy {shlex.quote(str(run))} --number {number}{profile} --to bundle/"
 
 
-def _candidate(candidate: Candidate, on_front: bool, students: Mapping[int, Student], run: Path) -> Detail:
-    finalist = candidate.number in students
+def _candidate(candidate: Candidate, on_front: bool, command: str) -> Detail:
+    """``command`` deploys it where it is a finalist, and is empty where not."""
     state = "on the front of the search" if on_front else _STATES[candidate.state]
-    state += "" if finalist or not on_front else "; not a finalist, so not to be deployed yet"
+    state += "" if command or not on_front else "; not a finalist, so not to be deployed yet"
     spent = sum(candidate.seconds.values())
     figures = _figures(candidate.measurements) + ((("time spent", format_time(spent)),) if spent else ())
-    command = deploy_command(run, candidate.number) if finalist else ""
     return Detail(
         f"Candidate #{candidate.number}", state, candidate.reason, figures, _choice(candidate.choice), command
     )
 
 
-def _student(student: Student, run: Path) -> Detail:
+def _student(student: Student, command: str) -> Detail:
     state = "student of the front, taught to the end" if student.on_front else "taught to the end, off the front"
     figures = _figures(student.measurements)
-    command = deploy_command(run, student.number)
     return Detail(f"Student #{student.number}", state, student.note, figures, _choice(student.choice), command)
 
 

@@ -31,6 +31,7 @@ from results.report.sections import (
     section_html,
     students_hint,
     students_html,
+    targets_html,
     tiles_html,
 )
 from results.report.series import front_series, progress_series
@@ -96,7 +97,7 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
     bars = "".join(plot for name, plot in plots.items() if name.startswith("bars"))
     panel = f'<aside id="panel" aria-live="polite">{_EMPTY}</aside>'
     split = f'<div class="split"><div>{plots["front"]}</div>{panel}</div>'
-    parts = [heading_html(view), tiles_html(view)]
+    parts = [heading_html(view), targets_html(view), tiles_html(view)]
     parts.append(section_html("The front against the budget", _FRONT, split, "front-section"))
     if view.students:
         parts.append(section_html("The students", students_hint(view), students_html(view)))

@@ -30,6 +30,24 @@ def heading_html(view: RunView) -> str:
     return f'<header><h1>{escape(view.name)}</h1><p class="lead">{_outcome(view)}</p></header>'
 
 
+def targets_html(view: RunView) -> str:
+    """Links to the pages of the run's other targets, or nothing where it has one."""
+    if len(view.targets) < 2:
+        return ""
+    links = (
+        f"<strong>{escape(each)}</strong>"
+        if each == view.target
+        else f'<a href="{escape(report_name(each))}">{escape(each)}</a>'
+        for each in view.targets
+    )
+    return f'<nav class="hint">Targets of this run: {" · ".join(links)}</nav>'
+
+
+def report_name(target: str) -> str:
+    """The file of a target's report."""
+    return f"report-{target}.html" if target else "report.html"
+
+
 def best_student(view: RunView) -> Student | None:
     """The most accurate student of the front."""
     kept = [student for student in view.students if student.on_front and "accuracy" in student.measurements]

@@ -25,11 +25,15 @@ _LOOKS: dict[Kind, dict[str, Any]] = {
 
 
 def write_front(view: RunView, folder: Path) -> None:
-    """Write ``front.png`` (150 dots an inch) and ``front.svg``; raises ``RunError`` when that is impossible."""
+    """Write ``front.png`` (150 dots an inch) and ``front.svg``, or ``front-TARGET`` of one target among several.
+
+    Raises ``RunError`` when that is impossible.
+    """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    name = f"front-{view.target}" if view.target else "front"
     with matplotlib.rc_context({"svg.hashsalt": "understudy", "font.size": 9.5}):
         drawn = Figure(figsize=(8.4, 5.2), layout="constrained", facecolor="white")
         FigureCanvasAgg(drawn)
@@ -37,7 +41,7 @@ def write_front(view: RunView, folder: Path) -> None:
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             content = io.BytesIO()
             drawn.savefig(content, format=suffix, **options)
-            write_atomically(folder / f"front.{suffix}", content.getvalue())
+            write_atomically(folder / f"{name}.{suffix}", content.getvalue())
 
 
 def _draw(axes: Any, series: FrontSeries, name: str) -> None:

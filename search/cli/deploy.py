@@ -11,37 +11,51 @@ import click
 if TYPE_CHECKING:
     from results.candidate import Student
     from results.store import RunStore
+    from results.view import RunView
 
 
 @click.command("deploy")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="folder of the bundle")
+@click.option("--profile", "target", default="", help="the target, of a run with several")
 @click.option("--number", type=int, help="the student's number (default: the most accurate within the limits)")
 @click.option("--max-latency", help="limit on latency, such as 1ms")
 @click.option("--max-size", help="limit on size, such as 2MB")
 @click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
 def command(
-    run: Path, folder: Path, number: int | None, max_latency: str | None, max_size: str | None, tune: float | None
+    run: Path,
+    folder: Path,
+    target: str,
+    number: int | None,
+    max_latency: str | None,
+    max_size: str | None,
+    tune: float | None,
 ) -> None:
     """Write the bundle of a student of RUN's front: what its device needs, and nothing else."""
     from results.bundle.write import refuse_existing, select_student, write_bundle
     from results.store import RunStore
     from results.units import parse_size, parse_time
+    from results.view import read_view
 
     refuse_existing(folder)
     store = RunStore.open(run)
+    view = read_view(store, target)
     student = select_student(
-        store.students(),
+        view.students,
         max_latency=parse_time(max_latency) if max_latency else None,
         max_size=parse_size(max_size) if max_size else None,
         number=number,
     )
-    path = write_bundle(store, student, folder) if tune is None else _tuned_bundle(store, student, folder, tune)
+    path = (
+        write_bundle(view, store.path, student, folder)
+        if tune is None
+        else _tuned_bundle(view, store, student, folder, tune)
+    )
     click.echo(f"Student #{student.number} is in {path}")
     click.echo(f"Next: understudy bench {path}   or, with nothing of ours: python {path / 'run.py'} bench")
 
 
-def _tuned_bundle(store: RunStore, student: Student, folder: Path, seconds: float) -> Path:
+def _tuned_bundle(view: RunView, store: RunStore, student: Student, folder: Path, seconds: float) -> Path:
     """The bundle of the student compiled once more, and what tuning found on the terminal."""
     from results.bundle.write import LIBRARY, write_bundle
     from search.deployment import tuned_student
@@ -50,6 +64,8 @@ def _tuned_bundle(store: RunStore, student: Student, folder: Path, seconds: floa
 
     console = make_console()
     with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
-        tuned, tuning = tuned_student(store, student, Path(scratch) / LIBRARY, seconds, Display(console))
+        tuned, tuning = tuned_student(
+            view, store.path, student, Path(scratch) / LIBRARY, seconds, Display(console)
+        )
         console.print(tuning_table(tuning))
-        return write_bundle(store, tuned, folder)
+        return write_bundle(view, store.path, tuned, folder)

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import click
 
-from search.config import SearchConfig, default_of
+from search.config import REPEATED, SearchConfig, default_of
 
 Command = Callable[..., Any]
 
@@ -23,13 +23,16 @@ def config_options(command: Command) -> Command:
 
 def given_options(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were written on the command line."""
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None and value != ()}
 
 
 def _option(name: str, hint: Any, default: Any, text: str) -> Callable[[Command], Command]:
     flag = "--" + name.replace("_", "-")
     if hint is bool:
         return click.option(flag, is_flag=True, default=None, help=text)
+    if name in REPEATED:
+        note = f"  [{', '.join(default)}]" if default else ""
+        return click.option(flag, multiple=True, help=f"{text}; may be repeated{note}")
     shown = ",".join(default) if isinstance(default, tuple) else default
     note = "" if shown is None else f"  [{shown}]"
     kinds: dict[Any, type] = {int: int, int | None: int, float | None: float}

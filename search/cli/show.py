@@ -12,13 +12,21 @@ import click
 @click.option("--all", "everything", is_flag=True, help="every candidate, not only the front")
 def command(run: Path, everything: bool) -> None:
     """The front, the students and the state of RUN, in the terminal."""
+    from results.goals import target_names
     from results.store import RunStore
     from results.table import candidates_table, front_table, students_table, time_table
+    from results.view import read_view
     from search.display import make_console
 
     store, console = RunStore.open(run), make_console()
-    candidates, facts, students = store.candidates(), store.facts(), store.students()
-    console.print(candidates_table(candidates) if everything else front_table(candidates, facts))
-    console.print(time_table(candidates))
-    if students:
-        console.print(students_table(students, facts))
+    views = [read_view(store, target) for target in target_names(store.facts())]
+    for view in views:
+        console.print(
+            candidates_table(view.candidates)
+            if everything
+            else front_table(view.candidates, view.facts, view.target)
+        )
+    console.print(time_table(store.candidates()))
+    for view in views:
+        if view.students:
+            console.print(students_table(view.students, view.facts, view.target))

@@ -20,6 +20,7 @@ from results.bundle.write import select_student, write_bundle
 from results.candidate import Student
 from results.measurement import Measurement
 from results.store import RunStore
+from results.view import read_view
 from understudy import BundleError
 
 SIDE, LABELS = 8, ["healthy", "rust", "spot"]
@@ -66,7 +67,7 @@ def store(tmp_path_factory, library) -> RunStore:
 
 @pytest.fixture
 def bundle(tmp_path, store) -> Path:
-    return write_bundle(store, store.students()[0], tmp_path / "bundle")
+    return write_bundle(read_view(store), store.path, store.students()[0], tmp_path / "bundle")
 
 
 def expected_logits(pixels: np.ndarray) -> np.ndarray:
@@ -177,13 +178,13 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
 
 def test_a_bundle_is_not_written_over_a_folder(bundle, store):
     with pytest.raises(BundleError, match="exists"):
-        write_bundle(store, store.students()[0], bundle)
+        write_bundle(read_view(store), store.path, store.students()[0], bundle)
 
 
 def test_a_bundle_that_cannot_be_finished_leaves_nothing(tmp_path, store):
     lacking = replace(store.students()[0], files={})
     with pytest.raises(BundleError, match=r"no student\.so"):
-        write_bundle(store, lacking, tmp_path / "bundle")
+        write_bundle(read_view(store), store.path, lacking, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,7 +18,7 @@ def test_options_win_over_the_file_and_hyphens_are_fine(tmp_path):
     file.write_text("max-latency: 2ms\ntrials: 5\n")
     config = load_config(file, {"trials": 9})
     assert config.trials == 9
-    assert config.budget.limits == {"latency": 0.002}
+    assert config.goals.each[0].budget.limits == {"latency": 0.002}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path, text, message):
 
 
 def test_limits_are_seconds_and_bytes():
-    limits = SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB").budget.limits
+    limits = SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB").goals.each[0].budget.limits
     assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0})
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from results.budget import Budget
 from results.candidate import Candidate, Student
+from results.finalists import compared, compared_on
+from results.goals import Goal, Goals
 from results.measurement import Measurement
 from results.store import RunStore
-from search.finals import choose_finalists, compared, measured_again
+from search.finals import measured_again
 from understudy import MeasureError
 
 OBJECTIVES = ("accuracy", "latency")
 BUDGET = Budget({"latency": 0.010})
+GOALS = Goals((Goal("", OBJECTIVES, BUDGET),))
 
 
 def figures(accuracy: float, latency: float, high: float | None = None) -> dict[str, Measurement]:
@@ -37,8 +40,8 @@ def test_finalists_are_those_the_front_would_miss_most():
         candidate(2, 0.9, 0.005),
         candidate(3, 0.4, 0.002),
     ]
-    assert [final.number for final in choose_finalists(crowd, OBJECTIVES, BUDGET, 2)] == [0, 2]
-    assert [final.number for final in choose_finalists(crowd, OBJECTIVES, BUDGET, 9)] == [0, 1, 2]
+    assert [final.number for final in GOALS.most_missed(crowd, 2)] == [0, 2]
+    assert [final.number for final in GOALS.most_missed(crowd, 9)] == [0, 1, 2]
 
 
 def test_students_off_the_front_say_why():
@@ -76,8 +79,27 @@ class Drifting:
 def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     notes: list[str] = []
     students = [student(1, 0.9, 0.004), replace(student(2, 0.8, 0.005))]
-    again = measured_again(students, RunStore(tmp_path), Drifting(lost=0), notes.append)
+    again = measured_again(students, GOALS.each[0], RunStore(tmp_path), Drifting(lost=0), notes.append)
     latency = again[0].measurements["latency"]
     assert (latency.value, latency.low, latency.high) == (0.003, 0.0015, 0.006)
     assert again[1].measurements["latency"].value == 0.005
     assert len(notes) == 3
+
+
+def test_with_several_targets_a_student_stands_where_it_holds():
+    near, far = (Goal(name, OBJECTIVES, BUDGET) for name in ("near", "far"))
+    fast, slow = (
+        replace(
+            student(number, accuracy, 0.0),
+            measurements={
+                "accuracy": Measurement(accuracy, "share"),
+                "latency@near": Measurement(at_near, "s"),
+                "latency@far": Measurement(at_far, "s"),
+            },
+        )
+        for number, accuracy, at_near, at_far in ((1, 0.9, 0.002, 0.009), (2, 0.95, 0.003, 0.02))
+    )
+    first, second = compared_on([fast, slow], Goals((near, far)))
+    assert (first.on_front, first.note) == (True, "")
+    assert second.on_front
+    assert second.note.startswith("on far: out of the budget when measured again: latency 20 ms")

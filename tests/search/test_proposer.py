@@ -9,6 +9,7 @@ from torch import nn
 
 from results.budget import Budget
 from results.candidate import Candidate
+from results.goals import Goal, Goals
 from results.measurement import Measurement
 from results.store import RunStore
 from search.proposer import Proposal, Proposer
@@ -18,6 +19,7 @@ from spaces.space import Space
 
 OBJECTIVES = ("accuracy", "latency")
 BUDGET = Budget({"latency": 0.010})
+GOALS = Goals((Goal("", OBJECTIVES, BUDGET),))
 
 
 class Stairs(Space):
@@ -53,7 +55,7 @@ def outcome(proposal: Proposal) -> Candidate:
 
 
 def run(store: RunStore, count: int, sampler: str = "tpe", seed: int = 3) -> Proposer:
-    proposer = Proposer(Stairs(), store, OBJECTIVES, BUDGET, sampler, seed, trials=count)
+    proposer = Proposer(Stairs(), store, GOALS, sampler, seed, trials=count)
     for _ in range(count):
         proposal = proposer.propose()
         if proposal is None:
@@ -87,7 +89,7 @@ def test_same_seed_proposes_the_same(tmp_path):
 
 def test_a_new_process_knows_every_candidate(store):
     before = run(store, 12).candidates
-    later = Proposer(Stairs(), store, OBJECTIVES, BUDGET, "tpe", 3, 24)
+    later = Proposer(Stairs(), store, GOALS, "tpe", 3, 24)
     assert later.candidates == before
     proposal = later.propose()
     assert proposal is not None
@@ -108,12 +110,12 @@ def test_torn_or_lost_study_file_is_rebuilt_from_the_record(store, keep):
     run(store, 10)
     file = store.path / "study.log"
     file.write_bytes(file.read_bytes()[:keep])
-    Proposer(Stairs(), store, OBJECTIVES, BUDGET, "tpe", 3, 24)
+    Proposer(Stairs(), store, GOALS, "tpe", 3, 24)
     assert len(trials_in_file(file, OBJECTIVES)) == 10
 
 
 def test_failed_candidates_are_kept_and_not_proposed_again(store):
-    proposer = Proposer(Stairs(), store, OBJECTIVES, BUDGET, "random", 0, 24)
+    proposer = Proposer(Stairs(), store, GOALS, "random", 0, 24)
     proposal = proposer.propose()
     assert proposal is not None
     proposer.conclude(Candidate(0, dict(proposal.choice), proposal.key, "failed", "NaN"))

@@ -13,7 +13,7 @@ from results.store import RunStore
 from search.proposer import Proposal, Proposer
 from search.searcher import ProposerSearcher
 from spaces.choice import Choice
-from tests.search.test_proposer import BUDGET, OBJECTIVES, Stairs, outcome
+from tests.search.test_proposer import GOALS, Stairs, outcome
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> RunStore:
 
 
 def make(store: RunStore, trials: int = 3, time_limit: float | None = None) -> ProposerSearcher:
-    proposer = Proposer(Stairs(), store, OBJECTIVES, BUDGET, "random", 0, trials)
+    proposer = Proposer(Stairs(), store, GOALS, "random", 0, trials)
     return ProposerSearcher(proposer, trials, time_limit, lambda candidate: None)
 
 

@@ -1,0 +1,20 @@
+"""A hardware target of a search: its profile, what measures there, what must hold there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evaluators.compile.tune.search import Tuner
+from evaluators.device import Device
+from hw_profiles.profile import Profile
+from results.goals import Goal
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of a search; ``tuner``, where there is one, measures kernels before a candidate is compiled."""
+
+    profile: Profile
+    device: Device
+    goal: Goal
+    tuner: Tuner | None = None

@@ -1,0 +1,85 @@
+"""The students of a front compared once their final figures are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from results.budget import Budget
+from results.candidate import Candidate, Student
+from results.front import pareto_front
+from results.goals import Goal, Goals
+from results.measurement import Measurement
+
+
+def compared(students: Sequence[Student], objectives: Sequence[str], budget: Budget) -> list[Student]:
+    """The students with ``on_front`` and ``note`` as their final figures say, by number.
+
+    A latency is within the budget only if its upper quartile is, so that the limit holds when the student is
+    measured again.
+    """
+    finals = {student.number: _as_candidate(student) for student in students}
+    within = [final for final in finals.values() if _surely_within(final, budget)]
+    front = {final.number for final in pareto_front(within, objectives, budget)}
+    return [
+        replace(student, on_front=student.number in front, note=_note(student, finals, front, objectives, budget))
+        for student in sorted(students, key=lambda student: student.number)
+    ]
+
+
+def compared_on(students: Sequence[Student], goals: Goals) -> list[Student]:
+    """The students of a record: ``on_front`` where they are on that of any target, a ``note`` for each target."""
+    by_goal = [(goal, _numbered(compared_for(students, goal))) for goal in goals.each]
+    found = []
+    for student in sorted(students, key=lambda student: student.number):
+        standings = [(goal, each[student.number]) for goal, each in by_goal]
+        notes = [
+            f"on {goal.target}: {each.note}" if goal.target else each.note for goal, each in standings if each.note
+        ]
+        on_front = any(each.on_front for _, each in standings)
+        found.append(replace(student, on_front=on_front, note="; ".join(notes)))
+    return found
+
+
+def compared_for(students: Sequence[Student], goal: Goal) -> list[Student]:
+    """The students with their figures, files and standing on the goal's target."""
+    return compared([goal.seen(student) for student in students], goal.objectives, goal.budget)
+
+
+def _numbered(students: Sequence[Student]) -> dict[int, Student]:
+    return {student.number: student for student in students}
+
+
+def _as_candidate(student: Student) -> Candidate:
+    return Candidate(student.number, student.choice, student.key, "done", measurements=student.measurements)
+
+
+def _surely_within(final: Candidate, budget: Budget) -> bool:
+    return budget.violation(_upper(final)) is None
+
+
+def _upper(final: Candidate) -> dict[str, Measurement]:
+    """The figures at the upper end of their intervals."""
+    return {
+        name: replace(figure, value=figure.high or figure.value) for name, figure in final.measurements.items()
+    }
+
+
+def _note(
+    student: Student, finals: dict[int, Candidate], front: set[int], objectives: Sequence[str], budget: Budget
+) -> str:
+    if student.number in front:
+        return ""
+    final = finals[student.number]
+    broken = budget.violation(final.measurements)
+    if broken:
+        return f"out of the budget when measured again: {broken}"
+    if not _surely_within(final, budget):
+        return f"too close to the limit to hold: {budget.violation(_upper(final))} (upper quartile)"
+    better = [other for number, other in finals.items() if number in front and _beats(other, final, objectives)]
+    names = ", ".join(f"#{other.number}" for other in better)
+    return f"fell off the front when fully taught: beaten by {names}" if names else "the same figures as another"
+
+
+def _beats(other: Candidate, final: Candidate, objectives: Sequence[str]) -> bool:
+    return len(pareto_front([other, final], objectives, Budget())) == 1
