@@ -78,11 +78,24 @@ def _changed(function: tvm.ir.BaseFunc) -> tvm.ir.BaseFunc:
         used[name] = _text(name, named[1], int(width.split("x")[1]) if "x" in width else 1)
         return tirx.call_pure_extern(width, name, call.args[0])
 
-    body = tvm_ffi.structural_map(function.body, (tvm.ir.Call, replace))
+    body = tvm_ffi.structural_map(function.body, (tirx.Cast, _rounded))
+    body = tvm_ffi.structural_map(body, (tvm.ir.Call, replace))
     if not used:
-        return function
+        return function.with_body(body)
     text = "".join(used[name] for name in sorted(used))
     return function.with_body(tirx.AttrStmt(tirx.const(0, "int32"), _IMPORT, tvm.ir.StringImm(text), body))
+
+
+def _rounded(cast: tirx.Cast) -> tirx.Expr:
+    """A whole number that was rounded before by the one instruction that does both."""
+    value = cast.value
+    called = value.op if isinstance(value, tvm.ir.Call) else None
+    rounded = isinstance(called, tvm.ir.Op) and called.name == "tirx.nearbyint"
+    (kind, *_), (given, *lanes) = str(cast.ty.dtype).split("x"), str(value.ty.dtype).split("x")
+    if not rounded or kind not in ("int8", "int16", "int32") or given != "float32":
+        return cast
+    whole = tirx.call_llvm_pure_intrin("x".join(["int32", *lanes]), "llvm.lrint", value.args[0])
+    return whole if kind == "int32" else tirx.Cast(cast.ty, whole)
 
 
 def _formula(call: tvm.ir.Call) -> tuple[str, Formula] | None:

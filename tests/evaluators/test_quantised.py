@@ -143,6 +143,17 @@ def test_an_inverted_residual_with_everything_around_it(tmp_path: Path, kind: st
     assert steps_apart(inverted_residual(kind), tmp_path, threads=2) < 2.01
 
 
+def test_inputs_far_outside_of_the_grid_are_clipped(tmp_path: Path) -> None:
+    model = Qdq((1, 8, 4, 4), "uint8", 0)
+    model.layer("Conv", (8, 1, 3, 3), pads=[1] * 4, group=8)
+    file = model.save(tmp_path / "model.onnx")
+    profile = load_profile("x86-host").with_threads(1)
+    library = compile_module(file.module(), profile, tmp_path / "model.so").library
+    x = np.array([1e30, -1e30, np.inf, -np.inf, 3e9, -3e9, 1e5, -1e5] * 16, np.float32).reshape(1, 8, 4, 4)
+    (expected,) = file.expected((x,))
+    assert np.abs(HostDevice(profile).run(library, x) - expected).max() < 0.0505
+
+
 def test_the_instruction_is_the_processors_best() -> None:
     avx2 = load_profile("x86-64-avx2")
     assert (dot_of(avx2).depth, dot_of(load_profile("rpi4")).depth, dot_of(load_profile("rpi5")).depth) == (

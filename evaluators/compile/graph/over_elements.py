@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from tvm import relax
 
-from evaluators.compile.graph.access import static_shape, with_attributes
+from evaluators.compile.graph.access import array_of, static_shape, with_attributes
 from evaluators.compile.graph.value import Emitter, Handler, Value, layout_of
 
 
 def _element_wise(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:
-    """Laid out as its largest operands lie, where they lie alike; the others follow, constants now."""
+    """Laid out as its largest operands lie, where they lie alike; the others follow, constants now.
+
+    Single numbers have no axes: they become part of the code.
+    """
     shape = static_shape(call)
     tensors = [operand for operand in operands if isinstance(operand, Value)]
     leaders = [value for value in tensors if value.shape == shape and not value.is_constant]
@@ -25,7 +29,10 @@ def _element_wise(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -
     arguments = []
     for operand in operands:
         placed = operand
-        if isinstance(operand, Value):
+        if isinstance(operand, Value) and operand.is_constant and math.prod(operand.shape) == 1:
+            array = array_of(operand.stored)
+            placed = relax.const(array.reshape(()), str(array.dtype))
+        elif isinstance(operand, Value):
             aligned = operand.view.reshape((1,) * (len(shape) - len(operand.shape)) + operand.shape)
             if aligned is None:
                 return None

@@ -7,6 +7,7 @@ with whatever element-wise work stands between two layers:
 - a quantised activation is held as ``integers.py`` says;
 - a product of a quantised activation with quantised constant weights becomes an integer product, scaled behind;
 - depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24 and as fast;
+  depthwise ones read them as 16-bit numbers;
 - all other operators compute on the scaled values.
 """
 
@@ -26,18 +27,24 @@ from evaluators.compile.graph.access import Array, array_of, constant, static_sh
 from evaluators.compile.integers import Dot
 
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
+_MOST_ROUNDED = 2.0**30
+"""Below, floats become whole numbers without clipping, whatever is added then."""
+_EXACT = 2.0**24
+"""Below, floats hold all whole numbers."""
 _LEAST_INPUTS = 8
 """Input channels from which on integers pay."""
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """A quantised activation: its tensor as it was, and what its numbers mean."""
+    """A quantised activation: its tensor as it was, what its numbers mean, how they are held (``integers.py``)."""
 
     tensor: relax.Var
     scale: float
     zero_point: int
     dtype: str
+    held: str
+    offset: int
 
     def bounds(self) -> tuple[int, int]:
         """The lowest and highest of q - z."""
@@ -63,16 +70,16 @@ def use_integers(module: tvm.IRModule, dot: Dot) -> tvm.IRModule:
     return relax.transform.DeadCodeElimination()(relax.transform.Normalize()(module))
 
 
-def _read(function: relax.Function) -> tuple[dict[relax.Var, relax.Expr], dict[relax.Var, list[relax.Expr]]]:
-    """What each variable is bound to, and the bound expressions that use it."""
+def _read(function: relax.Function) -> tuple[dict[relax.Var, relax.Expr], _Users]:
+    """What each variable is bound to, and who uses it."""
     definitions: dict[relax.Var, relax.Expr] = {}
-    users: dict[relax.Var, list[relax.Expr]] = {}
+    users: _Users = {}
     for block in function.body.blocks:
         for binding in block.bindings:
             definitions[binding.var] = binding.value
             for used in relax.analysis.free_vars(binding.value):
-                users.setdefault(used, []).append(binding.value)
-    users.setdefault(function.body.body, []).append(function.body.body)
+                users.setdefault(used, []).append((binding.var, binding.value))
+    users.setdefault(function.body.body, []).append((function.body.body, function.body.body))
     return definitions, users
 
 
@@ -80,11 +87,13 @@ def _is(value: relax.Expr | None, name: str) -> bool:
     return isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op) and value.op.name == name
 
 
+_Users = dict[relax.Var, list[tuple[relax.Var, relax.Expr]]]
+"""By a variable, the bindings that read it."""
+
+
 @relax.expr_functor.mutator
 class _Integers(relax.PyExprMutator):
-    def __init__(
-        self, definitions: dict[relax.Var, relax.Expr], users: dict[relax.Var, list[relax.Expr]], dot: Dot
-    ) -> None:
+    def __init__(self, definitions: dict[relax.Var, relax.Expr], users: _Users, dot: Dot) -> None:
         super().__init__()
         self._definitions, self._users, self._dot = definitions, users, dot
         self._rewrites = {
@@ -104,15 +113,43 @@ class _Integers(relax.PyExprMutator):
         grid = self._grid_of(tensor) if tensor is not None else None
         if grid is None:
             return None
-        low, high = grid.bounds()
         scaled = self._scaled(self.visit_expr(call.args[0]), np.float32(1 / grid.scale))
-        clipped = self._emit(relax.op.maximum(scaled, relax.const(float(low), "float32")))
-        clipped = self._emit(relax.op.minimum(clipped, relax.const(float(high), "float32")))
-        whole = self._emit(relax.op.round(clipped))
-        offset = self._offset(grid)
-        if offset:
-            whole = self._emit(relax.op.add(whole, relax.const(float(offset), "float32")))
-        return relax.op.astype(whole, self._dot.dtype)
+        low, high = grid.bounds()
+        held = np.iinfo(grid.held)
+        if self._bound(scaled) >= _MOST_ROUNDED:
+            scaled = self._emit(relax.op.maximum(scaled, relax.const(float(low), "float32")))
+            scaled = self._emit(relax.op.minimum(scaled, relax.const(float(high), "float32")))
+        whole = self._emit(relax.op.astype(self._emit(relax.op.round(scaled)), "int32"))
+        if grid.offset:
+            whole = self._emit(relax.op.add(whole, relax.const(grid.offset, "int32")))
+        whole = self._clipped(whole, int(held.min), int(held.max))
+        whole = self._emit(relax.op.astype(whole, grid.held))
+        return self._clipped(whole, low + grid.offset, high + grid.offset)
+
+    def _clipped(self, whole: relax.Expr, low: int, high: int) -> relax.Expr:
+        """Whole numbers between two bounds; in two steps, for vectors narrow as they saturate."""
+        dtype = str(whole.ty.dtype)
+        limits = np.iinfo(dtype)
+        if low > limits.min:
+            whole = self._emit(relax.op.maximum(whole, relax.const(low, dtype)))
+        return self._emit(relax.op.minimum(whole, relax.const(high, dtype))) if high < limits.max else whole
+
+    def _bound(self, value: relax.Expr) -> float:
+        """What no absolute value is above."""
+        bound = self.lookup_binding(value) if isinstance(value, relax.Var) else value
+        known = self._known(value)
+        if known is not None:
+            return float(np.abs(known).max(initial=0.0))
+        if _is(bound, "relax.astype"):
+            dtype = str(bound.args[0].ty.dtype)
+            return float(np.iinfo(dtype).max) + 1 if "int" in dtype else math.inf
+        if _is(bound, "relax.nn.conv2d") and bound.args[0].ty.dtype != "float32":
+            return _EXACT
+        if _is(bound, "relax.multiply"):
+            return self._bound(bound.args[0]) * self._bound(bound.args[1])
+        if _is(bound, "relax.add"):
+            return self._bound(bound.args[0]) + self._bound(bound.args[1])
+        return self._bound(bound.args[0]) if _is(bound, "relax.nn.relu") else math.inf
 
     def _scaled(self, value: relax.Expr, factor: np.float32) -> relax.Expr:
         """The value times a factor, which goes into constants that it is multiplied with or that are added."""
@@ -139,8 +176,7 @@ class _Integers(relax.PyExprMutator):
     def _dequantize(self, call: relax.Call) -> relax.Expr | None:
         grid = self._grid_of(call.args[0])
         if grid is None:
-            weights = _weights_of(call)
-            return None if weights is None else constant(_dequantized(call))
+            return constant(_dequantized(call)) if isinstance(call.args[0], GenericConst) else None
         return relax.op.multiply(self._whole(grid), relax.const(grid.scale, "float32"))
 
     def _convolution(self, call: relax.Call) -> relax.Expr | None:
@@ -157,9 +193,12 @@ class _Integers(relax.PyExprMutator):
         }
         outputs, *inner = weights.values.shape
         if not self._pays(weights, inner, outputs, int(attrs.groups)):
-            floats = relax.op.nn.conv2d(self._whole(grid), constant(weights.values.astype(np.float32)), **options)
+            plain = grid.offset == 0 and _is_depthwise(call)
+            data = self.visit_expr(grid.tensor) if plain else self._whole(grid)
+            filters = constant(weights.values.astype(np.float32))
+            floats = relax.op.nn.conv2d(data, filters, out_dtype="float32", **options)
             return relax.op.multiply(self._emit(floats), constant(scale))
-        offset = self._offset(grid)
+        offset = grid.offset
         data = self.visit_expr(grid.tensor)
         top, left, bottom, right = (int(side) for side in attrs.padding)
         if offset and (top or left or bottom or right):
@@ -180,7 +219,7 @@ class _Integers(relax.PyExprMutator):
             return None
         matrix = constant(weights.values.astype(np.int8))
         sums = self._emit(relax.op.matmul(self.visit_expr(grid.tensor), matrix, out_dtype="int32"))
-        excess = self._offset(grid) * weights.values.sum(axis=0, dtype=np.int64)
+        excess = grid.offset * weights.values.sum(axis=0, dtype=np.int64)
         return self._rescaled(sums, excess, weights.scale * np.float32(grid.scale))
 
     def _rescaled(self, sums: relax.Expr, excess: NDArray[np.int64], scale: NDArray[np.float32]) -> relax.Expr:
@@ -196,11 +235,8 @@ class _Integers(relax.PyExprMutator):
     def _whole(self, grid: _Grid) -> relax.Expr:
         """q - z of a quantised activation, as floats."""
         floats = self._emit(relax.op.astype(self.visit_expr(grid.tensor), "float32"))
-        offset = self._offset(grid)
-        return self._emit(relax.op.subtract(floats, relax.const(float(offset), "float32"))) if offset else floats
-
-    def _offset(self, grid: _Grid) -> int:
-        return self._dot.offset(grid.zero_point, _LIMITS[grid.dtype][0])
+        offset = float(grid.offset)
+        return self._emit(relax.op.subtract(floats, relax.const(offset, "float32"))) if offset else floats
 
     def _emit(self, value: relax.Expr) -> relax.Expr:
         return self.builder_.emit(value)
@@ -215,11 +251,18 @@ class _Integers(relax.PyExprMutator):
         if value is None or not _is(value, "relax.quantize"):
             return None
         scale, zero_point = (array_of(operand) for operand in value.args[1:])
-        only = all(_is(user, "relax.dequantize") for user in self._users.get(tensor, []))
+        users = self._users.get(tensor, [])
+        only = all(_is(user, "relax.dequantize") for _, user in users)
         dtype = str(value.attrs.out_dtype)
         if not only or scale.size != 1 or zero_point.size != 1 or dtype not in _LIMITS:
             return None
-        return _Grid(tensor, float(scale.reshape(())), int(zero_point.reshape(())), dtype)
+        zero = int(zero_point.reshape(()))
+        readers = [reader for var, _ in users for _, reader in self._users.get(var, [])]
+        if readers and all(map(_is_depthwise, readers)):
+            held, offset = "int16", 0
+        else:
+            held, offset = self._dot.dtype, self._dot.offset(zero, _LIMITS[dtype][0])
+        return _Grid(tensor, float(scale.reshape(())), zero, dtype, held, offset)
 
     def _weights(self, operand: relax.Expr) -> _Weights | None:
         """Constant weights behind a dequantisation, and maybe a transposition of a matrix."""
@@ -234,6 +277,14 @@ class _Integers(relax.PyExprMutator):
         if weights.scale.size > 1 and int(value.attrs.axis) != outputs:
             return None
         return _Weights(weights.values.T, weights.scale) if turned else weights
+
+
+def _is_depthwise(expression: relax.Expr) -> bool:
+    """Whether it is a convolution with as many groups as channels on both sides."""
+    if not _is(expression, "relax.nn.conv2d"):
+        return False
+    outputs, inputs = static_shape(expression.args[1])[:2]
+    return inputs == 1 and outputs == int(expression.attrs.groups) > 1
 
 
 def _weights_of(call: relax.Call) -> _Weights | None:

@@ -4,7 +4,7 @@ A tile of output columns of one row, times a vector of channels, is held in regi
 once for a row of the kernel and multiplied into all the columns that it reaches. The image is never padded: rows
 of the kernel outside of it are left out of the loop, and the tiles at the left and right edge, which are written
 apart, leave out the products that fall outside. Weights are (C', KH, KW, lanes), so that those of a vector lie in
-a row.
+a row. The image may be of whole numbers: they become floats as they are read.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from evaluators.compile.kernels.emit import (
     over_channels,
     sequence,
     store,
+    vector_type,
     whole,
 )
 from evaluators.compile.kernels.epilogue import Finish, plain
@@ -219,7 +220,8 @@ class _Strip:
         }
         for x, products in sorted(reached.items()):
             place = layer.place(self.n, row, x + moved * sx, self.c)
-            value = bind(load(self.data, place, width), width, statements)
+            loaded = load(self.data, place, width)
+            value = bind(loaded.astype(vector_type(width)), width, statements)
             for p, tap in products:
                 total = load(accumulators, (p, 0), width) + value * taps[tap]
                 statements.append(store(accumulators, total, (p, 0), width))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import tvm
 from tvm import tirx
 from tvm.tirx import Broadcast, BufferLoad, DeclBuffer, PrimFunc, Ramp, Stmt
 
@@ -41,6 +42,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         lambda at, k, lane: BufferLoad(right, [at.panel, k, lane]),
         *storing(kernel, (len(outer), 1), views),
         dtype="int32",
+        narrow=int(tvm.DataType(str(kernel.last.buffer.dtype)).bits) <= GROUP_BITS // 2,
         dot=dot,
         panels=right,
     )

@@ -14,7 +14,7 @@ from functools import reduce
 from itertools import islice
 
 from tvm import tirx
-from tvm.tirx import Bind, ForKind, Stmt, Var
+from tvm.tirx import AllocBuffer, Bind, BufferLoad, BufferStore, ForKind, Stmt, Var
 
 from evaluators.compile.kernels.emit import INDEX, index, loop, sequence, unrolled
 from evaluators.compile.products import Product, ProductTile
@@ -45,7 +45,8 @@ class Operands:
     """``left(at, row, k)`` and ``right(at, k, lane)`` are the factors, ``store(at, row, lane, sum)`` keeps a sum.
 
     ``row`` and ``lane`` (of the whole tile) count from the tile's position. ``heavy`` says that storing is long
-    code, to be repeated by a loop. ``prepare`` comes before the tiles of a panel (its row does not count yet).
+    code, to be repeated by a loop, and ``narrow`` that what is stored takes half of a sum's bits or less.
+    ``prepare`` comes before the tiles of a panel (its row does not count yet).
     """
 
     left: Callable[[Position, Expr, Expr], Expr]
@@ -54,6 +55,7 @@ class Operands:
     heavy: bool
     prepare: Callable[[Position], list[Stmt]] | None = None
     dtype: str = field(default="float32", kw_only=True)
+    narrow: bool = field(default=False, kw_only=True)
 
     def multiply_add(self, sums: Sums, tile: ProductTile, chain: int, at: Position, k: Expr) -> Stmt:
         """One step: the outer product of ``left`` and ``right`` at ``k`` added to the sums of a chain."""
@@ -184,5 +186,22 @@ def _stored(tile: ProductTile, sums: Sums, operands: Operands, at: Position) -> 
 
     if not operands.heavy or tile.rows == 1:
         return [unrolled(tile.rows, store_row(sums.total), "row")]
-    result = Sums(dataclasses.replace(tile, chains=1), "result", operands.dtype)
-    return [*result.allocations(), result.set(sums.total), loop(tile.rows, store_row(result.total), "row")]
+    result = tirx.decl_buffer((tile.rows, tile.columns), operands.dtype, "result")
+
+    def keep_row(row: Expr) -> Stmt:
+        def keep(v: int, lane: Expr) -> Stmt:
+            return BufferStore(result, sums.total(row, v, lane), [row, lane + v * tile.lanes])
+
+        return across(tile, keep)
+
+    halves = operands.narrow and tile.vectors % 2 == 0
+    wide = dataclasses.replace(tile, vectors=tile.vectors // 2, lanes=2 * tile.lanes) if halves else tile
+
+    def store_kept(row: Expr) -> Stmt:
+        def store(v: int, lane: Expr) -> Stmt:
+            column = lane + v * wide.lanes
+            return operands.store(at, row, column, BufferLoad(result, [row, column]))
+
+        return across(wide, store)
+
+    return [AllocBuffer(result), unrolled(tile.rows, keep_row, "row"), loop(tile.rows, store_kept, "row")]
