@@ -1,4 +1,4 @@
-"""From a torch network to a relax graph, by ``torch.export``."""
+"""From a torch network to a relax graph: recorded where it is plain, otherwise by ``torch.export``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import re
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import tvm
@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from tvm.relax.frontend.torch import from_exported_program
 
 from evaluators.compile.converters import CONVERTERS
+from evaluators.compile.record import Recorded, record
 from understudy import CompileError
 
 _ACTIVATIONS = ("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "dropout")
@@ -75,10 +76,17 @@ def export_network(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedP
 
 def import_network(network: nn.Module, example: Tensor | tuple[Tensor, ...]) -> tvm.IRModule:
     """The relax graph of a network for inputs of the example's shapes and dtypes; raises ``CompileError``."""
-    return import_program(export_network(network, (example,) if isinstance(example, Tensor) else example))
+    inputs = (example,) if isinstance(example, Tensor) else example
+    recorded = record(network, inputs, _is_plain_node)
+    if recorded is not None:
+        try:
+            return import_program(recorded)
+        except CompileError:
+            pass  # torch.export knows which layer the operator is from
+    return import_program(export_network(network, inputs))
 
 
-def import_program(program: ExportedProgram) -> tvm.IRModule:
+def import_program(program: ExportedProgram | Recorded) -> tvm.IRModule:
     """The relax graph of a program: its inputs are the parameters of ``main``, all else constants.
 
     Raises ``CompileError`` naming the operator that TVM's importer does not know, and the layer it is from.
@@ -87,7 +95,7 @@ def import_program(program: ExportedProgram) -> tvm.IRModule:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return from_exported_program(
-                program if _is_plain(program) else _decomposed(program),
+                _decomposed(program) if _is_composed(program) else program,
                 unwrap_unit_return_tuple=True,
                 run_ep_decomposition=False,
                 custom_convert_map=dict(CONVERTERS),
@@ -117,8 +125,9 @@ def _is_common_attention(node: fx.Node) -> bool:
     return bool(len(query) == len(key) == 4 and query[:2] == key[:2] and dropout == 0)
 
 
-def _is_plain(program: ExportedProgram) -> bool:
-    return all(_is_plain_node(node) for node in program.graph.nodes if node.op == "call_function")
+def _is_composed(program: ExportedProgram | Recorded) -> TypeGuard[ExportedProgram]:
+    """Whether some of its operators have to be taken apart."""
+    return not all(_is_plain_node(node) for node in program.graph.nodes if node.op == "call_function")
 
 
 def _is_plain_node(node: fx.Node) -> bool:
@@ -145,7 +154,7 @@ def _layer(network: nn.Module, entered: Iterable[str]) -> str:
     return f"layer {name!r} ({type(network.get_submodule(name)).__name__})"
 
 
-def _origin(program: ExportedProgram, message: str) -> str:
+def _origin(program: ExportedProgram | Recorded, message: str) -> str:
     """The layer whose operator the importer's message names."""
     for node in program.graph.nodes:
         operator = getattr(node.target, "__name__", str(node.target))

@@ -24,7 +24,8 @@ def constant(array: Array) -> GenericConst:
 
 def static_shape(expression: relax.Expr) -> tuple[int, ...]:
     """The shape of a tensor of known extents; raises ``TypeError`` when one is not known."""
-    return tuple(int(extent) for extent in expression.ty.shape)
+    shape = expression.ty.shape
+    return tuple(int(extent) for extent in getattr(shape, "values", shape))
 
 
 def with_attributes(call: relax.Call, arguments: Sequence[Any], **changed: object) -> relax.Call:

@@ -113,5 +113,5 @@ def _is_static(expression: relax.Expr) -> bool:
 
 
 def _is_known(kind: Any) -> bool:
-    shape = getattr(kind, "shape", None)
-    return shape is not None and all(isinstance(extent, IntImm) and int(extent) > 0 for extent in shape)
+    extents = getattr(getattr(kind, "shape", None), "values", None)
+    return extents is not None and all(isinstance(extent, IntImm) and extent.value > 0 for extent in extents)

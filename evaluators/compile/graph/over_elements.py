@@ -41,7 +41,7 @@ def _element_wise(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -
             if found is None:
                 return None
             placed = emitter.store(found)
-            if not _spreads(static_shape(placed), static_shape(leader.stored)):
+            if not _spreads(static_shape(placed), leader.stored_shape):
                 return None
         arguments.append(placed)
     return Value(emitter.emit(with_attributes(call, arguments)).stored, leader.view)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from tvm import relax
@@ -24,6 +25,11 @@ class Value:
     def shape(self) -> Shape:
         """The shape that the old graph knows."""
         return self.view.shape
+
+    @cached_property
+    def stored_shape(self) -> Shape:
+        """The shape of what is stored."""
+        return static_shape(self.stored)
 
     @property
     def is_constant(self) -> bool:
@@ -85,10 +91,14 @@ class Layout:
 
 def layout_of(value: Value) -> Layout | None:
     """The layout of a value; None when its axes and the stored ones cut across each other."""
-    split = value.view.split(value.view.factors())
-    axes = [axis for axis, factors in enumerate(value.view.factors()) for _ in factors]
+    return _layout(value.view, value.stored_shape)
+
+
+@lru_cache(maxsize=4096)
+def _layout(view: View, stored_shape: Shape) -> Layout | None:
+    split = view.split(view.factors())
+    axes = [axis for axis, factors in enumerate(view.factors()) for _ in factors]
     axis_of = dict(zip(split.order, axes, strict=True))
-    stored_shape = static_shape(value.stored)
     pieces = refine(split.atoms, stored_shape)
     if pieces is None:
         return None
@@ -101,7 +111,7 @@ def layout_of(value: Value) -> Layout | None:
         stored_axis=tuple(axis for axis, factors in enumerate(by_axis) for _ in factors),
         order=tuple(starts[atom] + i for atom in split.order for i in range(len(by_atom[atom]))),
         stored_shape=stored_shape,
-        shape=value.shape,
+        shape=view.shape,
     )
 
 

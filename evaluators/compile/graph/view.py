@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Shape = tuple[int, ...]
 
@@ -66,6 +67,7 @@ class View:
         return View(tuple(atoms), tuple(order), self.shape)
 
 
+@lru_cache(maxsize=4096)
 def identity(shape: Shape) -> View:
     """A stored tensor seen as it is.
 

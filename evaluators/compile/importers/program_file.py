@@ -9,7 +9,7 @@ import torch
 import tvm
 from torch import Tensor
 
-from evaluators.compile.export import export_network, import_program
+from evaluators.compile.export import import_network
 from evaluators.compile.importers.network_file import Array, static_shapes
 from evaluators.compile.verify import expected_outputs
 from evaluators.exported.archive import ProgramError
@@ -37,7 +37,7 @@ class ProgramFile:
 
     def module(self) -> tvm.IRModule:
         """See ``NetworkFile``."""
-        return import_program(export_network(self._program, self._example))
+        return import_network(self._program, self._example)
 
     def expected(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """See ``NetworkFile``."""
