@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from evaluators.compile.compiler import compile_module
 from evaluators.compile.importers.onnx_file import OnnxFile
-from evaluators.compile.integers import dot_of
+from evaluators.compile.integers import dots_of
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import load_profile
 
@@ -39,8 +39,8 @@ class Qdq:
         whole = self._node("QuantizeLinear", [self._last, *grid])
         return self._node("DequantizeLinear", [whole, *grid])
 
-    def layer(self, operator: str, shape: tuple[int, ...], **attributes: object) -> str:
-        values = self._random.integers(-127, 128, shape).astype(np.int8)
+    def layer(self, operator: str, shape: tuple[int, ...], most: int = 127, **attributes: object) -> str:
+        values = self._random.choice([-most, most, 1, 0], shape).astype(np.int8)
         outputs = shape[0]
         scales = self._random.uniform(5e-4, 2e-3, outputs).astype(np.float32)
         zeros = self._constant(np.zeros(outputs, np.int8), "zeros")
@@ -96,6 +96,7 @@ def steps_apart(model: Qdq, folder: Path, threads: int = 1) -> float:
     st.sampled_from([1, 3, 5]),
     st.integers(1, 2),
     st.booleans(),
+    st.sampled_from([64, 127]),
 )
 def test_convolutions(
     tmp_path_factory: pytest.TempPathFactory,
@@ -105,21 +106,38 @@ def test_convolutions(
     kernel: int,
     stride: int,
     padded: bool,
+    most: int,
 ) -> None:
     model = Qdq((1, inputs, 9, 11), kind, outputs)
     pads = [kernel // 2 * padded] * 4
-    model.layer("Conv", (outputs, inputs, kernel, kernel), pads=pads, strides=[stride, stride])
+    model.layer("Conv", (outputs, inputs, kernel, kernel), most, pads=pads, strides=[stride, stride])
     assert steps_apart(model, tmp_path_factory.mktemp("model")) < 1.01
 
 
 @few
-@given(st.sampled_from(["uint8", "int8"]), st.integers(1, 5), st.integers(8, 60), st.integers(8, 40))
+@given(
+    st.sampled_from(["uint8", "int8"]),
+    st.integers(1, 5),
+    st.integers(2, 15),
+    st.integers(8, 40),
+    st.sampled_from([64, 65, 127]),
+)
 def test_dense_layers(
-    tmp_path_factory: pytest.TempPathFactory, kind: str, rows: int, inputs: int, outputs: int
+    tmp_path_factory: pytest.TempPathFactory, kind: str, rows: int, groups: int, outputs: int, most: int
 ) -> None:
-    model = Qdq((rows, inputs), kind, inputs)
-    model.layer("Gemm", (outputs, inputs), transB=1)
+    """Weights of up to 64 never overflow where two products are added in 16 bits; larger ones may."""
+    model = Qdq((rows, 4 * groups), kind, groups)
+    model.layer("Gemm", (outputs, 4 * groups), most, transB=1)
     assert steps_apart(model, tmp_path_factory.mktemp("model")) < 1.01
+
+
+@given(st.integers(1, 8), st.integers(1, 64), st.integers(0, 2**32))
+def test_small_weights_are_exact_and_large_ones_are_not(groups: int, most: int, seed: int) -> None:
+    dot = dots_of(load_profile("x86-64-avx2"))[0]
+    weights = np.random.default_rng(seed).integers(-most, most + 1, (dot.depth * groups, 3)).astype(np.int16)
+    assert dot.is_exact(weights)
+    weights[2:4, 1] = 65, 64
+    assert not dot.is_exact(weights)
 
 
 def inverted_residual(kind: str) -> Qdq:
@@ -156,13 +174,12 @@ def test_inputs_far_outside_of_the_grid_are_clipped(tmp_path: Path) -> None:
 
 def test_the_instruction_is_the_processors_best() -> None:
     avx2 = load_profile("x86-64-avx2")
-    assert (dot_of(avx2).depth, dot_of(load_profile("rpi4")).depth, dot_of(load_profile("rpi5")).depth) == (
-        2,
-        1,
-        4,
-    )
+    depths = [
+        [dot.depth for dot in dots_of(profile)] for profile in (avx2, load_profile("rpi4"), load_profile("rpi5"))
+    ]
+    assert depths == [[4, 2], [1], [4]]
     wide = dataclasses.replace(avx2, vector_bits=512, features=(*avx2.features, "avx512_vnni"))
-    assert dot_of(wide).intrinsic == "llvm.x86.avx512.vpdpbusd.512"
+    assert dots_of(wide)[0].intrinsic == "llvm.x86.avx512.vpdpbusd.512"
 
 
 @pytest.mark.parametrize(("mcpu", "instruction"), [("icelake-server", "vpdpbusd"), ("skylake-avx512", "vpmaddwd")])

@@ -14,13 +14,13 @@ from evaluators.compile.graph.lay_out import lay_out
 from evaluators.compile.graph.plain import simplify
 from evaluators.compile.graph.quantised import use_integers
 from evaluators.compile.graph.sooner import mix_channels_sooner
-from evaluators.compile.integers import dot_of
+from evaluators.compile.integers import dots_of
 from hw_profiles.profile import Profile
 
 
 def prepare(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
     """Compute quantised parts in integers, fold what is constant, and lay images out channels last."""
-    module = use_integers(module, dot_of(profile))
+    module = use_integers(module, dots_of(profile))
     module = _rewrite_main(module, fold_constants)
     module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)

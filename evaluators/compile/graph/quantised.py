@@ -7,7 +7,7 @@ with whatever element-wise work stands between two layers:
 - a quantised activation is held as ``integers.py`` says;
 - a product of a quantised activation with quantised constant weights becomes an integer product, scaled behind;
 - depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24 and as fast;
-  depthwise ones read them as 16-bit numbers;
+  depthwise ones read them as numbers of 8 or 16 bits;
 - all other operators compute on the scaled values.
 """
 
@@ -43,6 +43,7 @@ class _Grid:
     scale: float
     zero_point: int
     dtype: str
+    dot: Dot
     held: str
     offset: int
 
@@ -60,13 +61,16 @@ class _Weights:
     scale: NDArray[np.float32]
 
 
-def use_integers(module: tvm.IRModule, dot: Dot) -> tvm.IRModule:
-    """The module with quantised products in integers; without quantisation it is left as it is."""
+def use_integers(module: tvm.IRModule, dots: tuple[Dot, ...]) -> tvm.IRModule:
+    """The module with quantised products in integers, each by the first of ``dots`` that suits all its readers.
+
+    Without quantisation it is left as it is.
+    """
     definitions, users = _read(module["main"])
     if not any(_is(value, "relax.quantize") for value in definitions.values()):
         return module
     module = tvm.IRModule(module.functions, attrs=module.attrs)
-    module["main"] = _Integers(definitions, users, dot).visit_expr(module["main"])
+    module["main"] = _Integers(definitions, users, dots).visit_expr(module["main"])
     return relax.transform.DeadCodeElimination()(relax.transform.Normalize()(module))
 
 
@@ -93,9 +97,10 @@ _Users = dict[relax.Var, list[tuple[relax.Var, relax.Expr]]]
 
 @relax.expr_functor.mutator
 class _Integers(relax.PyExprMutator):
-    def __init__(self, definitions: dict[relax.Var, relax.Expr], users: _Users, dot: Dot) -> None:
+    def __init__(self, definitions: dict[relax.Var, relax.Expr], users: _Users, dots: tuple[Dot, ...]) -> None:
         super().__init__()
-        self._definitions, self._users, self._dot = definitions, users, dot
+        self._definitions, self._users, self._dots = definitions, users, dots
+        self._chosen: dict[relax.Var, Dot] = {}
         self._rewrites = {
             "relax.quantize": self._quantize,
             "relax.dequantize": self._dequantize,
@@ -191,8 +196,7 @@ class _Integers(relax.PyExprMutator):
             "groups": attrs.groups,
             "padding": attrs.padding,
         }
-        outputs, *inner = weights.values.shape
-        if not self._pays(weights, inner, outputs, int(attrs.groups)):
+        if int(attrs.groups) > 1 or not _pays(weights, grid.dot):
             plain = grid.offset == 0 and _is_depthwise(call)
             data = self.visit_expr(grid.tensor) if plain else self._whole(grid)
             filters = constant(weights.values.astype(np.float32))
@@ -214,8 +218,7 @@ class _Integers(relax.PyExprMutator):
         grid, weights = self._dequantized_grid(call.args[0]), self._weights(call.args[1])
         if grid is None or weights is None or weights.values.ndim != 2:
             return None
-        inner, columns = weights.values.shape
-        if not self._pays(weights, [inner], columns, 1):
+        if not _pays(weights, grid.dot):
             return None
         matrix = constant(weights.values.astype(np.int8))
         sums = self._emit(relax.op.matmul(self.visit_expr(grid.tensor), matrix, out_dtype="int32"))
@@ -226,11 +229,6 @@ class _Integers(relax.PyExprMutator):
         if excess.any():
             sums = self._emit(relax.op.subtract(sums, constant(excess.astype(np.int32))))
         return relax.op.multiply(self._emit(relax.op.astype(sums, "float32")), constant(scale))
-
-    def _pays(self, weights: _Weights, inner: list[int], outputs: int, groups: int) -> bool:
-        bytes_ = bool(np.all((weights.values >= -128) & (weights.values <= 127)))
-        fits = math.prod(inner) % self._dot.depth == 0 and outputs >= self._dot.lanes
-        return bytes_ and fits and groups == 1 and inner[0] >= _LEAST_INPUTS
 
     def _whole(self, grid: _Grid) -> relax.Expr:
         """q - z of a quantised activation, as floats."""
@@ -258,11 +256,21 @@ class _Integers(relax.PyExprMutator):
             return None
         zero = int(zero_point.reshape(()))
         readers = [reader for var, _ in users for _, reader in self._users.get(var, [])]
+        if tensor not in self._chosen:
+            self._chosen[tensor] = self._dot_for(readers)
+        dot, lowest = self._chosen[tensor], _LIMITS[dtype][0]
         if readers and all(map(_is_depthwise, readers)):
-            held, offset = "int16", 0
+            held, offset = "uint8" if zero == lowest else "int16", 0
         else:
-            held, offset = self._dot.dtype, self._dot.offset(zero, _LIMITS[dtype][0])
-        return _Grid(tensor, float(scale.reshape(())), zero, dtype, held, offset)
+            held, offset = dot.dtype, dot.offset(zero, lowest)
+        return _Grid(tensor, float(scale.reshape(())), zero, dtype, dot, held, offset)
+
+    def _dot_for(self, readers: list[relax.Expr]) -> Dot:
+        """The first that all products among the readers of an activation can use."""
+        weights = [self._weights(reader.args[1]) for reader in readers if _is_product(reader)]
+        known = [each for each in weights if each is not None and _has_inputs(each)]
+        suiting = (dot for dot in self._dots[:-1] if known and all(_suits(each, dot) for each in known))
+        return next(suiting, self._dots[-1])
 
     def _weights(self, operand: relax.Expr) -> _Weights | None:
         """Constant weights behind a dequantisation, and maybe a transposition of a matrix."""
@@ -277,6 +285,34 @@ class _Integers(relax.PyExprMutator):
         if weights.scale.size > 1 and int(value.attrs.axis) != outputs:
             return None
         return _Weights(weights.values.T, weights.scale) if turned else weights
+
+
+def _is_product(expression: relax.Expr) -> bool:
+    """Whether it is one with all inputs: of matrices, or a convolution of one group."""
+    return _is(expression, "relax.matmul") or (
+        _is(expression, "relax.nn.conv2d") and int(expression.attrs.groups) == 1
+    )
+
+
+def _has_inputs(weights: _Weights) -> bool:
+    """Whether there are enough inputs for integers to pay."""
+    values = weights.values
+    return (values.shape[0] if values.ndim == 2 else values.shape[1]) >= _LEAST_INPUTS
+
+
+def _pays(weights: _Weights, dot: Dot) -> bool:
+    """Whether the product is better computed in integers."""
+    values = weights.values
+    outputs = values.shape[1] if values.ndim == 2 else values.shape[0]
+    bytes_ = bool(np.all((values >= -128) & (values <= 127)))
+    return bytes_ and outputs >= dot.lanes and _has_inputs(weights) and _suits(weights, dot)
+
+
+def _suits(weights: _Weights, dot: Dot) -> bool:
+    """Whether the instruction gives exact sums with all groups of the weights (I, O) or (O, I, H, W)."""
+    values = weights.values
+    matrix = values if values.ndim == 2 else values.transpose(2, 3, 1, 0).reshape(-1, values.shape[0])
+    return matrix.shape[0] % dot.depth == 0 and dot.is_exact(matrix)
 
 
 def _is_depthwise(expression: relax.Expr) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from tvm import relax, te, tirx, topi
 from tvm.ir import GenericConst
 
 from evaluators.compile.choices import KernelKey
-from evaluators.compile.integers import Dot, dot_of
+from evaluators.compile.integers import Dot, dot_for
 from evaluators.compile.kernels.image import Window
 from evaluators.compile.kernels.integer import integer_product, windows
 from evaluators.compile.legalize.context import Context, whole
@@ -26,9 +27,10 @@ def integer_dense(builder: relax.BlockBuilder, call: relax.Call, context: Contex
     data, weight = call.args
     if str(call.ty.dtype) != "int32" or not isinstance(weight, GenericConst) or len(weight.ty.shape) != 2:
         return None
-    if int(weight.ty.shape[0]) % dot_of(context.profile).depth:
+    dot = dot_for(context.profile, str(data.ty.dtype))
+    if dot is None or int(weight.ty.shape[0]) % dot.depth:
         return None
-    return _product(builder, data, weight.value.numpy(), context, len(data.ty.shape) - 1)
+    return _product(builder, data, weight.value.numpy(), context, len(data.ty.shape) - 1, dot)
 
 
 def integer_convolution(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -38,7 +40,8 @@ def integer_convolution(builder: relax.BlockBuilder, call: relax.Call, context: 
     ours = channels_last and isinstance(weight, GenericConst) and int(attrs.groups) == 1
     if str(call.ty.dtype) != "int32":
         return None
-    if not ours or math.prod(whole(weight.ty.shape)[:3]) % dot_of(context.profile).depth:
+    dot = dot_for(context.profile, str(data.ty.dtype))
+    if not ours or dot is None or math.prod(whole(weight.ty.shape)[:3]) % dot.depth:
         return call.op.get_attr("FLegalize")(builder, call)  # no other of our kernels computes in integers
     values = weight.value.numpy()
     height, width, _, channels = values.shape
@@ -54,7 +57,7 @@ def integer_convolution(builder: relax.BlockBuilder, call: relax.Call, context: 
 
         copied = builder.call_te(build, data, primfunc_name_hint="windows", primfunc_attrs={"op_pattern": _ALONE})
         data = builder.emit(copied)
-    return _product(builder, data, values.reshape(-1, channels), context, 3)
+    return _product(builder, data, values.reshape(-1, channels), context, 3, dot)
 
 
 def integer_padding(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
@@ -75,14 +78,14 @@ def _padded(builder: relax.BlockBuilder, data: relax.Expr, widths: tuple[int, ..
 
 
 def _product(
-    builder: relax.BlockBuilder, data: relax.Expr, matrix: NDArray[np.int8], context: Context, outer: int
+    builder: relax.BlockBuilder, data: relax.Expr, matrix: NDArray[np.int8], context: Context, outer: int, dot: Dot
 ) -> relax.Expr:
-    dot = dot_of(context.profile)
     rows = math.prod(whole(data.ty.shape)[:outer])
     inner, channels = matrix.shape
     product = Product(rows, inner // dot.depth, channels)
-    key = KernelKey("integer", (("m", rows), ("k", inner), ("n", channels)))
-    choice = context.choose(key, product_options(product, context.profile))
+    key = KernelKey("integer", (("m", rows), ("k", inner), ("n", channels), ("depth", dot.depth)))
+    registers = context.profile.vector_registers - dot.scratch
+    choice = context.choose(key, product_options(product, replace(context.profile, vector_registers=registers)))
     packed = _grouped(matrix, choice["vectors"] * choice["lanes"], dot)
 
     def build(left: te.Tensor, weights: te.Tensor) -> te.Tensor:

@@ -11,7 +11,7 @@ from tvm import tirx
 from tvm.tirx import Broadcast, BufferLoad, DeclBuffer, PrimFunc, Ramp, Stmt
 
 from evaluators.compile.choices import read
-from evaluators.compile.integers import GROUP_BITS, Dot, dot_of
+from evaluators.compile.integers import GROUP_BITS, Dot, dot_for
 from evaluators.compile.kernels import integer
 from evaluators.compile.kernels.emit import index, sequence
 from evaluators.compile.products import Product, ProductTile
@@ -27,8 +27,10 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     kernel = open_sum(function, integer.NAME)
     if kernel is None:
         return None
-    dot = dot_of(profile)
     left, right = (factor.value.source for factor in kernel.factors)
+    dot = dot_for(profile, str(left.dtype))
+    if dot is None:
+        return None
     *outer, channels = kernel.main.extents
     rows = math.prod(outer)
     groups = math.prod(int(extent) for extent in left.shape) // rows // dot.depth
@@ -71,7 +73,11 @@ class _Operands(Operands):
         if dot.widened:
             values = f"{dot.dtype}x{count}"
             return total + _call(dot, tirx.reinterpret(values, group), weights.astype(values))
-        return _call(dot, total, tirx.reinterpret(f"int8x{count}", group), weights)
+        bytes_ = tirx.reinterpret(f"int8x{count}", group)
+        if dot.pairs is None:
+            return _call(dot, total, bytes_, weights)
+        pairs = tirx.call_llvm_pure_intrin(f"int16x{count // 2}", dot.pairs, bytes_, weights)
+        return total + _call(dot, pairs, Broadcast(tirx.const(1, "int16"), count // 2))
 
 
 def _call(dot: Dot, *operands: Expr) -> Expr:
