@@ -297,7 +297,7 @@ def _is_product(expression: relax.Expr) -> bool:
 def _has_inputs(weights: _Weights) -> bool:
     """Whether there are enough inputs for integers to pay."""
     values = weights.values
-    return (values.shape[0] if values.ndim == 2 else values.shape[1]) >= _LEAST_INPUTS
+    return bool((values.shape[0] if values.ndim == 2 else values.shape[1]) >= _LEAST_INPUTS)
 
 
 def _pays(weights: _Weights, dot: Dot) -> bool:
