@@ -10,6 +10,7 @@ The error tree (whatever a user can cause or mend is an ``UnderstudyError``)::
     ├── ProfileError     a hardware profile is unknown or invalid
     ├── CompileError     a network cannot be exported, compiled or verified
     ├── MeasureError     a compiled student cannot be run or timed
+    │   └── DeviceLost   there is no device to run it: the student is not at fault
     ├── TrainError       training went wrong (NaN, no improvement possible)
     ├── RunError         a run folder exists, is missing, or cannot be written or read
     └── BundleError      a bundle is incomplete, altered or of another target
@@ -53,6 +54,10 @@ class CompileError(UnderstudyError):
 
 class MeasureError(UnderstudyError):
     """A compiled student cannot be run or timed."""
+
+
+class DeviceLost(MeasureError):  # noqa: N818 (what happened, as ConnectionLost would be)
+    """There is no device to run a student on: none answers, or none is free. The student is not at fault."""
 
 
 class TrainError(UnderstudyError):

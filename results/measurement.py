@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from results.units import format_size, format_time
 
-Source = Literal["measured", "predicted", "estimated"]
+Source = Literal["measured", "emulated", "predicted", "estimated"]
 Unit = Literal["s", "byte", "share"]
 
 
@@ -54,7 +54,8 @@ class Measurement:
 
     ``value`` is in ``unit`` (seconds, bytes or a share in 0..1); ``low`` and ``high`` are the quartiles of
     the repeats (or the prediction interval); ``repeats`` is how many samples stand behind it; ``source``
-    is how it was obtained.
+    is how it was obtained (``emulated``: timed on an emulator of the device, which says nothing of the device);
+    ``conditions`` is what the device told of itself meanwhile.
 
     Raises ``ValueError`` when the value is not finite or the interval does not hold it.
     """
@@ -65,6 +66,7 @@ class Measurement:
     low: float | None = None
     high: float | None = None
     repeats: int = 1
+    conditions: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):

@@ -24,7 +24,12 @@ HOMES = {
     "ray": ("search/",),
     "optuna": ("search/sampler.py", "search/proposer.py"),
     "nni": ("spaces/nni_adapter.py",),
-    "tvm": ("evaluators/compile/", "results/bundle/runner.py"),
+    "tvm": (
+        "evaluators/compile/",
+        "evaluators/boards/remote.py",
+        "evaluators/boards/serve.py",
+        "results/bundle/runner.py",
+    ),
 }
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from results.bundle.runner import Array, Inputs, as_tuple
 
 Runner = Callable[..., Any]
+Sampler = Callable[[Any, tuple[Array, ...], int], float]
+"""Seconds of a call of a runner on inputs, the mean of so many."""
 SAMPLE_S = 3e-4
 """A sample is the mean of as many calls as take this long."""
 ROUNDS = ((3, 1.3), (6, 1.1), (12, 1.04), (20, 1.0))
@@ -34,7 +36,15 @@ class Lap:
     fault: str = ""
 
 
-def race(runners: Sequence[Runner], inputs: Inputs) -> list[Lap]:
+def sample_here(runner: Runner, arrays: tuple[Array, ...], calls: int) -> float:
+    """Seconds of a call in this process."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        runner(*arrays)
+    return (time.perf_counter() - start) / calls
+
+
+def race(runners: Sequence[Runner], inputs: Inputs, sample: Sampler = sample_here) -> list[Lap]:
     """Time ``runner(*inputs)`` of all runners, the first being the one that others are held against.
 
     Successive elimination (Karnin et al., "Almost Optimal Exploration in Multi-Armed Bandits", 2013): after each
@@ -45,14 +55,14 @@ def race(runners: Sequence[Runner], inputs: Inputs) -> list[Lap]:
     expected = [np.array(each) for each in _outputs(runners[0], arrays)]
     faults = ["" if _agrees(expected, _outputs(runner, arrays)) else "wrong" for runner in runners]
     racing = [index for index, fault in enumerate(faults) if not fault]
-    calls = {index: max(1, math.ceil(SAMPLE_S / _once(runners[index], arrays))) for index in racing}
+    calls = {index: max(1, math.ceil(SAMPLE_S / _once(runners[index], arrays, sample))) for index in racing}
     samples: dict[int, list[float]] = {index: [] for index in racing}
     for rounds, factor in ROUNDS:
         if not racing or (len(racing) < 2 and samples[0]):
             break
         for _ in range(rounds):
             for index in racing:
-                samples[index].append(_sample(runners[index], arrays, calls[index]))
+                samples[index].append(sample(runners[index], arrays, calls[index]))
         fastest = min((np.median(samples[index]) for index in racing), default=0.0)
         racing = [index for index in racing if not index or np.median(samples[index]) <= factor * fastest]
     return [Lap(fault=fault) if fault else _lap(samples[index], samples[0]) for index, fault in enumerate(faults)]
@@ -74,16 +84,9 @@ def _close(expected: Array, found: Array) -> bool:
     return bool(difference.max(initial=0) <= TOLERANCE * scale)
 
 
-def _once(runner: Runner, arrays: tuple[Array, ...]) -> float:
+def _once(runner: Runner, arrays: tuple[Array, ...], sample: Sampler) -> float:
     """Seconds of a call, after one that warms up."""
-    return min(_sample(runner, arrays, 1) for _ in range(2))
-
-
-def _sample(runner: Runner, arrays: tuple[Array, ...], calls: int) -> float:
-    start = time.perf_counter()
-    for _ in range(calls):
-        runner(*arrays)
-    return (time.perf_counter() - start) / calls
+    return min(sample(runner, arrays, 1) for _ in range(2))
 
 
 def _lap(samples: Sequence[float], first: Sequence[float]) -> Lap:

@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "deploy": "Write the bundle of a student: what its device needs, and nothing else.",
         "predict": "What a bundle's network says of an image, or of arrays.",
         "bench": "Measure a bundle's student again.",
+        "board": "Serve a device to searches elsewhere; the tracker; what it lists.",
         "profiles": "The hardware profiles, and what they say.",
         "doctor": "Check versions, compilers and this computer; say how to mend what is wrong.",
         "completion": "Print the completion script of a shell.",

@@ -1,0 +1,1 @@
+"""Boards: devices that run TVM's RPC server and are found through its tracker."""

@@ -1,0 +1,62 @@
+"""Clients for as many callers as there are at once; a board is given back soon after its last call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from evaluators.boards.address import BoardAddress
+from evaluators.boards.client import Client
+
+LINGER_S = 0.5
+"""Seconds for which a board stays ours after a call: a student is checked and measured in one session."""
+
+
+class ClientPool:
+    """Every caller gets a client of its own; the tracker's queue decides which board each of them gets."""
+
+    def __init__(self, address: BoardAddress, threads: int, call_s: float) -> None:
+        self._client = partial(Client, address, threads, call_s)
+        self._lock = threading.Lock()
+        self._idle: list[Client] = []
+        self._closed = False
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client that nobody else uses meanwhile, one that holds a board if there is one."""
+        with self._lock:
+            self._idle.sort(key=lambda client: client.board is not None)
+            client = self._idle.pop() if self._idle else self._client()
+        try:
+            yield client
+        finally:
+            self._put_back(client)
+            if client.board is not None:
+                timer = threading.Timer(LINGER_S, self._retire, (client,))
+                timer.daemon = True
+                timer.start()
+
+    def close(self) -> None:
+        """Give all boards back and end the clients; those in use follow when their call ends."""
+        with self._lock:
+            self._closed, idle, self._idle = True, self._idle, []
+        for client in idle:
+            client.close()
+
+    def _put_back(self, client: Client) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(client)
+                return
+        client.close()
+
+    def _retire(self, client: Client) -> None:
+        """Give back the board of a client that is still idle."""
+        with self._lock:
+            if client not in self._idle or not client.rested(LINGER_S):
+                return
+            self._idle.remove(client)
+        client.release()
+        self._put_back(client)

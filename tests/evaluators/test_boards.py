@@ -1,0 +1,188 @@
+"""Boards over TVM's own RPC: real trackers and servers on this computer, stopped and killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from evaluators.boards.address import BoardAddress, Tracker, is_loopback
+from evaluators.boards.device import BoardDevice
+from evaluators.boards.remote import listed
+from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
+from evaluators.compile.compiler import compile_network
+from hw_profiles.profile import load_profile
+from understudy import ConfigError, DeviceLost, MeasureError
+
+PROFILE = load_profile("x86-host").with_threads(1)
+INPUT = np.random.default_rng(0).standard_normal((1, 3, 16, 16), np.float32)
+START_S = 60.0
+
+
+class Boards:
+    """Boards of one key, all of them processes of this computer, and clients of theirs."""
+
+    def __init__(self, tracker: Tracker, key: str) -> None:
+        self.address = BoardAddress(tracker, key)
+        self.servers: list[subprocess.Popen[bytes]] = []
+        self.devices: list[BoardDevice] = []
+
+    def add(self) -> str:
+        """Start one; its address once the tracker lists it."""
+        port, tracker = free_port(), self.address.tracker
+        options = ["--key", self.address.key, "--tracker", str(tracker), "--custom-addr", "127.0.0.1"]
+        self.servers.append(start("tvm.exec.rpc_server", port, *options))
+        board = (self.address.key, f"127.0.0.1:{port}")
+        wait_until(lambda: board in listed(tracker))
+        return board[1]
+
+    def device(self, wait_s: float = 60.0, call_s: float = 60.0) -> BoardDevice:
+        self.devices.append(BoardDevice(self.address, PROFILE, limit_s=0.2, wait_s=wait_s, call_s=call_s))
+        return self.devices[-1]
+
+    def close(self) -> None:
+        for device in self.devices:
+            device.close()
+        for server in self.servers:
+            kill(server)
+
+
+def start(module: str, port: int, *options: str) -> subprocess.Popen[bytes]:
+    listen = ["--host", "127.0.0.1", "--port", str(port), "--port-end", str(port + 1), "--silent"]
+    command = [sys.executable, "-m", module, *listen, *options]
+    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        with suppress(OSError):
+            if holds():
+                return
+        time.sleep(0.1)
+    raise AssertionError("the tracker or a board did not start")
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Iterator[Tracker]:
+    tracker = Tracker("127.0.0.1", free_port())
+    process = start("tvm.exec.rpc_tracker", tracker.port)
+    wait_until(lambda: listed(tracker) == [])
+    yield tracker
+    kill(process)
+
+
+@pytest.fixture
+def boards(tracker, request) -> Iterator[Boards]:
+    boards = Boards(tracker, re.sub(r"\W", "-", request.node.name))
+    yield boards
+    boards.close()
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory) -> tuple[Path, np.ndarray]:
+    """A compiled network and what torch gives for ``INPUT``."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(392, 5)).eval()
+    library = tmp_path_factory.mktemp("student") / "student.so"
+    images = torch.from_numpy(INPUT)
+    compile_network(network, (images,), PROFILE, library)
+    return library, network(images).detach().numpy()
+
+
+def test_a_board_gives_torchs_result_and_times_the_student_where_it_runs(boards, student):
+    board = boards.add()
+    library, expected = student
+    device = boards.device()
+    np.testing.assert_allclose(device.run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
+    latency = device.measure(library, INPUT)
+    assert latency.source == "measured"
+    assert latency.low < latency.value < latency.high
+    assert latency.conditions.startswith(f"board {board}")
+    first, second = device.race([library, library], INPUT)
+    assert first.repeats > 10
+    assert not second.fault
+    with pytest.raises(MeasureError, match="cannot run the student"):
+        device.run(library, INPUT[:, :, :8])
+    np.testing.assert_allclose(device.run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
+    with device._pool.client() as client:  # as a call has it
+        assert client.lease(60.0) == board
+        with pytest.raises(DeviceLost, match=r"no board of .* was free within 1 s"):
+            boards.device(wait_s=1.0).run(library, INPUT)
+    np.testing.assert_allclose(boards.device().run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=lambda fate: fate.name)
+def test_a_board_lost_while_it_is_ours_is_replaced_by_another(boards, student, fate):
+    first, second = boards.add(), boards.add()
+    library, expected = student
+    device = boards.device(call_s=4.0)
+    with device._pool.client() as client:  # as a call has it
+        board = client.lease(60.0)
+        os.killpg(boards.servers[[first, second].index(board)].pid, fate)
+    np.testing.assert_allclose(device.run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
+    with device._pool.client() as client:
+        assert {board, client.lease(60.0)} == {first, second}
+
+
+def test_without_a_tracker_the_device_is_lost_in_time(student):
+    nowhere = Boards(Tracker("127.0.0.1", free_port()), "none")
+    with pytest.raises(DeviceLost, match="tracker does not answer"):
+        nowhere.device(wait_s=1.0).run(student[0], INPUT)
+    nowhere.close()
+
+
+def test_a_student_that_ends_its_sessions_is_at_fault(boards, tmp_path):
+    boards.add()
+    boards.add()
+    library = tmp_path / "crash.so"
+    source = "#include <stdlib.h>\n__attribute__((constructor)) static void end(void) { abort(); }\n"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=source.encode(), check=True)
+    with pytest.raises(MeasureError, match="the student crashed or hung where it ran") as raised:
+        boards.device().run(library, INPUT)
+    assert not isinstance(raised.value, DeviceLost)
+
+
+def test_samples_end_when_the_median_is_narrow():
+    samples = sample_in_turn(lambda calls: 1e-3, lambda calls: 2e-3, limit_s=0.5)
+    assert len(samples.student) == len(samples.reference) == 12
+    low, high = median_interval(range(101))
+    assert (low, high) == (40, 61)
+    assert Samples((1.0,) * 6, (1.0, 1.0, 1.0, 1.0, 1.5, 1.5)).drift == 0.5
+
+
+def test_addresses_are_checked():
+    address = BoardAddress.parse("10.0.0.2:9190:rpi5-emulated")
+    assert (address.tracker, address.key, address.emulated) == (Tracker("10.0.0.2", 9190), "rpi5-emulated", True)
+    assert str(address) == "10.0.0.2:9190:rpi5-emulated"
+    for wrong in ("rpi5", "10.0.0.2:9190", "10.0.0.2:9190:", ":9190:rpi5", "10.0.0.2:99999:rpi5"):
+        with pytest.raises(ConfigError, match="is written"):
+            BoardAddress.parse(wrong)
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("localhost")
+    assert not is_loopback("0.0.0.0")
