@@ -19,6 +19,7 @@ from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
 from results.bundle.manifest import network_manifest
+from results.bundle.program import Machine
 from results.bundle.runner import BundleProblem, Inputs, as_tuple, random_inputs, read_arrays
 from results.bundle.write import LIBRARY, ONNX, refuse_existing, write_network_bundle
 from results.measurement import Measurement
@@ -47,12 +48,14 @@ def compile_file(
     shapes: Mapping[str, tuple[int, ...]],
     inputs_file: Path | None = None,
     tune: float | None = None,
+    with_program: bool = False,
 ) -> Bundled:
     """Compile an ONNX file or a ``torch.export`` program into a new bundle, after ``tune`` seconds of tuning.
 
-    Where the profile is this computer's, the compiled network is compared with the original on the inputs of a
-    file, or on random ones, and timed. Raises ``CompileError`` when it cannot be compiled or differs,
-    ``BundleError`` when the bundle cannot be written or the inputs do not fit.
+    ``with_program`` adds a program that needs no Python. Where the profile is this computer's, the compiled
+    network is compared with the original on the inputs of a file, or on random ones, and timed. Raises
+    ``CompileError`` when it cannot be compiled or differs, ``BundleError`` when the bundle cannot be written or
+    the inputs do not fit.
     """
     refuse_existing(folder)
     start = time.perf_counter()
@@ -92,6 +95,7 @@ def compile_file(
                 path.stem, specs, compiled.outputs, figures, asdict(profile), made, sums
             ),
             path.stem,
+            Machine.of_profile(asdict(profile)) if with_program else None,
         )
     return Bundled(folder, compiled, figures, tuple(notes), tuning)
 

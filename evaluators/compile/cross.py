@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 
-LIBC = "2.28"
-"""The C library that linked students need at least: Debian 10's, older than any 64-bit Raspberry Pi OS."""
+from results.bundle.zig import zig
 
 
 class ZigLinker:
-    """Links objects for ``isa`` into a shared library; what TVM's ``export_library`` takes as ``fcompile``.
-
-    The first link for an instruction set takes about 20 seconds (zig builds its C library), later ones under one.
-    """
+    """Links objects for ``isa`` into a shared library; what TVM's ``export_library`` takes as ``fcompile``."""
 
     output_format = "so"
 
     def __init__(self, isa: str) -> None:
-        self._target = f"{isa}-linux-gnu"
+        self._isa = isa
 
     def get_target_triple(self) -> str:
         """The triple that TVM compiles its own part of the library for."""
-        return self._target
+        return f"{self._isa}-linux-gnu"
 
     def __call__(self, output: str, objects: Sequence[str], options: Sequence[str] = ()) -> None:
         """Link; raises ``RuntimeError`` with what zig says."""
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", f"{self._target}.{LIBC}", "-shared", "-fPIC"]
+        command = [*zig("cc", self._isa), "-shared", "-fPIC"]
         done = subprocess.run(
             [*command, "-o", output, *objects, *(options or ())], capture_output=True, text=True, check=False
         )

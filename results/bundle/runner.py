@@ -333,8 +333,11 @@ def check_files(folder: Path, files: Mapping[str, str]) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_target(target: Mapping[str, Any]) -> None:
@@ -363,7 +366,8 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         lines = cpuinfo.read_text().splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line.split()[1:] for line in lines if line.startswith(("flags", "Features"))), []))
+    heading = {"aarch64": "Features", "x86_64": "flags"}.get(platform.machine(), "flags")
+    return frozenset(next((line.split()[1:] for line in lines if line.startswith(heading)), []))
 
 
 class Bundle:

@@ -13,6 +13,8 @@ from typing import Any
 
 from results.bundle import runner
 from results.bundle.manifest import manifest
+from results.bundle.program import Machine, add_program
+from results.bundle.readme import make_readme
 from results.candidate import Student
 from results.measurement import METRICS, Measurement
 from results.view import RunView
@@ -20,27 +22,31 @@ from understudy import BundleError
 
 LIBRARY, ONNX = "student.so", "student.onnx"
 """The compiled library and its ONNX twin."""
-_PINNED = ("numpy", "apache-tvm", "apache-tvm-ffi", "pillow")
+_PINNED = ("apache-tvm", "apache-tvm-ffi")
+_RANGES = ("numpy>=1.26", "pillow>=10")
+"""What any version serves for, so that a device's older Python finds one."""
 
 
 MakeManifest = Callable[[Mapping[str, str]], Mapping[str, Any]]
 """From the SHA-256 of the bundle's files by name to its manifest."""
 
 
-def write_bundle(view: RunView, run: Path, student: Student, folder: Path) -> Path:
+def write_bundle(view: RunView, run: Path, student: Student, folder: Path, with_program: bool = False) -> Path:
     """Write the bundle of a student of the view, whose run lies in ``run``, into a new folder; returns it.
 
-    The folder appears complete or not at all. Raises ``BundleError`` when it exists, when the run lacks a file
-    of the student, or when it cannot be written.
+    ``with_program`` adds a program that needs no Python. The folder appears complete or not at all. Raises
+    ``BundleError`` when it exists, when the run lacks a file of the student, or when it cannot be written or its
+    program not be built.
     """
     facts, sources = view.facts, {}
     for kind, name in (("library", LIBRARY), ("onnx", ONNX)):
         sources[name] = run / student.files.get(kind, "")
         if not sources[name].is_file():
             raise BundleError(f"student #{student.number} has no {name} in {run}: restore it, or search again")
-    readme = _README.format(title=f"{facts.get('name', 'run')}, student {student.number}", use=_PREDICT_IMAGE)
+    machine = Machine.of_profile(facts["profile"]) if with_program else None
+    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", True, machine)
     return write_folder(
-        folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums)
+        folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums), machine
     )
 
 
@@ -50,10 +56,11 @@ def write_network_bundle(
     versions: Mapping[str, str],
     make_manifest: MakeManifest,
     name: str,
+    machine: Machine | None = None,
 ) -> Path:
     """Write the bundle of a compiled network that is no student; see ``write_folder``."""
-    readme = _README.format(title=name, use=_PREDICT_ARRAYS)
-    return write_folder(folder, sources, readme, versions, make_manifest)
+    readme = make_readme(name, False, machine)
+    return write_folder(folder, sources, readme, versions, make_manifest, machine)
 
 
 def refuse_existing(folder: Path) -> None:
@@ -68,10 +75,11 @@ def write_folder(
     readme: str,
     versions: Mapping[str, str],
     make_manifest: MakeManifest,
+    machine: Machine | None = None,
 ) -> Path:
     """Write a new folder of the sources by name, the runner, and a manifest; complete or not at all.
 
-    Raises ``BundleError`` when it exists or cannot be written.
+    With a ``machine``, it holds a program for it too. Raises ``BundleError`` when it exists or cannot be written.
     """
     refuse_existing(folder)
     try:
@@ -80,7 +88,10 @@ def write_folder(
     except OSError as error:
         raise BundleError(f"cannot write {folder}: {error.strerror}") from error
     try:
-        _fill(made, sources, readme, versions, make_manifest)
+        _fill(made, sources, readme, versions)
+        if machine is not None:
+            add_program(made, machine)
+        _seal(made, make_manifest)
         made.chmod(0o755)
         made.rename(folder)
     except OSError as error:
@@ -154,15 +165,17 @@ def _accuracy(student: Student) -> float:
     return -1.0 if figure is None else figure.value
 
 
-def _fill(
-    made: Path, sources: Mapping[str, Path], readme: str, versions: Mapping[str, str], make_manifest: MakeManifest
-) -> None:
+def _fill(made: Path, sources: Mapping[str, Path], readme: str, versions: Mapping[str, str]) -> None:
     for name, source in sources.items():
         shutil.copyfile(source, made / name)
     shutil.copyfile(Path(runner.__file__), made / "run.py")
-    pins = "".join(f"{name}=={_version(name, versions)}\n" for name in _PINNED)
-    (made / "requirements.txt").write_text(pins)
+    pins = [f"{name}=={_version(name, versions)}" for name in _PINNED]
+    (made / "requirements.txt").write_text("\n".join([*pins, *_RANGES, ""]))
     (made / "README.md").write_text(readme)
+
+
+def _seal(made: Path, make_manifest: MakeManifest) -> None:
+    """Write the manifest of what the folder holds, and all of it to the disk."""
     sums = {path.name: runner.sha256(path) for path in sorted(made.iterdir())}
     text = json.dumps(make_manifest(sums), indent=1, ensure_ascii=False)
     (made / "manifest.json").write_text(text + "\n", encoding="utf-8")
@@ -186,15 +199,3 @@ def _version(package: str, recorded: Mapping[str, str]) -> str:
         raise BundleError(
             f"{package} is not installed, so a bundle cannot name its version: install it"
         ) from error
-
-
-_README = """# {title}
-
-    pip install -r requirements.txt     # pillow is needed for image files only
-{use}
-    python run.py bench                 # its latency here, beside the figure of manifest.json
-
-`manifest.json` says what the network takes and gives, what was measured and how, and what processor it needs.
-"""
-_PREDICT_IMAGE = "    python run.py predict photo.jpg     # its three likeliest labels"
-_PREDICT_ARRAYS = "    python run.py predict in.npz --to out.npz   # its outputs; .npz files hold arrays by name"

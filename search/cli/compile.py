@@ -18,6 +18,12 @@ from understudy import ConfigError
 @click.option(
     "--inputs", "arrays", type=click.Path(path_type=Path), help="inputs to compare on (.npz by name, or .npy)"
 )
+@click.option(
+    "--runtime",
+    type=click.Choice(["python", "cpp"]),
+    default="python",
+    help="cpp adds a program for devices without Python, built here  [python]",
+)
 @click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
 def command(
     file: Path,
@@ -26,6 +32,7 @@ def command(
     threads: int | None,
     sizes: tuple[str, ...],
     arrays: Path | None,
+    runtime: str,
     tune: float | None,
 ) -> None:
     """Compile FILE, an ONNX file or a torch.export program (.pt2), into a bundle that runs on the profile."""
@@ -39,7 +46,8 @@ def command(
     if threads is not None:
         profile = profile.with_threads(threads)
     console = make_console()
-    bundled = compile_file(file, profile, folder, Display(console), dict(map(parse_shape, sizes)), arrays, tune)
+    shapes = dict(map(parse_shape, sizes))
+    bundled = compile_file(file, profile, folder, Display(console), shapes, arrays, tune, runtime == "cpp")
     console.print(compilation_table(bundled))
     if bundled.tuning is not None:
         console.print(tuning_table(bundled.tuning))

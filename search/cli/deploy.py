@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 @click.option("--number", type=int, help="the student's number (default: the most accurate within the limits)")
 @click.option("--max-latency", help="limit on latency, such as 1ms")
 @click.option("--max-size", help="limit on size, such as 2MB")
+@click.option(
+    "--runtime",
+    type=click.Choice(["python", "cpp"]),
+    default="python",
+    help="cpp adds a program for devices without Python, built here  [python]",
+)
 @click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
 def command(
     run: Path,
@@ -29,6 +35,7 @@ def command(
     number: int | None,
     max_latency: str | None,
     max_size: str | None,
+    runtime: str,
     tune: float | None,
 ) -> None:
     """Write the bundle of a student of RUN's front: what its device needs, and nothing else."""
@@ -46,16 +53,19 @@ def command(
         max_size=parse_size(max_size) if max_size else None,
         number=number,
     )
+    program = runtime == "cpp"
     path = (
-        write_bundle(view, store.path, student, folder)
+        write_bundle(view, store.path, student, folder, program)
         if tune is None
-        else _tuned_bundle(view, store, student, folder, tune)
+        else _tuned_bundle(view, store, student, folder, tune, program)
     )
     click.echo(f"Student #{student.number} is in {path}")
     click.echo(f"Next: understudy bench {path}   or, with nothing of ours: python {path / 'run.py'} bench")
 
 
-def _tuned_bundle(view: RunView, store: RunStore, student: Student, folder: Path, seconds: float) -> Path:
+def _tuned_bundle(
+    view: RunView, store: RunStore, student: Student, folder: Path, seconds: float, program: bool
+) -> Path:
     """The bundle of the student compiled once more, and what tuning found on the terminal."""
     from results.bundle.write import LIBRARY, write_bundle
     from search.deployment import tuned_student
@@ -68,4 +78,4 @@ def _tuned_bundle(view: RunView, store: RunStore, student: Student, folder: Path
             view, store.path, student, Path(scratch) / LIBRARY, seconds, Display(console)
         )
         console.print(tuning_table(tuning))
-        return write_bundle(view, store.path, tuned, folder)
+        return write_bundle(view, store.path, tuned, folder, program)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from evaluators.compile.compiler import compile_module, compile_network
 from evaluators.compile.importers.onnx_file import OnnxFile
 from hw_profiles.profile import Profile
+from results.bundle.tvm_runtime import CUDA, PACKAGES, RUNTIME
 
 Array = NDArray[np.float32]
 _HERE = Path(__file__).parent
@@ -27,6 +30,25 @@ def emulated_python() -> Path | None:
     """The emulated machine's Python: what the variable names, or what ``make emulator`` made."""
     path = Path(os.environ.get(VARIABLE) or _REPOSITORY / ".emulator" / "python")
     return path if path.is_file() else None
+
+
+def emulated_program(program: Path) -> list[str]:
+    """The command that runs a program of the emulated machine."""
+    python = emulated_python()
+    assert python is not None
+    return ["qemu-aarch64-static", "-L", str(python.parent / "root"), str(program)]
+
+
+def keep_runtime(cache: Path) -> None:
+    """Put the emulated machine's TVM runtime where a build for it looks, so that it fetches none."""
+    python = emulated_python()
+    assert python is not None
+    versions = "-".join(metadata.version(package) for package in PACKAGES)
+    folder = cache / "understudy" / "tvm-runtime" / f"aarch64-{versions}"
+    folder.mkdir(parents=True)
+    for name in (*RUNTIME, CUDA):
+        (found,) = (python.parent / "site").glob(f"*/lib/{name}")
+        shutil.copyfile(found, folder / name)
 
 
 def add_case(folder: Path, name: str, network: nn.Module, inputs: Sequence[Tensor], profile: Profile) -> None:
