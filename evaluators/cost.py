@@ -16,6 +16,7 @@ from evaluators.compile.verify import compare, expected_outputs
 from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
+from hw_profiles.profile import Profile
 from results.goals import Goal
 from results.measurement import Measurement
 
@@ -25,7 +26,7 @@ Array = NDArray[np.float32]
 def cost_of(
     bench: Workbench, network: nn.Module, inputs: Tensor, folder: Path, stages: Stages
 ) -> dict[str, Measurement]:
-    """Size, memory and latency of a network on every target, by the names of the record.
+    """Size, memory, latency and energy of a network on every target, by the names of the record.
 
     Its libraries are left in ``folder`` (``library_name``). ``inputs`` are a few images as the network gets them,
     (n, C, R, R). A network whose size or memory is over a target's budget is not run there, and one that disagrees
@@ -41,8 +42,21 @@ def cost_of(
         found = _compiled_cost(bench, target, module, library, stages)
         if target.goal.budget.violation(found) is None:
             found["latency"] = _latency(target, library, inputs.numpy(), expected, stages)
+            found |= energy_of(found["latency"], target.profile)
         figures |= {target.goal.name(metric): figure for metric, figure in found.items()}
     return figures
+
+
+def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
+    """``energy``: joules of an inference, latency times the device's power at work; nothing where that is unknown.
+
+    An estimate: a device at work draws more or less than the figure of its profile.
+    """
+    watts = profile.active_w
+    if watts is None:
+        return {}
+    low, high = (end if end is None else end * watts for end in (latency.low, latency.high))
+    return {"energy": Measurement(latency.value * watts, "J", "estimated", low, high, latency.repeats)}
 
 
 def library_name(goal: Goal) -> str:

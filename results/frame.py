@@ -13,22 +13,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _IDENTITY = ("number", "state", "reason", "key", "on_front")
-_FIGURES = ("accuracy", "latency_ms", "latency_low_ms", "latency_high_ms", "size_mb", "memory_mb", "agreement")
+_FIGURES = (
+    "accuracy",
+    "latency_ms",
+    "latency_low_ms",
+    "latency_high_ms",
+    "size_mb",
+    "memory_mb",
+    "energy_mj",
+    "agreement",
+)
 _FIXED = (*_IDENTITY, *_FIGURES, "elapsed", "finished")
 
 
-def read_frame(run: Path | str) -> pd.DataFrame:
+def read_frame(run: Path | str, target: str = "") -> pd.DataFrame:
     """One row a candidate of the run in that folder, in order of ``number``.
+
+    ``target`` is that of the figures where the run has several.
 
     Columns: number, state, reason, key, on_front, accuracy and agreement (shares in 0..1, validation),
     latency_ms with its quartiles latency_low_ms and latency_high_ms, size_mb and memory_mb (10^6 bytes),
-    elapsed (seconds of search), finished (UTC), then ``choice.<name>`` for every named choice and
-    ``seconds.<stage>``. A figure that was not taken is missing (NaN). Raises ``RunError`` when ``run`` is not a
-    run folder.
+    energy_mj (10^-3 joules), elapsed (seconds of search), finished (UTC), then ``choice.<name>`` for every named
+    choice and ``seconds.<stage>``. A figure that was not taken is missing (NaN). Raises ``RunError`` when ``run``
+    is not a run folder, or has no such target.
     """
     import pandas as pd
 
-    view = read_view(RunStore.open(Path(run)))
+    view = read_view(RunStore.open(Path(run)), target)
     on_front = {candidate.number for candidate in view.front}
     frame = pd.DataFrame([_row(candidate, candidate.number in on_front) for candidate in view.candidates])
     choices = [name for name in frame.columns if name.startswith("choice.")]
@@ -46,6 +57,7 @@ def _row(candidate: Candidate, on_front: bool) -> dict[str, Any]:
     row |= {"on_front": on_front, "finished": candidate.finished or None}
     row |= {name: figures[name].value for name in ("accuracy", "agreement") if name in figures}
     row |= {f"{name}_mb": figures[name].value / 1e6 for name in ("size", "memory") if name in figures}
+    row |= {"energy_mj": 1e3 * figures["energy"].value} if "energy" in figures else {}
     if "latency" in figures:
         ends = {"": figures["latency"].value, "_low": figures["latency"].low, "_high": figures["latency"].high}
         row |= {f"latency{end}_ms": 1e3 * value for end, value in ends.items() if value is not None}

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from results.units import format_size, format_time
+from results.units import format_energy, format_size, format_time
 
 Source = Literal["measured", "emulated", "predicted", "estimated"]
-Unit = Literal["s", "byte", "share"]
+Unit = Literal["s", "byte", "share", "J"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("latency", "s", False, "latency"),
         Metric("size", "byte", False, "size"),
         Metric("memory", "byte", False, "peak memory"),
+        Metric("energy", "J", False, "energy"),
     )
 }
 """The metrics a search may optimise. ``accuracy`` is a share in 0..1 on the validation split."""
@@ -52,7 +53,7 @@ def metric_of(name: str) -> Metric:
 class Measurement:
     """One figure.
 
-    ``value`` is in ``unit`` (seconds, bytes or a share in 0..1); ``low`` and ``high`` are the quartiles of
+    ``value`` is in ``unit`` (seconds, bytes, joules or a share in 0..1); ``low`` and ``high`` are the quartiles of
     the repeats (or the prediction interval); ``repeats`` is how many samples stand behind it; ``source``
     is how it was obtained (``emulated``: timed on an emulator of the device, which says nothing of the device);
     ``conditions`` is what the device told of itself meanwhile.
@@ -84,7 +85,9 @@ class Measurement:
         return Measurement(**data)
 
     def __str__(self) -> str:
-        return {"s": format_time, "byte": format_size, "share": _percent}[self.unit](self.value)
+        return {"s": format_time, "byte": format_size, "share": _percent, "J": format_energy}[self.unit](
+            self.value
+        )
 
 
 def _percent(share: float) -> str:

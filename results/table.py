@@ -47,14 +47,16 @@ def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any], targe
 
 
 def candidates_table(candidates: Iterable[Candidate]) -> Table:
-    """Every candidate with its state, figures and reason."""
+    """Every candidate with its state, reason, and the figures that any has."""
+    candidates = list(candidates)
+    metrics = [name for name in METRICS if any(name in each.measurements for each in candidates)]
     table = Table(title="Candidates", title_justify="left")
-    for heading in ("candidate", *map(_heading, METRICS)):
+    for heading in ("candidate", *map(_heading, metrics)):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("state")
     table.add_column("reason", overflow="fold")
     for candidate in candidates:
-        cells = [figure_text(candidate.measurements.get(name)) for name in METRICS]
+        cells = [figure_text(candidate.measurements.get(name)) for name in metrics]
         table.add_row(f"#{candidate.number}", *cells, candidate.state, Text(candidate.reason))
     return table
 

@@ -33,6 +33,7 @@ _UNITS = {
     "time": "a time with its unit, such as 2h",
     "max_size": "a size with its unit, such as 4MB",
     "max_memory": "a size with its unit, such as 1MB",
+    "max_energy": "an energy with its unit, such as 5mJ",
 }
 REPEATED = ("profile", *LIMITS)
 """Options that may be given several times; in a file, as a list. A single one may stand as text."""
@@ -69,8 +70,9 @@ class SearchConfig:
     max_latency: tuple[str, ...] = _option((), "hard limit on latency, such as 2ms, or rpi5=8ms on one of several")
     max_size: tuple[str, ...] = _option((), "hard limit on the compiled student's size, such as 4MB")
     max_memory: tuple[str, ...] = _option((), "hard limit on peak memory of one inference, such as 1MB")
+    max_energy: tuple[str, ...] = _option((), "hard limit on the energy of one inference, such as 5mJ")
     objectives: tuple[str, ...] = _option(
-        ("accuracy", "latency"), "what the front trades off: accuracy, latency, size, memory"
+        ("accuracy", "latency"), "what the front trades off: accuracy, latency, size, memory, energy"
     )
     trials: int = _option(60, "candidates to evaluate, infeasible ones included")
     time: str | None = _option(None, "stop proposing after this long, such as 2h")

@@ -21,6 +21,7 @@ from understudy import MeasureError, UnderstudyError
 if TYPE_CHECKING:
     from evaluators.device import Device
     from evaluators.workbench import Workbench
+    from hw_profiles.profile import Profile
     from search.device_actor import RemoteDevice
 
 ROUNDS = 3
@@ -69,21 +70,24 @@ def finish_all(
             continue
         students.append(student)
         store.write_students(compared_on(students, goals))
-    for goal, device in zip(goals.each, devices, strict=True):
-        students = measured_again(students, goal, store, device, note)
+    for profile, goal, device in zip(plan.profiles, goals.each, devices, strict=True):
+        students = measured_again(students, profile, goal, store, device, note)
     return compared_on(students, goals)
 
 
 def measured_again(
-    students: Sequence[Student], goal: Goal, store: RunStore, device: Device, note: Callable[[str], None]
+    students: Sequence[Student],
+    profile: Profile,
+    goal: Goal,
+    store: RunStore,
+    device: Device,
+    note: Callable[[str], None],
 ) -> list[Student]:
     """The students with a latency of several rounds on a goal's target, one after the other and round by round.
 
     The workers are idle by now, and a student's rounds lie apart in time: a moment's disturbance widens the
     interval of a student instead of deciding its fate.
     """
-    from evaluators.latency.host import pooled
-
     rounds: dict[int, list[Measurement]] = {student.number: [] for student in students}
     for student in list(students) * ROUNDS:
         library = store.path.resolve() / student.files[goal.name(LIBRARY)]
@@ -91,12 +95,19 @@ def measured_again(
             rounds[student.number].append(device.measure(library, _input(student)))
         except MeasureError as error:
             note(f"student #{student.number} could not be measured again, its first latency stands: {error}")
-    return [
-        replace(student, measurements={**student.measurements, goal.name("latency"): pooled(latencies)})
-        if latencies
-        else student
-        for student, latencies in zip(students, rounds.values(), strict=True)
-    ]
+    return [_remeasured(student, rounds[student.number], profile, goal) for student in students]
+
+
+def _remeasured(student: Student, latencies: Sequence[Measurement], profile: Profile, goal: Goal) -> Student:
+    from evaluators.cost import energy_of
+    from evaluators.latency.host import pooled
+
+    if not latencies:
+        return student
+    latency = pooled(latencies)
+    found = {"latency": latency, **energy_of(latency, profile)}
+    named = {goal.name(metric): figure for metric, figure in found.items()}
+    return replace(student, measurements={**student.measurements, **named})
 
 
 def _input(student: Student) -> NDArray[np.float32]:

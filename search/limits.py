@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from results.budget import Budget
-from results.units import parse_size, parse_time
+from results.units import parse_energy, parse_size, parse_time
 from understudy import ConfigError, unknown_name
 
 LIMITS: Mapping[str, tuple[str, Callable[[str], float]]] = MappingProxyType(
@@ -14,6 +14,7 @@ LIMITS: Mapping[str, tuple[str, Callable[[str], float]]] = MappingProxyType(
         "max_latency": ("latency", parse_time),
         "max_size": ("size", parse_size),
         "max_memory": ("memory", parse_size),
+        "max_energy": ("energy", parse_energy),
     }
 )
 """By option, the metric that it limits and what reads its quantity."""

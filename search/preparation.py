@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,18 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
     load_distiller(config.distill, **config.distiller_settings())
     profiles = tuple(load_profile(name) for name in config.profile)
+    _check_power(config, profiles)
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
+
+
+def _check_power(config: SearchConfig, profiles: Sequence[Profile]) -> None:
+    """Refuse to weigh energy where the profile does not say what the device draws."""
+    for profile, goal in zip(profiles, config.goals.each, strict=True):
+        if "energy" in (*goal.objectives, *goal.budget.limits) and profile.active_w is None:
+            raise ConfigError(
+                f"the profile {profile.name} gives no power (active_w), so energy cannot be estimated: leave "
+                "energy out, or give the figure in a profile of your own"
+            )
 
 
 def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared:

@@ -34,6 +34,7 @@ _HOW: Mapping[str, str] = {
     "latency": "median time of a call, numpy in and numpy out, on the target's profile; `run.py bench` repeats it",
     "size": "the compiled library as a file, weights included",
     "difference": "largest difference to the original network, as a share of its largest output",
+    "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
 _TARGET = ("isa", "features", "threads", "mcpu")

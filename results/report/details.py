@@ -23,6 +23,7 @@ _HEADINGS = {
     "latency": "latency",
     "size": "size",
     "memory": "peak memory",
+    "energy": "energy a call",
 }
 
 

@@ -14,7 +14,12 @@ from results.view import RunView
 
 Kind = Literal["front", "done", "pruned", "infeasible", "failed", "student", "fallen", "teacher"]
 
-_SCALES: Mapping[str, tuple[float, str]] = {"s": (1e3, "ms"), "byte": (1e-6, "MB"), "share": (100.0, "%")}
+_SCALES: Mapping[str, tuple[float, str]] = {
+    "s": (1e3, "ms"),
+    "byte": (1e-6, "MB"),
+    "share": (100.0, "%"),
+    "J": (1e3, "mJ"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def front_series(view: RunView) -> FrontSeries:
     teacher, accuracy, spot = view.teacher, None, None
     if teacher is not None:
         accuracy = teacher.val_accuracy or teacher.accuracy
-        figures = {"latency": teacher.latency, "size": teacher.size, "memory": None}
-        spot = _spot(teacher.name, "teacher", figures[cost], accuracy, scale)
+        figures = {"latency": teacher.latency, "size": teacher.size}
+        spot = _spot(teacher.name, "teacher", figures.get(cost), accuracy, scale)
     limit = view.budget.limits.get(cost)
     return FrontSeries(
         cost=cost,

@@ -45,8 +45,12 @@ def test_a_wrong_file_is_refused_with_what_is_wrong(tmp_path, text, message):
 
 
 def test_limits_are_seconds_and_bytes():
-    limits = SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB").goals.each[0].budget.limits
-    assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0})
+    limits = (
+        SearchConfig(max_latency="250us", max_size="4MB", max_memory="1MiB", max_energy="5mJ")
+        .goals.each[0]
+        .budget.limits
+    )
+    assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0, "energy": 0.005})
 
 
 def test_paths_mean_the_same_from_any_folder(tmp_path, monkeypatch):
@@ -65,3 +69,14 @@ def test_paths_mean_the_same_from_any_folder(tmp_path, monkeypatch):
 def test_values_out_of_range_are_refused(key, value):
     with pytest.raises(ConfigError, match=key.rstrip("s")):
         SearchConfig(**{key: value})
+
+
+def test_a_limit_for_one_of_several_profiles_wins_over_that_for_all():
+    config = SearchConfig(profile=("rpi5", "rpi4"), max_latency=("8ms", "rpi4=20ms"), max_size="4MB")
+    limits = {goal.target: goal.budget.limits for goal in config.goals.each}
+    assert limits == {"rpi5": {"latency": 0.008, "size": 4e6}, "rpi4": {"latency": 0.02, "size": 4e6}}
+    assert config.goals.objectives == ("accuracy", "latency@rpi5", "latency@rpi4")
+    with pytest.raises(ConfigError, match="unknown profile 'rpi3'"):
+        SearchConfig(profile=("rpi5", "rpi4"), max_latency=("rpi3=8ms",))
+    with pytest.raises(ConfigError, match="given twice for all targets"):
+        SearchConfig(max_latency=("8ms", "9ms"))

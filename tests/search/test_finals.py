@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hw_profiles.profile import load_profile
 from results.budget import Budget
 from results.candidate import Candidate, Student
 from results.finalists import compared, compared_on
@@ -16,6 +17,7 @@ from understudy import MeasureError
 
 OBJECTIVES = ("accuracy", "latency")
 BUDGET = Budget({"latency": 0.010})
+PROFILE = load_profile("jetson-orin-nano")
 GOALS = Goals((Goal("", OBJECTIVES, BUDGET),))
 
 
@@ -79,11 +81,14 @@ class Drifting:
 def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     notes: list[str] = []
     students = [student(1, 0.9, 0.004), replace(student(2, 0.8, 0.005))]
-    again = measured_again(students, GOALS.each[0], RunStore(tmp_path), Drifting(lost=0), notes.append)
+    again = measured_again(students, PROFILE, GOALS.each[0], RunStore(tmp_path), Drifting(lost=0), notes.append)
     latency = again[0].measurements["latency"]
     assert (latency.value, latency.low, latency.high) == (0.003, 0.0015, 0.006)
     assert again[1].measurements["latency"].value == 0.005
     assert len(notes) == 3
+    energy = again[0].measurements["energy"]
+    assert (energy.unit, energy.source) == ("J", "estimated")
+    assert energy.value == 0.003 * (PROFILE.active_w or 0)
 
 
 def test_with_several_targets_a_student_stands_where_it_holds():
