@@ -39,17 +39,18 @@ def kernel_table(times: NetworkTimes, lines: Sequence[KernelLine], roofline: Roo
         )
     between = 1 - sum(line.share for line in lines)
     table.add_row("between kernels: virtual machine, input and output", "", "", "", f"{100 * between:.1f} %")
-    table.caption, table.caption_justify = _caption(lines, roofline, profile), "left"
+    table.caption, table.caption_justify = _caption(lines, roofline, profile, times.tuned), "left"
     return table
 
 
-def _caption(lines: Sequence[KernelLine], roofline: Roofline, profile: Profile) -> str:
+def _caption(lines: Sequence[KernelLine], roofline: Roofline, profile: Profile, tuned: int) -> str:
     moved = ", ".join(f"{level.bandwidth / 1e9:.0f}" for level in roofline.levels)
+    known = f"{tuned} of their kinds as tuning found best" if tuned else "each as the model of its rule says"
     names = dict.fromkeys(map(short_name, uncovered(lines)))
     return (
         f"Roofline: {roofline.peak / 1e9:.0f} GFLOP/s at {profile.clock_ghz:g} GHz on {profile.threads} threads "
         f"(a processor may clock higher), and {moved} GB/s measured in each cache and in memory.\n"
-        "Kernels are timed on their own, on data in cache where it fits.\n"
+        f"Kernels are built {known}, and timed on their own, on data in cache where it fits.\n"
         + (f"No rule covers (fallback): {', '.join(names)}." if names else "Every kernel is covered by a rule.")
     )
 

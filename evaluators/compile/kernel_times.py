@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from tvm.s_tir import SBlock
 from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.choices import OPERATIONS
+from evaluators.compile.choices import OPERATIONS, Choice, Chooser, KernelKey, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
 from hw_profiles.profile import Profile
@@ -53,22 +53,37 @@ class Kernel:
 
 @dataclass(frozen=True)
 class NetworkTimes:
-    """Median seconds of a call of the network, its kernels in the order of their first call, and theirs."""
+    """Median seconds of a call of the network, its kernels in the order of their first call, and theirs.
+
+    ``tuned`` of the kernels are built otherwise than the rules' models say.
+    """
 
     seconds: float
     kernels: tuple[Kernel, ...]
     kernel_seconds: tuple[float, ...]
+    tuned: int = 0
 
 
 def time_network(
-    module: tvm.IRModule, profile: Profile, alone: Callable[[], AbstractContextManager[None]]
+    module: tvm.IRModule,
+    profile: Profile,
+    alone: Callable[[], AbstractContextManager[None]],
+    choose: Chooser = first,
 ) -> NetworkTimes:
     """Compile a relax module for this computer, then time it whole and kernel by kernel inside ``alone``.
 
     Raises ``CompileError`` as ``compile_module`` does.
     """
+    tuned: set[KernelKey] = set()
+
+    def noted(key: KernelKey, options: Sequence[Choice]) -> Choice:
+        choice = choose(key, options)
+        if choice != options[0]:
+            tuned.add(key)
+        return choice
+
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
-        computed, scheduled = lower_kernels(module, profile)
+        computed, scheduled = lower_kernels(module, profile, noted)
         compiled = link_kernels(scheduled, profile, Path(folder) / "network.so")
         kernels = list_kernels(computed, scheduled)
         network = CompiledStudent(compiled.library, profile.threads)
@@ -76,7 +91,8 @@ def time_network(
         inputs = tuple(_values(spec.shape, spec.dtype, generator) for spec in compiled.inputs)
         with alone():
             whole = measure_latency(network, inputs)["median_s"]
-            return NetworkTimes(whole, tuple(kernels), tuple(time_kernels(compiled.library, kernels)))
+            seconds = time_kernels(compiled.library, kernels)
+            return NetworkTimes(whole, tuple(kernels), tuple(seconds), len(tuned))
 
 
 def streaming_bandwidth(size: int, profile: Profile) -> float:

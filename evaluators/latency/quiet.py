@@ -5,9 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from understudy import MeasureError
+
+WAIT_S = 100.0
+"""Seconds that a measurement waits for others to pause: shorter than a search waits for its device."""
+
+_LOOK_S = 0.005
 
 
 class QuietCores:
@@ -47,20 +55,47 @@ class QuietCores:
             os.close(gate)
 
     @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Around a measurement; waits until all work has paused, and keeps it paused. Not reentrant."""
-        with _locked(self._turn, fcntl.LOCK_EX), _locked(self.path, fcntl.LOCK_EX):
+    def quiet(self, limit_s: float = WAIT_S) -> Iterator[None]:
+        """Around a measurement; waits until all work has paused, and keeps it paused. Not reentrant.
+
+        Raises ``BusyError`` when that takes longer than ``limit_s``: a process that is stopped, say, keeps its
+        lock and never pauses.
+        """
+        end = time.monotonic() + limit_s
+        with _locked(self._turn, fcntl.LOCK_EX, end), _locked(self.path, fcntl.LOCK_EX, end):
             yield
 
 
+class BusyError(MeasureError):
+    """Other work did not pause, so that nothing could be measured."""
+
+
 @contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
+def _locked(path: Path, kind: int, end: float | None = None) -> Iterator[None]:
     descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, kind)
+        _lock(descriptor, kind, end, path)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int, end: float | None, path: Path) -> None:
+    """Take the lock until ``end`` (by ``time.monotonic``), looking again and again: flock knows no other limit."""
+    if end is None:
+        fcntl.flock(descriptor, kind)
+        return
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise BusyError(
+                    "nothing could be measured, since other work of Understudy on this computer did not pause: "
+                    f"end the processes that hold {path} (`fuser {path}`), or try again when they are done"
+                ) from None
+        time.sleep(_LOOK_S)
 
 
 def _open(path: Path) -> int:

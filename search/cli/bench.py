@@ -38,9 +38,13 @@ def command(bundle: Path, against: str | None, kernels: bool) -> None:
 
 
 def _print_kernels(network: Path, threads: int | None) -> None:
-    """Compile the network of a file for this computer, on so many threads (all cores by default), and list it."""
+    """Compile the network of a file for this computer, on so many threads (all cores by default), and list it.
+
+    Kernels that were tuned before are built as was found best.
+    """
     from evaluators.compile.importers.network_file import open_network
     from evaluators.compile.kernel_times import streaming_bandwidth, time_network
+    from evaluators.compile.tune.database import known_chooser
     from evaluators.latency.kernels import kernel_lines, measure_roofline
     from evaluators.latency.quiet import QuietCores
     from hw_profiles.profile import load_profile
@@ -51,7 +55,7 @@ def _print_kernels(network: Path, threads: int | None) -> None:
     profile = host.with_threads(threads or host.cores)
     module = open_network(network, {}).module()
     quiet = QuietCores.of_this_computer().quiet
-    times = time_network(module, profile, quiet)
+    times = time_network(module, profile, quiet, known_chooser(profile))
     with quiet():
         roofline = measure_roofline(profile, streaming_bandwidth)
     make_console().print(kernel_table(times, kernel_lines(times, roofline), roofline, profile))

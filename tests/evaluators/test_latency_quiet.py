@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.quiet import QuietCores
+import pytest
+
+from evaluators.latency.quiet import BusyError, QuietCores
 
 CONTEXT = multiprocessing.get_context("fork")
 
@@ -73,6 +75,18 @@ def test_a_killed_holder_leaves_the_gate_open(tmp_path: Path) -> None:
         with gate.quiet(), (tmp_path / "reached").open("a") as reached:
             reached.write("x")
     assert (tmp_path / "reached").read_text() == "xx"
+
+
+def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
+    gate, held = QuietCores(tmp_path / "gate"), CONTEXT.Event()
+    process = start(hold, gate, False, held)
+    assert held.wait(20)
+    with pytest.raises(BusyError, match=r"end the processes that hold .*gate"), gate.quiet(0.05):
+        pytest.fail("measured while another works")
+    process.kill()
+    process.join()
+    with gate.quiet(0.05):
+        pass
 
 
 def test_an_uncontended_step_costs_little(tmp_path: Path) -> None:

@@ -30,6 +30,16 @@ def bundle(finished) -> Path:
     return folder
 
 
+def test_a_tuned_bundle_runs_like_the_other(finished, bundle, tmp_path):
+    kernels = {"UNDERSTUDY_KERNELS": str(finished.parents[2] / "kernels.sqlite")}
+    folder = tmp_path / "tuned"
+    done = call(tmp_path, "deploy", str(finished), "--to", str(folder), "--tune", "2", environment=kernels)
+    assert done.returncode == 0, done.stderr
+    assert "before and after timed in turn" in " ".join(done.stdout.split())
+    picture = finished.parents[2] / "shapes" / "down" / "3.png"
+    np.testing.assert_allclose(Bundle(folder).logits(picture), Bundle(bundle).logits(picture), atol=1e-4)
+
+
 def test_record_holds_every_candidate_with_its_outcome(finished):
     candidates = RunStore.open(finished).candidates()
     assert [candidate.number for candidate in candidates] == list(range(6))

@@ -119,6 +119,11 @@ def chooser(known: Mapping[str, Mapping[str, Lap]]) -> Chooser:
     return choose
 
 
+def known_chooser(profile: Profile) -> Chooser:
+    """The chooser of all that the user's database knows of a target: nothing is measured."""
+    return chooser(Database(default_path()).read(target_of(profile)))
+
+
 def _gain(laps: Mapping[str, Lap], option: Choice) -> float:
     lap = laps.get(spelled(option))
     return WORTH - lap.relative if lap is not None and not lap.fault else -1.0

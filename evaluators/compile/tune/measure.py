@@ -16,6 +16,7 @@ import numpy as np
 from evaluators.compile.choices import Choice, spelled
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import Case
+from evaluators.latency.quiet import BusyError
 from evaluators.latency.race import Lap
 from results.bundle.runner import Inputs
 from understudy import MeasureError
@@ -117,6 +118,8 @@ class Measuring:
         """The laps of all; when that ends the process, each beside the first, to find which one did."""
         try:
             laps = self.racer.race([library.path for library in libraries], _UNREAD)
+        except BusyError:
+            raise
         except MeasureError as error:
             if len(libraries) <= 2:
                 return [Lap(fault=f"crashed: {error}")] * len(libraries)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from contextlib import nullcontext
 from pathlib import Path
 
-from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
+from evaluators.compile.tune.child import START_S, Child, ChildDiedError, ChildRaisedError
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
 from evaluators.latency.race import Lap
@@ -22,13 +22,18 @@ class ChildRacer:
 
     def __init__(self, profile: Profile, quiet: QuietCores | None) -> None:
         self._profile = profile
-        self._lock = None if quiet is None else quiet.path
+        self._quiet = quiet
         self._child = Child()
 
     def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
-        """See ``Device.race``."""
+        """See ``Device.race``.
+
+        The cores are held here, not in the child: one that waits for them is not late.
+        """
         try:
-            laps: list[Lap] = self._child.ask(_race, self._profile, self._lock, libraries, inputs, limit_s=RACE_S)
+            self._child.ask(_imported, limit_s=START_S)
+            with nullcontext() if self._quiet is None else self._quiet.quiet():
+                laps: list[Lap] = self._child.ask(_race, self._profile, libraries, inputs, limit_s=RACE_S)
             return laps
         except (ChildRaisedError, ChildDiedError) as error:
             raise MeasureError(f"a kernel could not be timed: {error}") from error
@@ -38,10 +43,9 @@ class ChildRacer:
         self._child.close()
 
 
-def _race(profile: Profile, lock: Path | None, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
-    return _device(profile, lock).race(libraries, inputs)
+def _imported() -> None:
+    """What a new process is asked before the cores are held: finding it imports all that a race takes."""
 
 
-@lru_cache(maxsize=1)
-def _device(profile: Profile, lock: Path | None) -> HostDevice:
-    return HostDevice(profile, None if lock is None else QuietCores(lock))
+def _race(profile: Profile, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
+    return HostDevice(profile).race(libraries, inputs)
