@@ -13,7 +13,7 @@ from typing import Any
 from evaluators.compile.compiler import Compiled, compile_module
 from evaluators.compile.importers.bounds import index_bounds
 from evaluators.compile.importers.network_file import NetworkFile, open_network
-from evaluators.compile.tune.tuned import Tuning, compile_tuned
+from evaluators.compile.tune.tuned import Tuning, TuningRequest, compile_tuned
 from evaluators.compile.verify import compare
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
@@ -47,10 +47,10 @@ def compile_file(
     display: Display,
     shapes: Mapping[str, tuple[int, ...]],
     inputs_file: Path | None = None,
-    tune: float | None = None,
+    tune: TuningRequest | None = None,
     with_program: bool = False,
 ) -> Bundled:
-    """Compile an ONNX file or a ``torch.export`` program into a new bundle, after ``tune`` seconds of tuning.
+    """Compile an ONNX file or a ``torch.export`` program into a new bundle, tuned first where asked.
 
     ``with_program`` adds a program that needs no Python. Where the profile is this computer's, the compiled
     network is compared with the original on the inputs of a file, or on random ones, and timed. Raises
@@ -100,7 +100,9 @@ def compile_file(
     return Bundled(folder, compiled, figures, tuple(notes), tuning)
 
 
-def _compiled(module: Any, profile: Profile, library: Path, tune: float | None) -> tuple[Compiled, Tuning | None]:
+def _compiled(
+    module: Any, profile: Profile, library: Path, tune: TuningRequest | None
+) -> tuple[Compiled, Tuning | None]:
     if tune is None:
         return compile_module(module, profile, library), None
     return compile_tuned(module, profile, library, tune, QuietCores.of_this_computer())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evaluators.compile.importers.network_file import open_network
-from evaluators.compile.tune.tuned import Tuning, compile_tuned
+from evaluators.compile.tune.tuned import Tuning, TuningRequest, compile_tuned
 from evaluators.compile.verify import compare
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
@@ -19,9 +19,9 @@ from search.display import Display
 
 
 def tuned_student(
-    view: RunView, run: Path, student: Student, library: Path, seconds: float, display: Display
+    view: RunView, run: Path, student: Student, library: Path, request: TuningRequest, display: Display
 ) -> tuple[Student, Tuning]:
-    """The student compiled from its ONNX file into ``library`` after at most ``seconds`` of tuning.
+    """The student compiled from its ONNX file into ``library``, tuned first.
 
     It is compared with the ONNX file and measured again; the student returned has the new file and figures. Raises
     ``CompileError``, and ``MeasureError`` when the run's profile is not this computer's.
@@ -31,8 +31,8 @@ def tuned_student(
     quiet = QuietCores.of_this_computer()
     network = open_network((run / student.files["onnx"]).resolve(), {})
     inputs = random_inputs([spec.to_json() for spec in network.inputs])
-    with display.stage(f"tuning kernels for {seconds:g} s"):
-        compiled, tuning = compile_tuned(network.module(), profile, library, seconds, quiet)
+    with display.stage(f"tuning kernels for {request.seconds:g} s"):
+        compiled, tuning = compile_tuned(network.module(), profile, library, request, quiet)
     device = HostDevice(profile, quiet)
     with display.stage("comparing and measuring"):
         compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)))

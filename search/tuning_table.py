@@ -25,4 +25,6 @@ def tuning_table(tuning: Tuning) -> Table:
             f"{row.tried} of {row.options}",
             row.choice,
         )
+    if tuning.schedules is not None:
+        table.caption, table.caption_justify = str(tuning.schedules), "left"
     return table

@@ -33,6 +33,17 @@ class KernelKey:
 Chooser = Callable[[KernelKey, Sequence[Choice]], Choice]
 
 
+class ReplacedError(Exception):
+    """Raised by a chooser where no option is to be built, but the operator as TVM computes it.
+
+    The kernel that comes of it is marked with ``mark``, for whoever brings a schedule for it.
+    """
+
+    def __init__(self, mark: str) -> None:
+        super().__init__(mark)
+        self.mark = mark
+
+
 def first(key: KernelKey, options: Sequence[Choice]) -> Choice:
     """The chooser that trusts the model: the first option."""
     return options[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from search.cli.tuning import tuning_options, tuning_request
 from understudy import ConfigError
 
 
@@ -24,7 +25,7 @@ from understudy import ConfigError
     default="python",
     help="cpp adds a program for devices without Python, built here  [python]",
 )
-@click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
+@tuning_options
 def command(
     file: Path,
     folder: Path,
@@ -34,6 +35,7 @@ def command(
     arrays: Path | None,
     runtime: str,
     tune: float | None,
+    tune_with: str | None,
 ) -> None:
     """Compile FILE, an ONNX file or a torch.export program (.pt2), into a bundle that runs on the profile."""
     from hw_profiles.profile import load_profile
@@ -46,8 +48,9 @@ def command(
     if threads is not None:
         profile = profile.with_threads(threads)
     console = make_console()
+    request = tuning_request(tune, tune_with)
     shapes = dict(map(parse_shape, sizes))
-    bundled = compile_file(file, profile, folder, Display(console), shapes, arrays, tune, runtime == "cpp")
+    bundled = compile_file(file, profile, folder, Display(console), shapes, arrays, request, runtime == "cpp")
     console.print(compilation_table(bundled))
     if bundled.tuning is not None:
         console.print(tuning_table(bundled.tuning))

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli.tuning import tuning_options, tuning_request
+
 if TYPE_CHECKING:
+    from evaluators.compile.tune.tuned import TuningRequest
     from results.candidate import Student
     from results.store import RunStore
     from results.view import RunView
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     default="python",
     help="cpp adds a program for devices without Python, built here  [python]",
 )
-@click.option("--tune", type=click.FloatRange(min=0), help="seconds of tuning kernels first; 0 uses what is known")
+@tuning_options
 def command(
     run: Path,
     folder: Path,
@@ -37,6 +40,7 @@ def command(
     max_size: str | None,
     runtime: str,
     tune: float | None,
+    tune_with: str | None,
 ) -> None:
     """Write the bundle of a student of RUN's front: what its device needs, and nothing else."""
     from results.bundle.write import refuse_existing, select_student, write_bundle
@@ -44,6 +48,7 @@ def command(
     from results.units import parse_size, parse_time
     from results.view import read_view
 
+    request = tuning_request(tune, tune_with)
     refuse_existing(folder)
     store = RunStore.open(run)
     view = read_view(store, target)
@@ -54,17 +59,16 @@ def command(
         number=number,
     )
     program = runtime == "cpp"
-    path = (
-        write_bundle(view, store.path, student, folder, program)
-        if tune is None
-        else _tuned_bundle(view, store, student, folder, tune, program)
-    )
+    if request is None:
+        path = write_bundle(view, store.path, student, folder, program)
+    else:
+        path = _tuned_bundle(view, store, student, folder, request, program)
     click.echo(f"Student #{student.number} is in {path}")
     click.echo(f"Next: understudy bench {path}   or, with nothing of ours: python {path / 'run.py'} bench")
 
 
 def _tuned_bundle(
-    view: RunView, store: RunStore, student: Student, folder: Path, seconds: float, program: bool
+    view: RunView, store: RunStore, student: Student, folder: Path, request: TuningRequest, program: bool
 ) -> Path:
     """The bundle of the student compiled once more, and what tuning found on the terminal."""
     from results.bundle.write import LIBRARY, write_bundle
@@ -75,7 +79,7 @@ def _tuned_bundle(
     console = make_console()
     with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
         tuned, tuning = tuned_student(
-            view, store.path, student, Path(scratch) / LIBRARY, seconds, Display(console)
+            view, store.path, student, Path(scratch) / LIBRARY, request, Display(console)
         )
         console.print(tuning_table(tuning))
         return write_bundle(view, store.path, tuned, folder, program)

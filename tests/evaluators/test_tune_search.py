@@ -25,7 +25,7 @@ from evaluators.compile.tune.database import VARIABLE, Database, target_of
 from evaluators.compile.tune.measure import Measuring
 from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuner
-from evaluators.compile.tune.tuned import compile_tuned
+from evaluators.compile.tune.tuned import TuningRequest, compile_tuned
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
@@ -150,7 +150,7 @@ def test_a_network_compiled_and_tuned_at_once_is_never_slower_by_its_own_account
     monkeypatch.setenv(VARIABLE, str(tmp_path / "kernels.sqlite"))
     layers, x, module = imported()
     quiet = QuietCores(tmp_path / "lock")
-    compiled, tuning = compile_tuned(module, profile, tmp_path / "student.so", 3, quiet)
+    compiled, tuning = compile_tuned(module, profile, tmp_path / "student.so", TuningRequest(3), quiet)
     assert 0 < tuning.relative <= 1
     assert len(tuning.table) == 2
     assert "timed in turn" in str(tuning)
@@ -162,4 +162,6 @@ def test_a_network_compiled_and_tuned_at_once_is_never_slower_by_its_own_account
 def test_kernels_of_a_device_that_is_not_here_are_not_tuned(tmp_path: Path) -> None:
     elsewhere = replace(load_profile("x86-host"), name="elsewhere", reach="none")
     with pytest.raises(MeasureError, match="cannot be timed on this computer"):
-        compile_tuned(imported()[2], elsewhere, tmp_path / "student.so", 1, QuietCores(tmp_path / "lock"))
+        compile_tuned(
+            imported()[2], elsewhere, tmp_path / "student.so", TuningRequest(1), QuietCores(tmp_path / "lock")
+        )

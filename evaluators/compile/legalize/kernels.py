@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import tvm
 from tvm import relax
 
-from evaluators.compile.choices import Chooser
+from evaluators.compile.choices import Chooser, ReplacedError
 from evaluators.compile.legalize.attention import attention
 from evaluators.compile.legalize.context import Context, Legalizer
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
@@ -16,6 +16,7 @@ from evaluators.compile.legalize.gate import gated
 from evaluators.compile.legalize.integer import integer_convolution, integer_dense, integer_padding
 from evaluators.compile.legalize.matmul import activation_product
 from evaluators.compile.legalize.pooling import pooled
+from evaluators.compile.legalize.replaced import as_tvm_computes
 from evaluators.compile.legalize.resize import resized
 from evaluators.compile.legalize.scan import scan
 from evaluators.compile.legalize.transpose import transpose
@@ -68,10 +69,13 @@ def first_of(
     """What replaces a call: the answer of the first legalizer that has one, TVM's own otherwise."""
 
     def legalize(builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        for legalizer in legalizers:
-            answer = legalizer(builder, call, context)
-            if answer is not None:
-                return answer
+        try:
+            for legalizer in legalizers:
+                answer = legalizer(builder, call, context)
+                if answer is not None:
+                    return answer
+        except ReplacedError as replaced:
+            return as_tvm_computes(builder, call, replaced.mark)
         return call.op.get_attr("FLegalize")(builder, call)
 
     return legalize

@@ -42,6 +42,8 @@ RULES: tuple[Rule, ...] = (
 )
 
 _RULE = "understudy_rule"
+SCHEDULED = "scheduled"
+"""Attribute of a kernel whose schedule did not come from a rule: who brought it."""
 
 
 def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
@@ -60,7 +62,12 @@ def schedule_kernels(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
 
 
 def schedule_kernel(function: PrimFunc, profile: Profile) -> PrimFunc:
-    """The kernel as the first rule schedules it; a rule that TVM refuses is passed over."""
+    """The kernel as the first rule schedules it; a rule that TVM refuses is passed over.
+
+    One that is scheduled already is left as it is.
+    """
+    if SCHEDULED in (function.attrs or {}):
+        return function.with_attr(_RULE, str(function.attrs[SCHEDULED]))
     for rule in RULES:
         try:
             answer = rule(function, profile)

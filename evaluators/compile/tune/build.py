@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from tvm.relax.utils import copy_with_new_vars
 from evaluators.compile.choices import Choice, KernelKey
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
-from evaluators.compile.rules.apply import schedule_kernels
+from evaluators.compile.rules.apply import SCHEDULED, schedule_kernels
 from evaluators.compile.tune.cases import Case
+from evaluators.compile.tune.replaced import METASCHEDULE, as_tvm_computes, marked
+from evaluators.compile.tune.schedule_search import Found, scheduled, search
+from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
 from understudy import CompileError
 
@@ -31,14 +35,39 @@ def nothing() -> None:
     """What a new process is asked first: finding it imports all that building takes."""
 
 
-def build_option(case: Case, option: Choice, profile: Profile, library: Path) -> int:
-    """Build the kernel of a case as ``option`` says; how often a call of the library runs it.
+def build_option(case: Case, option: Choice | Found, profile: Profile, library: Path) -> int:
+    """Build the kernel of a case as ``option`` says, or under a schedule; how often a call of the library runs it.
 
     The library takes one float32 number, which it does not read: inputs are constants, so that kernels of any
     inputs are called alike. It computes the same operator several times with different weights, as many as a
     core's second cache holds: in a network, too, weights do not lie in the first cache when their kernel begins.
     Raises ``CompileError`` or whatever TVM runs into.
     """
+    operator = tvm.ir.load_json(case.graph)
+    if isinstance(option, Found):
+        computed = as_tvm_computes(case, profile)
+        name, kernel = marked(computed)[0]
+        text = scheduled(tvm.ir.save_json(kernel), option, profile)
+        computed.update_func(name, tvm.ir.load_json(text).with_attr(SCHEDULED, METASCHEDULE))
+    else:
+        computed = _built_as(case, option, profile, operator)
+    kernels = schedule_kernels(computed, profile)
+    copies = max(1, min(MOST_COPIES, profile.l2_bytes // _footprint(operator["main"])))
+    module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
+    module["main"] = _repeated(kernels["main"], copies)
+    planned, memory = plan_memory(module)
+    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile)
+    return copies
+
+
+def search_schedule(case: Case, profile: Profile, seconds: float, lock: Path | None) -> Found | None:
+    """What MetaSchedule finds in so many seconds for the operator of a case as TVM computes it."""
+    with nullcontext() if lock is None else QuietCores(lock).working():
+        ((_, kernel),) = marked(as_tvm_computes(case, profile))
+    return search(tvm.ir.save_json(kernel), profile, seconds, lock)
+
+
+def _built_as(case: Case, option: Choice, profile: Profile, operator: tvm.IRModule) -> tvm.IRModule:
     asked = []
     chosen = {**dict(case.before), case.key: option}
 
@@ -46,16 +75,10 @@ def build_option(case: Case, option: Choice, profile: Profile, library: Path) ->
         asked.append(key)
         return chosen.get(key, options[0])
 
-    operator = tvm.ir.load_json(case.graph)
-    kernels = schedule_kernels(make_kernels(operator, profile, choose), profile)
+    computed = make_kernels(operator, profile, choose)
     if case.key not in asked:
         raise CompileError(f"the operator alone does not make the kernel {case.key}")
-    copies = max(1, min(MOST_COPIES, profile.l2_bytes // _footprint(operator["main"])))
-    module = tvm.IRModule(kernels.functions, attrs=kernels.attrs)
-    module["main"] = _repeated(kernels["main"], copies)
-    planned, memory = plan_memory(module)
-    link(build(planned, profile.tvm_target), library, 2 * memory + _ROOM, profile)
-    return copies
+    return computed
 
 
 def _footprint(main: relax.Function) -> int:

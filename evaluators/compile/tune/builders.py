@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from evaluators.compile.choices import Choice
 from evaluators.compile.tune.build import build_option, nothing
 from evaluators.compile.tune.cases import Case
 from evaluators.compile.tune.child import START_S, Child, ChildDiedError, ChildRaisedError
+from evaluators.compile.tune.schedule_search import Found
 from hw_profiles.profile import Profile
 
-Job = tuple[Case, Choice, Path]
-"""A kernel, the option to build it with, and the library to write."""
+Job = tuple[Case, Choice | Found, Path]
+"""A kernel, the option or the schedule to build it with, and the library to write."""
 
 _NO_FAULT = re.compile("^(RunError|OSError|MemoryError)|cannot link")
 """Errors for which no option is to blame: a full disk, no linker."""
@@ -60,10 +62,35 @@ class Builders:
             child.send(build_option, case, option, self._profile, library, limit_s=BUILD_S)
         return [_answer(child, end) for child, _ in pairs]
 
+    def each(self, function: Callable[..., Any], calls: Sequence[tuple[object, ...]], limit_s: float) -> list[Any]:
+        """The function's answer to each of the arguments, as many side by side as there are processes.
+
+        None where there is none within ``limit_s`` or what is asked crashes or raises.
+        """
+        answers: list[Any] = []
+        for at in range(0, len(calls), self.count):
+            asked: list[Child | None] = []
+            for child, arguments in zip(self._children, calls[at : at + self.count], strict=False):
+                try:
+                    child.send(function, *arguments, limit_s=limit_s)
+                    asked.append(child)
+                except ChildDiedError:
+                    asked.append(None)
+            end = time.monotonic() + limit_s
+            answers += [None if child is None else _received(child, end) for child in asked]
+        return answers
+
     def close(self) -> None:
         """End the processes."""
         for child in self._children:
             child.close()
+
+
+def _received(child: Child, end: float) -> Any:
+    try:
+        return child.receive(max(0.0, end - time.monotonic()), start_s=0)
+    except (ChildRaisedError, ChildDiedError):
+        return None
 
 
 def _answer(child: Child, end: float) -> int | str:

@@ -18,6 +18,7 @@ from pathlib import Path
 import tvm
 
 from evaluators.compile.choices import Choice, Chooser, KernelKey, spelled
+from evaluators.compile.tune.schedule_search import Found
 from evaluators.latency.race import Lap
 from hw_profiles.profile import Profile
 
@@ -41,6 +42,14 @@ ON CONFLICT DO UPDATE SET fault = excluded.fault, median_s = excluded.median_s, 
 WHERE excluded.repeats >= kernels_1.repeats
 """
 _READ = "SELECT kernel, choice, fault, median_s, low_s, high_s, repeats, relative FROM kernels_1 WHERE target = ?"
+
+_SCHEDULES = """
+CREATE TABLE IF NOT EXISTS schedules_1 (
+    target TEXT, kernel TEXT, found_for TEXT, trace TEXT, trials INTEGER, relative REAL, date TEXT,
+    PRIMARY KEY (target, kernel)
+) WITHOUT ROWID
+"""
+_READ_SCHEDULES = "SELECT kernel, found_for, trace, trials, relative FROM schedules_1 WHERE target = ?"
 
 _FACTS = (
     *("description", "isa", "mcpu", "vector_bits", "vector_registers", "fma"),
@@ -84,6 +93,21 @@ class Database:
         with self._forgiven(), closing(self._open()) as connection, connection:
             connection.executemany(_STORE, rows)
 
+    def read_schedules(self, target: str) -> dict[str, tuple[Found, float]]:
+        """By kernel the schedule found, and its time over that of ours, timed in turn."""
+        known: dict[str, tuple[Found, float]] = {}
+        with self._forgiven(), closing(self._open()) as connection:
+            for kernel, *found, relative in connection.execute(_READ_SCHEDULES, (target,)):
+                known[kernel] = Found(*found), relative
+        return known
+
+    def store_schedule(self, target: str, key: KernelKey, found: Found, relative: float) -> None:
+        """Keep a schedule in place of the one found before."""
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        row = (target, str(key), found.kernel, found.trace, found.trials, relative, date)
+        with self._forgiven(), closing(self._open()) as connection, connection:
+            connection.execute("INSERT OR REPLACE INTO schedules_1 VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_WAIT_S)
@@ -91,6 +115,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_TABLE)
+            connection.execute(_SCHEDULES)
         except sqlite3.Error:
             connection.close()
             raise

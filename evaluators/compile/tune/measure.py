@@ -21,7 +21,8 @@ from evaluators.latency.race import Lap
 from results.bundle.runner import Inputs
 from understudy import MeasureError
 
-_UNREAD = np.zeros(1, np.float32)
+UNREAD = np.zeros(1, np.float32)
+"""What libraries of single kernels are called with."""
 
 
 class Racer(Protocol):
@@ -117,7 +118,7 @@ class Measuring:
     def _raced(self, libraries: Sequence[Library]) -> list[Lap]:
         """The laps of all; when that ends the process, each beside the first, to find which one did."""
         try:
-            laps = self.racer.race([library.path for library in libraries], _UNREAD)
+            laps = self.racer.race([library.path for library in libraries], UNREAD)
         except BusyError:
             raise
         except MeasureError as error:

@@ -48,7 +48,7 @@ class Tuner:
 
     Options are built by ``builders`` inside ``working``, in the folder ``scratch``, and timed by ``racer``. What
     is found goes into ``database`` and serves whoever asks later; kernels known from there cost nothing.
-    ``table`` is of the network tuned last, heaviest kernels first.
+    ``table`` is of the network tuned last, heaviest kernels first, and ``cases`` are its kernels.
     """
 
     profile: Profile
@@ -59,6 +59,7 @@ class Tuner:
     working: Callable[[], AbstractContextManager[object]] = nullcontext
     scratch: Path | None = None
     table: list[Tuned] = field(default_factory=list)
+    cases: Sequence[Case] = ()
 
     def __call__(self, module: tvm.IRModule) -> Chooser:
         """Search among the options of an imported network; the chooser of what was found, now and before."""
@@ -71,8 +72,8 @@ class Tuner:
         end = time.monotonic() + self.seconds
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
-            cases = self._explored(graph, known, choose, measuring)
-        rows = [_tuned(case, known.get(str(case.key), {}), choose) for case in cases]
+            self.cases = self._explored(graph, known, choose, measuring)
+        rows = [_tuned(case, known.get(str(case.key), {}), choose) for case in self.cases]
         self.table = sorted(rows, key=lambda row: -row.count * row.default_s)
         return choose
 

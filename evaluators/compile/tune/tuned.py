@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tvm
 
 from evaluators.compile.choices import first
-from evaluators.compile.compiler import Compiled, compile_module
+from evaluators.compile.compiler import Compiled, compile_module, link_kernels
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.database import Database, default_path
+from evaluators.compile.tune.metaschedule import Schedules, find_schedules, replaced_kernels
 from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuned, Tuner
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile
 from results.bundle.runner import random_inputs
-from understudy import MeasureError
+from understudy import CompileError, MeasureError
+
+
+@dataclass(frozen=True)
+class TuningRequest:
+    """How long to tune, and whether half of it is for MetaSchedule; with 0 seconds what is known is used."""
+
+    seconds: float
+    metaschedule: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,12 +37,13 @@ class Tuning:
     """What came of tuning: a row for each kernel, the seconds it took, and the network's time over that before.
 
     ``relative`` is the median of what both took in turn; it is 1 when nothing was faster, and the network is as
-    it was then.
+    it was then. ``schedules`` are MetaSchedule's, where it was asked.
     """
 
     table: tuple[Tuned, ...]
     seconds: float
     relative: float
+    schedules: Schedules | None = None
 
     def __str__(self) -> str:
         changed = sum(row.best_s < row.default_s for row in self.table)
@@ -61,37 +72,46 @@ def open_tuner(profile: Profile, seconds: float, quiet: QuietCores) -> Iterator[
 
 
 def compile_tuned(
-    module: tvm.IRModule, profile: Profile, library: Path, seconds: float, quiet: QuietCores
+    module: tvm.IRModule, profile: Profile, library: Path, request: TuningRequest, quiet: QuietCores
 ) -> tuple[Compiled, Tuning]:
-    """Compile an imported network into ``library``, at most ``seconds`` of tuning first.
+    """Compile an imported network into ``library``, tuned first.
 
-    The network is compiled as the model says, too, and the faster of both is kept. Raises as ``compile_module``
-    does, and ``MeasureError`` when the profile's code does not run here.
+    The network is compiled as the models say, too, and
+    the fastest is kept. Raises as ``compile_module`` does, and ``MeasureError`` when the profile's code does not
+    run here.
     """
-    before = library.with_name(f"before-{library.name}")
-    try:
-        with open_tuner(profile, seconds, quiet) as tuner:
-            compiled = compile_module(module, profile, before, first)
-            start = time.monotonic()
-            choose = tuner(module)
-            took = time.monotonic() - start
-            changed = any(row.best_s < row.default_s for row in tuner.table)
-            after = compile_module(module, profile, library, choose) if changed else compiled
-            relative = _relative(tuner, before, after) if changed else 1.0
-        if relative < 1:
-            compiled = after
-        else:
-            before.replace(library)
-    finally:
-        before.unlink(missing_ok=True)
-    stages = {**compiled.seconds, "tune": took}
-    return replace(compiled, library=library, seconds=stages), Tuning(tuple(tuner.table), took, min(relative, 1.0))
+    share = request.seconds / 2 if request.metaschedule else request.seconds
+    with (
+        open_tuner(profile, share, quiet) as tuner,
+        tempfile.TemporaryDirectory(dir=library.parent, prefix=".tune-") as folder,
+    ):
+        ways = [compile_module(module, profile, Path(folder) / "modelled.so", first)]
+        start = time.monotonic()
+        choose = tuner(module)
+        schedules = find_schedules(tuner, choose, quiet.path, share) if request.metaschedule else None
+        took = time.monotonic() - start
+        if any(row.best_s < row.default_s for row in tuner.table):
+            ways.append(compile_module(module, profile, Path(folder) / "tuned.so", choose))
+        if schedules is not None and schedules.faster:
+            with suppress(CompileError, MeasureError):  # a schedule that does not fit what is fused here
+                kernels = replaced_kernels(module, tuner, choose, schedules.faster)
+                ways.append(link_kernels(kernels, profile, Path(folder) / "scheduled.so"))
+        relative, best = _fastest(tuner, ways)
+        best.library.replace(library)
+    stages = {**best.seconds, "tune": took}
+    tuning = Tuning(tuple(tuner.table), took, relative, schedules)
+    return replace(best, library=library, seconds=stages), tuning
 
 
-def _relative(tuner: Tuner, before: Path, after: Compiled) -> float:
-    """The time of the tuned network over that of the other; 1 when that cannot be told."""
+def _fastest(tuner: Tuner, ways: Sequence[Compiled]) -> tuple[float, Compiled]:
+    """The fastest network and its time over that of the first; the first itself where that cannot be told."""
+    if len(ways) == 1:
+        return 1.0, ways[0]
+    inputs = random_inputs([spec.to_json() for spec in ways[0].inputs])
     try:
-        laps = tuner.racer.race([before, after.library], random_inputs([spec.to_json() for spec in after.inputs]))
+        laps = tuner.racer.race([way.library for way in ways], inputs)
     except MeasureError:
-        return 1.0
-    return 1.0 if laps[1].fault else laps[1].relative
+        return 1.0, ways[0]
+    timed = [(lap.relative, at) for at, lap in enumerate(laps) if not lap.fault]
+    relative, at = min(timed, default=(1.0, 0))
+    return (relative, ways[at]) if relative < 1 else (1.0, ways[0])
