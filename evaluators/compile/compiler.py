@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,11 +18,13 @@ from evaluators.compile.choices import Chooser, first
 from evaluators.compile.export import import_network
 from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.legalize.kernels import make_kernels
-from evaluators.compile.link import build, link, plan_memory
+from evaluators.compile.link import check_room, link, plan_memory
+from evaluators.compile.machine_code import executable_of, name_by_content
+from evaluators.compile.objects import default_objects
 from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile
 from results.tensors import TensorSpec
-from understudy import CompileError
+from understudy import CompileError, UnderstudyError
 
 _LEAST_ROOM = 8_000_000
 """Bytes of disk that any linking is given, for machine code and the linker's own files."""
@@ -90,7 +93,8 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
     inputs, outputs = _signature(scheduled["main"])
     with _timed(seconds, "lower"), _refusing():
         planned, memory = plan_memory(scheduled)
-        executable = build(planned, profile.tvm_target)
+        check_room(Path(tempfile.gettempdir()), _LEAST_ROOM)
+        executable = executable_of(planned, profile.tvm_target, default_objects())
     with _timed(seconds, "link"):
         link(executable, library, 2 * memory + _LEAST_ROOM, profile)
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
@@ -105,14 +109,15 @@ def lower_kernels(
     """
     with _refusing():
         computed = make_kernels(prepare(module, profile), profile, choose)
-        return computed, schedule_kernels(computed, profile)
+        computed, scheduled = name_by_content(computed, schedule_kernels(computed, profile))
+        return computed, scheduled
 
 
 @contextmanager
 def _refusing() -> Iterator[None]:
     try:
         yield
-    except CompileError:
+    except UnderstudyError:
         raise
     except Exception as error:  # TVM's passes raise whatever they run into, in C++ or in Python
         raise CompileError(_refusal(error)) from error

@@ -13,6 +13,7 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.cross import ZigLinker
+from evaluators.compile.machine_code import machine_of
 from evaluators.compile.memory import planned_bytes
 from evaluators.compile.vector_math import PIPELINE
 from hw_profiles.profile import Profile
@@ -24,9 +25,8 @@ _REMEDY = {
     "system": "install gcc or set CXX to a C++ compiler",
     "zig": "install the linker (`pip install ziglang`)",
 }
-OPTIMISATION = 2
-"""LLVM's level. The rules vectorise and unroll already: 3 takes a quarter longer for the same speed, while 1 would
-leave the kernels of the fallback without LLVM's own vectors."""
+_SMALLER = ("-Wl,--gc-sections", "-s")
+"""Linked without what nothing calls (each kernel brings TVM's conversions of float16) and without symbols."""
 
 
 def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
@@ -53,12 +53,8 @@ def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
 
 
 def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Executable:
-    """Machine code for a module with planned memory.
-
-    The kernels do not check the shapes of their arguments, which took half of the code: ``main`` checks its
-    input, and the shapes behind it are fixed.
-    """
-    machine = tvm.target.Target({**target, "opt-level": OPTIMISATION})
+    """Machine code for a module with planned memory, all kernels in one module whose assembly can be read."""
+    machine = machine_of(target)
     with machine, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
         return relax.build(module, machine, relax_pipeline=None, tir_pipeline=PIPELINE)
 
@@ -72,9 +68,9 @@ def link(executable: tvm.runtime.Executable, library: Path, room: int, profile: 
     linker = None if profile.linker == "system" else ZigLinker(profile.isa)
     partial = library.with_name(f".{library.name}.part")
     try:
-        _check_room(Path(tempfile.gettempdir()), room)
-        _check_room(library.parent, room)
-        executable.export_library(str(partial), fcompile=linker)
+        check_room(Path(tempfile.gettempdir()), room)
+        check_room(library.parent, room)
+        executable.export_library(str(partial), fcompile=linker, options=list(_SMALLER))
         partial.replace(library)
     except (RuntimeError, OSError) as error:
         said = " ".join(str(error).split("\n")[:2]).strip()
@@ -87,7 +83,7 @@ def link(executable: tvm.runtime.Executable, library: Path, room: int, profile: 
         partial.unlink(missing_ok=True)
 
 
-def _check_room(folder: Path, room: int) -> None:
-    """LLVM ends the process when the disk is full, so that must be known before."""
+def check_room(folder: Path, room: int) -> None:
+    """Raise ``RunError`` where there is less room: LLVM ends the process when the disk is full."""
     if shutil.disk_usage(folder).free < room:
         raise unwritable(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
