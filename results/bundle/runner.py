@@ -141,7 +141,9 @@ def normalise(image: Pixels, mean: Sequence[float], std: Sequence[float]) -> Flo
     """uint8 (H, W, C) -> float32 (1, C, H, W): scaled to 0..1, less ``mean``, over ``std`` (by channel)."""
     scaled = image.astype(np.float32) / np.float32(255)
     centred = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    return np.ascontiguousarray(centred.transpose(2, 0, 1)[None])
+    planes: Floats = _aligned((1, *centred.shape[2:], *centred.shape[:2]), centred.dtype)
+    planes[...] = centred.transpose(2, 0, 1)
+    return planes
 
 
 def preprocess(source: str | Path | Pixels, spec: Mapping[str, Any]) -> Floats:
@@ -166,7 +168,8 @@ class CompiledStudent:
     last decides for its thread. Threads are not bound to processors unless ``TVM_BIND_THREADS`` asks for
     it: TVM would put every process on processor 0 first.
 
-    Inputs are copied into aligned buffers that are used again, so a student serves one thread at a time.
+    Inputs are copied into aligned buffers that are used again, so a student serves one thread at a time. Large
+    ones that lie on a 64-byte boundary, as ``preprocess`` and torch make them, are read where they are.
     Raises ``BundleProblem`` when the library cannot be loaded, or the pool exists with fewer threads.
     """
 
@@ -197,10 +200,14 @@ class CompiledStudent:
         if not _alike(inputs, self._buffers):
             self._buffers = [_aligned(each.shape, each.dtype) for each in inputs]
             self._tensors = [self._tvm.runtime.from_dlpack(buffer) for buffer in self._buffers]
-        for buffer, each in zip(self._buffers, inputs, strict=True):
-            buffer[...] = each
+        tensors = list(self._tensors)
+        for number, (buffer, each) in enumerate(zip(self._buffers, inputs, strict=True)):
+            if each.nbytes >= _LARGE and _is_aligned(each):
+                tensors[number] = self._tvm.runtime.from_dlpack(each)
+            else:
+                buffer[...] = each
         try:
-            output = self._main(*self._tensors)
+            output = self._main(*tensors)
         except (RuntimeError, ValueError, TypeError) as error:
             shapes = ", ".join(f"{each.shape}" for each in inputs)
             raise BundleProblem(f"the student refused an input of shape {shapes} ({_line(error)})") from error
@@ -218,11 +225,21 @@ class CompiledStudent:
             )
 
 
+_BOUNDARY = 64
+"""Bytes on whose multiples arrays start that TVM's kernels read."""
+_LARGE = 65536
+"""Bytes from which on looking where an array lies costs less than copying it."""
+
+
+def _is_aligned(array: Array) -> bool:
+    return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % _BOUNDARY == 0
+
+
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array on a 64-byte boundary, which TVM's kernels rely on and numpy does not promise."""
+    """An array on a 64-byte boundary, which numpy does not promise."""
     size = math.prod(shape) * dtype.itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    raw = np.zeros(size + _BOUNDARY, np.uint8)
+    start = -raw.ctypes.data % _BOUNDARY
     return raw[start : start + size].view(dtype).reshape(shape)
 
 

@@ -14,6 +14,7 @@ from tvm.ir import Op
 
 from evaluators.compile.export import export_network, import_program
 from evaluators.compile.graph.canonical import canonicalise
+from evaluators.compile.graph.plain import simplify
 
 
 class Function(nn.Module):
@@ -122,3 +123,12 @@ def test_picking_rows_never_reads_outside() -> None:
     rows = torch.randn(7, 3)
     main = import_program(export_network(Function(lambda ids: rows[ids]), (torch.tensor([[1, 2]]),)))["main"]
     assert 'mode="fast"' not in str(canonicalise(main))
+
+
+@pytest.mark.parametrize(
+    ("function", "divisions"),
+    [(nn.functional.hardswish, 0), (nn.functional.hardsigmoid, 0), (lambda x: torch.floor(x / 3), 1)],
+)
+def test_only_gates_are_scaled_without_a_division(function: Callable[..., Tensor], divisions: int) -> None:
+    main = simplify(import_program(export_network(Function(function), (torch.ones(2, 3),)))["main"])
+    assert str(relax.analysis.remove_all_unused(main)).count("R.divide") == divisions

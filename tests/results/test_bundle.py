@@ -203,6 +203,26 @@ def test_outputs_outlive_the_next_call(library):
     assert np.array_equal(first, kept)
 
 
+def test_large_inputs_are_read_wherever_they_lie(tmp_path):
+    import tvm
+    from tvm import relax
+
+    x = relax.Var("x", relax.TensorType((1, 3, 96, 96), "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        builder.emit_func_output(builder.emit(relax.op.negative(x)))
+    path = tmp_path / "student.so"
+    tvm.compile(builder.get(), target=tvm.target.Target({"kind": "llvm", "mcpu": "x86-64"})).export_library(
+        str(path)
+    )
+    student = CompiledStudent(path, threads=1)
+    room = np.random.default_rng(0).normal(size=3 * 96 * 96 + 16).astype(np.float32)
+    for start in range(16):
+        image = room[start : start + 3 * 96 * 96].reshape(1, 3, 96, 96)
+        assert np.array_equal(student(image), -image)
+        assert np.array_equal(student(image.swapaxes(2, 3)), -image.swapaxes(2, 3))
+
+
 def test_an_input_of_another_shape_is_refused(library):
     with pytest.raises(BundleProblem, match=r"\(1, 3, 4, 4\)"):
         CompiledStudent(library, threads=1)(np.zeros((1, 3, 4, 4), np.float32))

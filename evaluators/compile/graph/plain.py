@@ -37,10 +37,22 @@ def pooled_by_mean(call: relax.Call, peek: Peek) -> relax.Expr | None:
     return relax.op.mean(call.args[0], axis=[2, 3], keepdims=True) if to_one else None
 
 
+def scaled_gate(call: relax.Call, peek: Peek) -> relax.Expr | None:
+    """The division by six in hard sigmoid and hard swish as a multiplication: a tenth of the cycles."""
+    divided, divisor = call.args
+    number, product = peek.number(divisor), peek.call(divided, "multiply")
+    factors = product.args if product is not None else [divided]
+    clipped = any(peek.call(factor, "minimum", "clip") is not None for factor in factors)
+    if number is None or number == 0.0 or not clipped or str(call.ty.dtype) != "float32":
+        return None
+    return relax.op.multiply(divided, relax.const(1 / number, "float32"))
+
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "relax.nn.pad": (no_padding,),
     "relax.nn.conv2d": (padded_convolution,),
     "relax.clip": (split_clip,),
+    "relax.divide": (scaled_gate,),
     "relax.nn.adaptive_avg_pool2d": (pooled_by_mean,),
     "relax.nn.avg_pool2d": (pooled_by_mean,),
     PART: (folded_batch_norm,),
