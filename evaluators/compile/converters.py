@@ -9,6 +9,8 @@ from typing import Any
 from torch import fx
 from tvm import relax, tirx
 
+from evaluators.compile import torch_arithmetic, torch_images, torch_indices
+
 Converter = Callable[[fx.Node, Any], relax.Var]
 
 
@@ -118,6 +120,9 @@ def _attention(node: fx.Node, importer: Any) -> relax.Var:
 
 
 CONVERTERS: Mapping[str, Converter] = {
+    **torch_indices.CONVERTERS,
+    **torch_images.CONVERTERS,
+    **torch_arithmetic.CONVERTERS,
     "scaled_dot_product_attention.default": _attention,
     "batch_norm.default": _batch_norm,
     "conv2d.padding": _convolution_by_name,

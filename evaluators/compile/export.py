@@ -16,6 +16,7 @@ from tvm.relax.frontend.torch import from_exported_program
 
 from evaluators.compile.converters import CONVERTERS
 from evaluators.compile.record import Recorded, record
+from evaluators.compile.single import in_single
 from understudy import CompileError
 
 _ACTIVATIONS = ("relu", "relu6", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "tanh", "dropout")
@@ -42,6 +43,10 @@ _WHOLE = (
     torch.ops.aten.gelu.default,
     torch.ops.aten.silu.default,
     torch.ops.aten.scaled_dot_product_attention.default,
+    torch.ops.aten.upsample_nearest3d.vec,
+    torch.ops.aten.upsample_trilinear3d.vec,
+    torch.ops.aten._upsample_bilinear2d_aa.vec,
+    torch.ops.aten._upsample_bicubic2d_aa.vec,
 )
 """Operators that are not decomposed when others of a program are."""
 
@@ -75,8 +80,11 @@ def export_network(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedP
 
 
 def import_network(network: nn.Module, example: Tensor | tuple[Tensor, ...]) -> tvm.IRModule:
-    """The relax graph of a network for inputs of the example's shapes and dtypes; raises ``CompileError``."""
-    inputs = (example,) if isinstance(example, Tensor) else example
+    """The relax graph of a network for inputs of the example's shapes and dtypes; raises ``CompileError``.
+
+    Networks of half precision compute in single precision (``single.py``).
+    """
+    network, inputs = in_single(network, (example,) if isinstance(example, Tensor) else example)
     recorded = record(network, inputs, _is_plain_node)
     if recorded is not None:
         try:
@@ -94,15 +102,16 @@ def import_program(program: ExportedProgram | Recorded) -> tvm.IRModule:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            program = _decomposed(program) if _is_composed(program) else program
             return from_exported_program(
-                _decomposed(program) if _is_composed(program) else program,
+                program,
                 unwrap_unit_return_tuple=True,
                 run_ep_decomposition=False,
                 custom_convert_map=dict(CONVERTERS),
             )
     except Exception as error:  # the importer raises whatever its handlers run into
         raise CompileError(
-            f"{_origin(program, str(error))} cannot be compiled ({_first_line(error)}): use another operator there"
+            f"{_origin(program, str(error))} cannot be compiled ({_reason(error)}): use another operator there"
         ) from error
 
 
@@ -163,6 +172,14 @@ def _origin(program: ExportedProgram | Recorded, message: str) -> str:
             path = stack[-1][0] if stack else ""
             return f"operator {operator} of layer {path!r}" if path else f"operator {operator}"
     return "the network"
+
+
+def _reason(error: Exception) -> str:
+    """What the importer says, in our words where it knows no such operator."""
+    unknown = re.search(r"Unsupported function types (\[.*\])", str(error))
+    if unknown is None:
+        return _first_line(error)
+    return "not known: " + ", ".join(re.findall(r"[\w.]+", unknown[1]))
 
 
 def _first_line(error: Exception) -> str:

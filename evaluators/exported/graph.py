@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 import re
@@ -36,6 +37,8 @@ _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     )
 } | {"math.floor": math.floor, "math.ceil": math.ceil, "math.trunc": math.trunc}
 
+_SINGLE = next(code for code, dtype in DTYPES.items() if dtype == torch.float32)
+
 
 class Graph:
     """A graph of the schema, ready to run; raises ``ProgramError`` for a node that may not be called."""
@@ -43,6 +46,12 @@ class Graph:
     def __init__(self, path: Path, graph: Json) -> None:
         self._nodes = [_step(path, node) for node in graph["nodes"] if node["target"] not in _IDLE]
         self._last_use = _last_use([node for _, node in self._nodes])
+
+    def in_single(self) -> Graph:
+        """The same with single precision wherever it names half precision."""
+        single = copy.copy(self)
+        single._nodes = [(function, _in_single(node)) for function, node in self._nodes]
+        return single
 
     def run(self, values: dict[str, Any], kept: Sequence[str]) -> None:
         """Run the nodes on values by name, which are let go of after their last use unless ``kept``."""
@@ -52,6 +61,14 @@ class Graph:
             for name in self._last_use.get(number, ()):
                 if name not in kept:
                     values.pop(name, None)
+
+
+def _in_single(node: Json) -> Json:
+    def widened(argument: Json) -> Json:
+        half = DTYPES.get(argument["arg"].get("as_scalar_type")) in (torch.float16, torch.bfloat16)
+        return {**argument, "arg": {"as_scalar_type": _SINGLE}} if half else argument
+
+    return {**node, "inputs": [widened(argument) for argument in node["inputs"]]}
 
 
 def _step(path: Path, node: Json) -> tuple[Callable[..., Any], Json]:

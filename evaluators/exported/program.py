@@ -48,6 +48,12 @@ class Program(nn.Module):
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError, StopIteration) as error:
             raise error if isinstance(error, ProgramError) else unreadable(path, error) from error
 
+    def float(self) -> Program:
+        """In single precision, weights as well as what the program names half precision for."""
+        super().float()
+        self._graph = self._graph.in_single()
+        return self
+
     def forward(self, *tensors: Tensor) -> Any:
         """The outputs of the program; a single one as it is."""
         values: dict[str, Any] = {name: _held(self, held) for name, held in self._held.items()}

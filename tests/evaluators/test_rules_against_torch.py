@@ -100,12 +100,25 @@ def test_convolution_along_a_line(data: st.DataObject) -> None:
 @few
 @given(st.data())
 def test_transposed_convolution(data: st.DataObject) -> None:
-    inputs, outputs, kernel = data.draw(channels), data.draw(channels), data.draw(st.integers(1, 5))
+    groups = data.draw(st.sampled_from([1, 1, 2, 3]))
+    inputs, outputs = (groups * data.draw(st.sampled_from([1, 4, 5, 16, 21])) for _ in "io")
+    kernel, dilation = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 3))
     stride = data.draw(st.integers(1, 3))
-    padding, more = data.draw(st.integers(0, (kernel - 1) // 2)), data.draw(st.integers(0, stride - 1))
-    layer = nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, more)
+    padding = data.draw(st.integers(0, dilation * (kernel - 1) // 2))
+    more = data.draw(st.integers(0, max(stride, dilation) - 1))
+    layer = nn.ConvTranspose2d(
+        inputs, outputs, kernel, stride, padding, more, groups, data.draw(st.booleans()), dilation
+    )
     shape = (data.draw(batches), inputs, data.draw(sizes), data.draw(sizes))
     check(layer, data.draw(activations), shape, data.draw(st.integers(1, 2)))
+
+
+def test_depthwise_transposed_convolution() -> None:
+    check(nn.ConvTranspose2d(19, 19, 4, 2, 1, groups=19), nn.ReLU, (1, 19, 9, 7), 1)
+
+
+def test_transposed_convolution_along_a_line() -> None:
+    check(nn.ConvTranspose1d(6, 20, 5, 3, 1, 2, 2, dilation=2), nn.SiLU, (2, 6, 23), 1)
 
 
 @few

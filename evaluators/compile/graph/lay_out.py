@@ -39,7 +39,7 @@ class _Layouter(relax.PyExprMutator):
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         result = self._value(binding.value)
         if result is None:
-            result = as_stored(self.builder_.emit(self.visit_expr(binding.value)))
+            result = _results(self.builder_, self.builder_.emit(self.visit_expr(binding.value)))
         self.values[hash(binding.var)] = result
         if not isinstance(binding.var, relax.DataflowVar):
             self.set_var_remap(binding.var, self._output(result))
@@ -95,6 +95,13 @@ class _Layouter(relax.PyExprMutator):
         if isinstance(expression, relax.Tuple):
             return tuple(self._operand(part) for part in expression.fields)
         return expression
+
+
+def _results(builder: relax.BlockBuilder, made: relax.Var) -> Value | tuple[Value, ...]:
+    """What an operator gave that works on the order the graph says."""
+    if not isinstance(made.ty, relax.TupleType):
+        return as_stored(made)
+    return tuple(as_stored(builder.emit(made[index])) for index in range(len(made.ty.fields)))
 
 
 def _are_static(operands: Sequence[Any]) -> bool:

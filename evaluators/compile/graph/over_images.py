@@ -40,7 +40,8 @@ def _is_read_as_it_is(call: relax.Call, data: Value, weight: Value) -> bool:
 def _transposed_convolution(call: relax.Call, operands: Sequence[Any], emitter: Emitter) -> Value | None:
     data, weight = operands
     attrs = call.attrs
-    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCHW", "IOHW", "NCHW"):
+    layouts = (attrs.data_layout, attrs.kernel_layout, attrs.out_layout)
+    if layouts != ("NCHW", "IOHW", "NCHW") or not weight.is_constant:
         return None
     arguments = [_permuted(data, CHANNELS_LAST, emitter), _permuted(weight, (2, 3, 0, 1), emitter)]
     result = with_attributes(call, arguments, data_layout="NHWC", kernel_layout="HWIO", out_layout="NHWC")

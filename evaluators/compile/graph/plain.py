@@ -48,9 +48,31 @@ def scaled_gate(call: relax.Call, peek: Peek) -> relax.Expr | None:
     return relax.op.multiply(divided, relax.const(1 / number, "float32"))
 
 
+def transposed_along_line(call: relax.Call, peek: Peek) -> relax.Expr | None:
+    """A one-dimensional transposed convolution as that of images of one row."""
+    data, weight = call.args
+    attrs = call.attrs
+    if (attrs.data_layout, attrs.kernel_layout, attrs.out_layout) != ("NCW", "IOW", "NCW"):
+        return None
+    (batch, channels, length), (inputs, outputs, taps) = static_shape(data), static_shape(weight)
+    before, after = (int(width) for width in attrs.padding)
+    image = relax.op.nn.conv2d_transpose(
+        relax.op.reshape(data, [batch, channels, 1, length]),
+        relax.op.reshape(weight, [inputs, outputs, 1, taps]),
+        strides=[1, int(attrs.strides[0])],
+        padding=[0, before, 0, after],
+        output_padding=[0, int(attrs.output_padding[0])],
+        dilation=[1, int(attrs.dilation[0])],
+        groups=int(attrs.groups),
+        out_dtype=attrs.out_dtype,
+    )
+    return relax.op.reshape(image, static_shape(call))
+
+
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "relax.nn.pad": (no_padding,),
     "relax.nn.conv2d": (padded_convolution,),
+    "relax.nn.conv1d_transpose": (transposed_along_line,),
     "relax.clip": (split_clip,),
     "relax.divide": (scaled_gate,),
     "relax.nn.adaptive_avg_pool2d": (pooled_by_mean,),

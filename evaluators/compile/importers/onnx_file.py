@@ -13,6 +13,7 @@ import tvm
 
 from evaluators.compile.importers.network_file import Array, Sizes, static_shapes
 from evaluators.compile.importers.onnx_graph import DOMAINS, convertible, import_graph
+from evaluators.compile.importers.onnx_single import in_single
 from results.tensors import TensorSpec
 from understudy import CompileError
 
@@ -25,7 +26,9 @@ class OnnxFile:
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._path = path
-        self._model = _load(path)
+        given = _load(path)
+        self._model = in_single(given)
+        self._is_given = self._model is given
         graph = self._model.graph
         held = {tensor.name for tensor in graph.initializer}
         asked = {value.name: value.type.tensor_type for value in graph.input if value.name not in held}
@@ -51,7 +54,8 @@ class OnnxFile:
         # its integer kernels for some processors saturate, its float ones are what the file means
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         try:
-            session: Any = onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+            source = self._path if self._is_given else self._model.SerializeToString()
+            session: Any = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
             return tuple(session.run(None, dict(zip((each.name for each in self.inputs), inputs, strict=True))))
         except Exception as error:  # onnxruntime's exceptions share no base class but this
             first = str(error).strip().splitlines()[0]

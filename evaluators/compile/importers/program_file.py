@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evaluators.compile.export import import_network
 from evaluators.compile.importers.network_file import Array, static_shapes
+from evaluators.compile.single import in_single
 from evaluators.compile.verify import expected_outputs
 from evaluators.exported.archive import ProgramError
 from evaluators.exported.program import Program
@@ -24,16 +25,18 @@ class ProgramFile:
 
     def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         try:
-            self._program = Program(path).eval()
+            program = Program(path).eval()
         except ProgramError as error:
             raise CompileError(str(error)) from error
-        asked = self._program.inputs
+        asked = program.inputs
         found = static_shapes(path, {each.name: each.sizes for each in asked}, shapes)
-        self._example = tuple(torch.zeros(found[each.name], dtype=each.dtype) for each in asked)
+        example = tuple(torch.zeros(found[each.name], dtype=each.dtype) for each in asked)
+        self._program, self._example = in_single(program, example)
         self.inputs = tuple(
-            TensorSpec(each.name, found[each.name], str(each.dtype).removeprefix("torch.")) for each in asked
+            TensorSpec(each.name, found[each.name], str(x.dtype).removeprefix("torch."))
+            for each, x in zip(asked, self._example, strict=True)
         )
-        self.outputs = self._program.outputs
+        self.outputs = program.outputs
 
     def module(self) -> tvm.IRModule:
         """See ``NetworkFile``."""

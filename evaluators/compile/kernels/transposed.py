@@ -22,11 +22,13 @@ def transposed(
     strides: tuple[int, int],
     padding: tuple[int, int],
     shape: tuple[int, ...],
+    groups: int,
     choice: Choice,
 ) -> te.Tensor:
-    """(N, H, W, I) with packed (SY * SX * O', JH, JW, I, T) to ``shape`` (N, OH, OW, O), padded top and left.
+    """(N, H, W, G * I) with packed (SY * SX * O', JH, JW, I, T) to ``shape`` (N, OH, OW, O), padded top and left.
 
-    JH and JW are the taps of a phase, the last zeros where a phase has fewer.
+    JH and JW are the taps of a phase, the last zeros where a phase has fewer. With several groups the tile divides
+    the output channels of a group.
     """
     panels, down, across, inputs, tile = shape_of(weight)
     batch, height, width, _ = shape
@@ -38,13 +40,14 @@ def transposed(
         max(0, (count - 1 + pad) // stride + 1 - extent)
         for count, stride, pad, extent in zip((rows, columns), strides, padding, image.size, strict=True)
     ]
-    source = image.padded((before[0], before[1], after[0], after[1]), inputs)
+    source = image.padded((before[0], before[1], after[0], after[1]), groups * inputs)
     ry, rx = te.reduce_axis((0, down), "ry"), te.reduce_axis((0, across), "rx")
     rc = te.reduce_axis((0, inputs), "rc")
     of_phase = panels // (sy * sx)
 
     def value(n: Index, y: Index, x: Index, c: Index) -> tirx.PrimExpr:
-        pixel = source.at(n, (y + top) // sy - ry + before[0], (x + left) // sx - rx + before[1], rc)
+        first = c // tile // (of_phase // groups) * inputs if groups > 1 else 0
+        pixel = source.at(n, (y + top) // sy - ry + before[0], (x + left) // sx - rx + before[1], first + rc)
         panel = (y % sy * sx + x % sx) * of_phase + c // tile
         return te.sum(pixel * weight[panel, ry, rx, rc, c % tile], axis=[ry, rx, rc])
 

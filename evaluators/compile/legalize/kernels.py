@@ -15,6 +15,7 @@ from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.gate import gated
 from evaluators.compile.legalize.integer import integer_convolution, integer_dense, integer_padding
 from evaluators.compile.legalize.matmul import activation_product
+from evaluators.compile.legalize.order import extremes, order, ordered
 from evaluators.compile.legalize.pooling import pooled
 from evaluators.compile.legalize.replaced import as_tvm_computes
 from evaluators.compile.legalize.resize import resized
@@ -36,6 +37,9 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.nn.conv1d": (depthwise_convolution, dense_convolution),
     "relax.cumsum": (scan,),
     "relax.cumprod": (scan,),
+    "relax.argsort": (order,),
+    "relax.sort": (ordered,),
+    "relax.topk": (extremes,),
     "relax.permute_dims": (transpose,),
     "relax.image.resize2d": (resized,),
     "relax.nn.max_pool2d": (pooled,),
