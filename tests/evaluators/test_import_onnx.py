@@ -88,6 +88,37 @@ OPERATORS = {
 }
 
 
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+RECURRENT = [
+    ("LSTM", {}, True),
+    ("LSTM", {"direction": "bidirectional"}, True),
+    ("GRU", {}, False),
+    ("GRU", {"linear_before_reset": 1, "direction": "reverse"}, True),
+    ("RNN", {}, True),
+]
+
+
+@pytest.mark.parametrize(("kind", "attributes", "biased"), RECURRENT)
+def test_recurrent_layers(
+    kind: str, attributes: dict[str, Any], biased: bool, profile: Profile, tmp_path: Path
+) -> None:
+    generator, ways, rows = np.random.default_rng(0), 1 + ("bidirectional" in attributes.values()), 9 * GATES[kind]
+    shapes = {"w": (ways, rows, 12), "r": (ways, rows, 9)} | ({"b": (ways, 2 * rows)} if biased else {})
+    held = {name: generator.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    made = node(kind, "x", *held, hidden_size=9, **attributes)
+    path = write(tmp_path / "network.onnx", [made], {"x": [3, 2, 12]}, held)
+    assert difference(open_network(path, {}), profile, tmp_path) < 1e-5
+
+
+def test_recurrent_layers_of_rare_kinds_are_refused(tmp_path: Path) -> None:
+    held = {"w": np.ones((1, 9, 12), np.float32), "r": np.ones((1, 9, 9), np.float32)}
+    path = write(
+        tmp_path / "n.onnx", [node("RNN", "x", "w", "r", hidden_size=9, clip=1.0)], {"x": [3, 2, 12]}, held
+    )
+    with pytest.raises(CompileError, match=r"operator RNN cannot be compiled .*clipping"):
+        open_network(path, {}).module()
+
+
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator(name: str, profile: Profile, tmp_path: Path) -> None:
     made, shape, held = OPERATORS[name]

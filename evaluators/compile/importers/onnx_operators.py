@@ -12,6 +12,8 @@ import onnx
 from tvm import relax
 from tvm.ir import GenericConst
 
+from evaluators.compile.importers.onnx_recurrent import recurrent
+
 Arguments = Sequence[Any]
 """Relax expressions, None where an optional one is left out."""
 Attributes = Mapping[str, Any]
@@ -116,4 +118,5 @@ OPERATORS: Mapping[str, Converter] = {
     "Max": _pairwise(relax.op.maximum),
     "Min": _pairwise(relax.op.minimum),
     "Pad": _pad,
+    **{kind: recurrent(kind) for kind in ("LSTM", "GRU", "RNN")},
 }
