@@ -15,6 +15,8 @@ or behind an SSH tunnel, which ``--ssh-tunnel`` makes.
 from __future__ import annotations
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -24,6 +26,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from types import FrameType
 
@@ -42,39 +45,32 @@ class ServeProblem(Exception):  # noqa: N818
 
 
 class BoardServer:
-    """TVM's RPC server in a process group of its own, and the tunnel to the tracker if there is one."""
+    """TVM's RPC server in a process of its own, and the tunnel to the tracker if there is one."""
 
     def __init__(self, key: str, tracker: tuple[str, int], tunnel: str | None) -> None:
         self.key = key
         self._tracker, self._tunnel_to = tracker, tunnel
-        self._server: subprocess.Popen[bytes] | None = None
+        self._reached = tracker
+        self._server: ForkProcess | None = None
         self._tunnel: subprocess.Popen[bytes] | None = None
         self.port = 0
 
     def start(self) -> None:
         """Start the server on a port that is free here, reached through the tunnel or directly."""
         self.port = _free_port()
-        tracker = self._tracker
         if self._tunnel_to is not None:
-            tracker = (LOOPBACK, _free_port())
-            self._tunnel = subprocess.Popen(self._tunnel_command(tracker[1]), stdin=subprocess.DEVNULL)
-        local = _is_loopback(tracker[0])
-        command = [sys.executable, "-m", "tvm.exec.rpc_server", "--silent", "--key", self.key]
-        command += ["--host", LOOPBACK if local else "0.0.0.0", "--port", str(self.port)]
-        command += ["--port-end", str(self.port + 1), "--tracker", f"{tracker[0]}:{tracker[1]}"]
-        command += ["--custom-addr", LOOPBACK] if local else []
-        threads = {"TVM_NUM_THREADS": str(os.cpu_count()), "TVM_BIND_THREADS": "0"}
-        self._reached = tracker
-        self._server = subprocess.Popen(
-            command, env={**os.environ, **threads}, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+            self._reached = (LOOPBACK, _free_port())
+            self._tunnel = subprocess.Popen(self._tunnel_command(self._reached[1]), stdin=subprocess.DEVNULL)
+        arguments = (self.key, self.port, self._reached)
+        self._server = multiprocessing.get_context("fork").Process(target=_run_server, args=arguments)
+        self._server.start()
 
     def watch(self) -> str:
         """Wait until the server must be started again; why."""
         due = time.monotonic() + START_S
         while True:
             time.sleep(PERIOD_S)
-            if self._server is None or self._server.poll() is not None:
+            if self._server is None or not self._server.is_alive():
                 return "the server ended"
             if self._tunnel is not None and self._tunnel.poll() is not None:
                 return "the tunnel ended"
@@ -86,10 +82,10 @@ class BoardServer:
 
     def stop(self) -> None:
         """End the server with all that it started, and the tunnel."""
-        if self._server is not None:
+        if self._server is not None and self._server.pid is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait()
+            self._server.join()
         if self._tunnel is not None:
             self._tunnel.terminate()
             self._tunnel.wait()
@@ -102,6 +98,26 @@ class BoardServer:
         command = ["ssh", "-N", *(part for option in options for part in ("-o", option))]
         command += ["-L", f"{LOOPBACK}:{tracker_port}:{host}:{port}"]
         return [*command, "-R", f"{LOOPBACK}:{self.port}:{LOOPBACK}:{self.port}", self._tunnel_to]
+
+
+def _run_server(key: str, port: int, tracker: tuple[str, int]) -> None:
+    """TVM's server, until it breaks or its supervisor is gone.
+
+    A session that crashes breaks the thread that listens. What `python -m tvm.exec.rpc_server` does is the same,
+    but that process then stays, and nobody can reach it; forked from a process that has imported TVM, a new
+    one is there at once.
+    """
+    from tvm.rpc.server import PopenRPCServerState
+
+    os.setsid()
+    supervisor = os.getppid()
+    address = LOOPBACK if _is_loopback(tracker[0]) else None
+    listening = PopenRPCServerState(
+        address or "0.0.0.0", port, port + 1, tracker_addr=tracker, key=key, custom_addr=address, silent=True
+    ).thread
+    while listening.is_alive() and os.getppid() == supervisor:
+        listening.join(1.0)
+    os.killpg(0, signal.SIGKILL)
 
 
 def _free_port() -> int:
@@ -163,6 +179,8 @@ def serve(key: str, tracker: str | None, tunnel: str | None, trusted: bool) -> N
         raise ServeProblem(f"a key is a word without a colon, such as rpi5, but got {key!r}")
     if is_emulated() and not key.endswith(EMULATED):
         key += EMULATED
+    os.environ.update(TVM_NUM_THREADS=str(os.cpu_count()), TVM_BIND_THREADS="0")
+    importlib.import_module("tvm.rpc.server")  # once, for all servers that are forked from here
     server = BoardServer(key, (host, int(port)), tunnel)
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -16,15 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from evaluators.boards import serve
 from evaluators.boards.address import BoardAddress, Tracker, is_loopback
 from evaluators.boards.device import BoardDevice
 from evaluators.boards.remote import listed
 from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
 from evaluators.compile.compiler import compile_network
 from hw_profiles.profile import load_profile
-from understudy import ConfigError, DeviceLost, MeasureError
+from search.cli.main import group
+from understudy import ConfigError, DeviceLost, MeasureError, UnderstudyError
 
 PROFILE = load_profile("x86-host").with_threads(1)
 INPUT = np.random.default_rng(0).standard_normal((1, 3, 16, 16), np.float32)
@@ -47,6 +50,19 @@ class Boards:
         board = (self.address.key, f"127.0.0.1:{port}")
         wait_until(lambda: board in listed(tracker))
         return board[1]
+
+    def add_supervised(self) -> None:
+        """Start one as `understudy board serve` does."""
+        command = [
+            sys.executable,
+            serve.__file__,
+            "--key",
+            self.address.key,
+            "--tracker",
+            str(self.address.tracker),
+        ]
+        self.servers.append(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL))
+        wait_until(lambda: self.address.key in dict(listed(self.address.tracker)))
 
     def device(self, wait_s: float = 60.0, call_s: float = 60.0) -> BoardDevice:
         self.devices.append(BoardDevice(self.address, PROFILE, limit_s=0.2, wait_s=wait_s, call_s=call_s))
@@ -156,9 +172,8 @@ def test_without_a_tracker_the_device_is_lost_in_time(student):
     nowhere.close()
 
 
-def test_a_student_that_ends_its_sessions_is_at_fault(boards, tmp_path):
-    boards.add()
-    boards.add()
+def test_a_student_that_ends_its_sessions_is_at_fault_and_its_board_comes_back(boards, student, tmp_path):
+    boards.add_supervised()
     library = tmp_path / "crash.so"
     source = "#include <stdlib.h>\n__attribute__((constructor)) static void end(void) { abort(); }\n"
     command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
@@ -166,6 +181,31 @@ def test_a_student_that_ends_its_sessions_is_at_fault(boards, tmp_path):
     with pytest.raises(MeasureError, match="the student crashed or hung where it ran") as raised:
         boards.device().run(library, INPUT)
     assert not isinstance(raised.value, DeviceLost)
+    np.testing.assert_allclose(boards.device().run(student[0], INPUT), student[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("serve", "--key", "pi", "--tracker", "10.0.0.2:9190"), "--ssh-tunnel user@computer"),
+        (("serve", "--key", "a:b"), "without a colon"),
+        (("serve", "--key", "pi", "--tracker", "nowhere"), "HOST:PORT"),
+        (("tracker", "--host", "0.0.0.0"), "--i-trust-this-network"),
+        (("list", "nowhere"), "HOST:PORT"),
+    ],
+)
+def test_a_network_is_not_trusted_unless_said_so(options, message):
+    error = CliRunner().invoke(group, ["board", *options]).exception
+    assert isinstance(error, UnderstudyError)
+    assert message in str(error)
+
+
+def test_the_tunnel_forwards_the_tracker_here_and_the_server_there():
+    server = serve.BoardServer("pi", ("127.0.0.1", 9190), "me@laptop")
+    server.port = 4001
+    command = " ".join(server._tunnel_command(4002))
+    assert "-L 127.0.0.1:4002:127.0.0.1:9190 -R 127.0.0.1:4001:127.0.0.1:4001 me@laptop" in command
+    assert "ExitOnForwardFailure=yes" in command
 
 
 def test_samples_end_when_the_median_is_narrow():
