@@ -1,4 +1,4 @@
-"""The seam to whatever runs a compiled student: this computer here, or an actor that owns it."""
+"""The seam to whatever runs a compiled student: this computer here, boards, or an actor that owns them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ class Device(Protocol):
 
     def measure(self, library: Path, inputs: Inputs) -> Measurement:
         """The latency of one inference, in seconds; raises ``MeasureError`` when it cannot be timed."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held; it is taken again when needed."""
         ...
 
     def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:

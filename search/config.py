@@ -9,9 +9,11 @@ from typing import Any, get_args, get_type_hints
 
 import yaml
 
+from evaluators.boards.address import BoardAddress
 from results.goals import Goal, Goals
 from results.measurement import METRICS
 from results.units import parse_time
+from search.boards import boards_by_profile
 from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
@@ -35,7 +37,7 @@ _UNITS = {
     "max_memory": "a size with its unit, such as 1MB",
     "max_energy": "an energy with its unit, such as 5mJ",
 }
-REPEATED = ("profile", *LIMITS)
+REPEATED = ("profile", "board", *LIMITS)
 """Options that may be given several times; in a file, as a list. A single one may stand as text."""
 
 
@@ -65,6 +67,10 @@ class SearchConfig:
     profile: tuple[str, ...] = _option(
         ("x86-host",),
         "hardware profile (see `understudy profiles`); several, one set of candidates for all of them",
+    )
+    board: tuple[str, ...] = _option(
+        (),
+        "boards that measure, as TRACKER:KEY, such as 127.0.0.1:9190:pi, or rpi5=TRACKER:KEY for one of several",
     )
     threads: int | None = _option(None, "threads a student runs on (default: all cores of the profile)")
     max_latency: tuple[str, ...] = _option((), "hard limit on latency, such as 2ms, or rpi5=8ms on one of several")
@@ -112,6 +118,9 @@ class SearchConfig:
         if not self.profile or len(set(self.profile)) != len(self.profile):
             raise ConfigError(f"profile must name hardware profiles once each, but got {list(self.profile)}")
         check_limits(self._limits, self.profile)
+        emulated = any(address.emulated for address in self.boards.values())
+        if emulated and self.tune is not None:
+            raise ConfigError("tune chooses kernels by their times, and an emulated board has none: leave it out")
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for objective in self.objectives:
@@ -130,6 +139,11 @@ class SearchConfig:
                 for name in self.profile
             )
         )
+
+    @property
+    def boards(self) -> Mapping[str, BoardAddress]:
+        """The boards that measure, by profile."""
+        return boards_by_profile(self.board, self.profile)
 
     @property
     def _limits(self) -> dict[str, tuple[str, ...]]:

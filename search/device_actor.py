@@ -1,9 +1,10 @@
-"""The one actor that owns the measured cores, and the handle through which workers reach it."""
+"""The actors that own what measures, and the handle through which workers reach one."""
 
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from understudy import MeasureError
 
 DEADLINE_S = 120.0
 CRASHES = 2
+CALLERS = 64
+"""Calls that the owner of boards takes at once: more than a search has workers."""
 
 
 class _Owner:
@@ -40,14 +43,15 @@ class _Owner:
 
 
 class RemoteDevice:
-    """The device as a worker sees it: it holds the device while its call runs, so that a crash is its own.
+    """A device as a worker sees it: it holds this computer while its call runs, so that a crash is its own.
 
     A student that crashes the owner twice is a ``MeasureError``; Ray starts the owner again. One that gives no
-    answer within ``DEADLINE_S`` is one too, and its owner is replaced.
+    answer within ``deadline_s`` is one too, and its owner is replaced. Boards need no ``lease``: their owner
+    serves several callers at once, and what crashes there is not the owner.
     """
 
-    def __init__(self, owner: Any, lease: Path) -> None:
-        self._owner, self._lease = owner, lease
+    def __init__(self, owner: Any, lease: Path | None, deadline_s: float = DEADLINE_S) -> None:
+        self._owner, self._lease, self._deadline_s = owner, lease, deadline_s
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RemoteDevice) and self._owner._actor_id == other._owner._actor_id
@@ -69,12 +73,23 @@ class RemoteDevice:
         answer: list[Lap] = self._ask(self._owner.race, libraries, inputs)
         return answer
 
-    def _ask(self, method: Any, what: object, inputs: Inputs) -> Any:
+    def close(self) -> None:
+        """The owner serves others too, and gives back by itself what it does not use."""
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._lease is None:
+            yield
+            return
         with self._lease.open("a") as lease:
             fcntl.flock(lease, fcntl.LOCK_EX)
+            yield
+
+    def _ask(self, method: Any, what: object, inputs: Inputs) -> Any:
+        with self._alone():
             for _ in range(CRASHES):
                 try:
-                    return ray.get(method.remote(what, inputs), timeout=DEADLINE_S)
+                    return ray.get(method.remote(what, inputs), timeout=self._deadline_s)
                 except RayActorError:
                     continue  # once may be another's doing: the system's for want of memory, a person's
                 except RayTaskError as error:
@@ -82,8 +97,8 @@ class RemoteDevice:
                 except GetTimeoutError as error:
                     ray.kill(self._owner, no_restart=False)
                     raise MeasureError(
-                        f"the device gave no answer within {DEADLINE_S:.0f} s: the student hangs, or another "
-                        "program holds the cores"
+                        f"the device gave no answer within {self._deadline_s:.0f} s: the student hangs, or "
+                        "another program holds the cores"
                     ) from error
         raise MeasureError(
             "the compiled student crashed the process that ran it (an instruction this processor lacks, or too "
@@ -95,5 +110,13 @@ def start_devices(plan: Plan) -> tuple[RemoteDevice, ...]:
     """An owner for each profile, on the machine of the driver, restarted whenever it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     owner = ray.remote(_Owner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
-    lease = plan.lock.with_suffix(".lease")
-    return tuple(RemoteDevice(owner.remote(plan, profile), lease) for profile in plan.profiles)
+    return tuple(_start(owner, plan, profile) for profile in plan.profiles)
+
+
+def _start(owner: Any, plan: Plan, profile: Profile) -> RemoteDevice:
+    if plan.boards(profile) is None:
+        return RemoteDevice(owner.remote(plan, profile), plan.lock.with_suffix(".lease"))
+    from evaluators.boards.device import LONGEST_S
+
+    boards = owner.options(max_concurrency=CALLERS).remote(plan, profile)
+    return RemoteDevice(boards, None, LONGEST_S)

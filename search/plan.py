@@ -12,6 +12,7 @@ from evaluators.device import Device
 from search.config import SearchConfig
 
 if TYPE_CHECKING:
+    from evaluators.boards.address import BoardAddress
     from evaluators.compile.tune.search import Tuner
     from evaluators.latency.quiet import QuietCores
     from evaluators.target import Target
@@ -54,10 +55,16 @@ class Plan:
         return QuietCores(self.lock)
 
     def open_device(self, profile: Profile) -> Device:
-        """This computer as the device of a profile, for the one process that owns it."""
+        """The device of a profile, for the one process that owns it: its boards, or this computer."""
+        from evaluators.boards.device import BoardDevice
         from evaluators.latency.host import HostDevice
 
-        return HostDevice(profile, self.quiet())
+        boards = self.boards(profile)
+        return HostDevice(profile, self.quiet()) if boards is None else BoardDevice(boards, profile)
+
+    def boards(self, profile: Profile) -> BoardAddress | None:
+        """The boards that measure for a profile, if there are some."""
+        return self.config.boards.get(self.config.profile[self.profiles.index(profile)])
 
     def _target(self, profile: Profile, goal: Goal, device: Device | None) -> Target:
         from evaluators.target import Target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,9 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     if ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
     load_distiller(config.distill, **config.distiller_settings())
-    profiles = tuple(load_profile(name) for name in config.profile)
+    profiles = tuple(
+        load_profile(name).on_board() if name in config.boards else load_profile(name) for name in config.profile
+    )
     _check_power(config, profiles)
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
 
@@ -165,7 +168,9 @@ def _check_smallest(plan: Plan, task: ImageTask) -> None:
     task.prepare(bench.space.resolutions)
     choice = bench.space.smallest()
     network = build_student(bench, choice, 0)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, ExitStack() as devices:
+        for target in bench.targets:
+            devices.callback(target.device.close)
         inputs = real_inputs(bench, bench.space.resolution(choice))
         figures = cost_of(bench, network, inputs, Path(folder), Stages())
     broken = bench.goals.violation(figures)
@@ -190,10 +195,11 @@ def _facts(plan: Plan, task: ImageTask, teacher: Teacher, store: RunStore, displ
         split: accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
         for split in ("val", "test")
     }
-    by_target = {
+    by_target: dict[str, dict[str, Any]] = {
         goal.target: {
             "profile": asdict(profile),
             "budget": dict(goal.budget.limits),
+            **({"board": str(plan.boards(profile))} if plan.boards(profile) else {}),
             "teacher_cost": _teacher_cost(plan, profile, goal, task, teacher, store, display),
         }
         for profile, goal in zip(plan.profiles, plan.config.goals.each, strict=True)
@@ -259,9 +265,8 @@ def _measured_cost(
     from evaluators.compile.compiler import compile_network
     from evaluators.compile.verify import compare, expected_outputs
 
-    device = plan.open_device(profile)
     images = task.images("val", np.arange(1), teacher.resolution)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, closing(plan.open_device(profile)) as device:
         compiled = compile_network(network, images, profile, Path(folder) / "teacher.so")
         compare(expected_outputs(network, images), device.run(compiled.library, images.numpy()))
         latency = device.measure(compiled.library, images.numpy())

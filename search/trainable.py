@@ -16,7 +16,7 @@ from search.device_actor import RemoteDevice
 from search.plan import Plan
 from search.worker_process import settle_worker
 from spaces.choice import Choice
-from understudy import RunError, UnderstudyError
+from understudy import DeviceLost, RunError, UnderstudyError
 
 
 class CandidateTrial(tune.Trainable):
@@ -48,7 +48,7 @@ class CandidateTrial(tune.Trainable):
         start = time.monotonic()
         try:
             outcome = self._evaluate(Choice(self._proposal["choice"]), self._proposal["number"])
-        except RunError as error:
+        except (RunError, DeviceLost) as error:
             return {"problem": str(error), "done": True}
         seconds = dict(outcome.seconds)
         if self._idle_since is not None:
@@ -72,7 +72,7 @@ class CandidateTrial(tune.Trainable):
         try:
             with disk_room(self._bench.scratch):
                 return evaluate_candidate(self._bench, choice, number)
-        except RunError:
+        except (RunError, DeviceLost):
             raise
         except UnderstudyError as error:
             return Outcome("failed", {}, {}, str(error))

@@ -31,6 +31,9 @@ TRIES = 2
 SLOWED = 0.1
 """A board whose reference is slower by this share than it once was is given time to cool."""
 COOL_S = 5.0
+_COOLINGS = 2
+LONGEST_S = (1 + _COOLINGS) * (START_S + TRIES * (WAIT_S + CONNECT_S + CALL_S) + COOL_S)
+"""Seconds that no call takes longer than."""
 
 
 class BoardDevice:
@@ -55,11 +58,6 @@ class BoardDevice:
         self._pool = ClientPool(address, profile.threads, call_s)
         self._fastest: dict[str, float] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="understudy-reference-")
-
-    @property
-    def longest_s(self) -> float:
-        """Seconds that no call takes longer than."""
-        return START_S + TRIES * (self._wait_s + 2 * CONNECT_S + 2 * self._call_s)
 
     def run(self, library: Path, inputs: Inputs) -> Any:
         """See ``Device.run``; raises ``DeviceLost`` when there is no board."""
@@ -97,12 +95,11 @@ class BoardDevice:
     def close(self) -> None:
         """Give all boards back."""
         self._pool.close()
-        self._folder.cleanup()
 
     def _steady(self, library: Path, inputs: Inputs) -> tuple[str, Samples, Mapping[str, float]]:
         """Samples of a board that runs as fast as it ever did, or those of its best moment of three."""
         best: tuple[str, Samples, Mapping[str, float]] | None = None
-        for rest_s in (COOL_S, COOL_S, 0.0):
+        for rest_s in (COOL_S,) * _COOLINGS + (0.0,):
             found = self._samples(library, inputs)
             if best is None or np.median(found[1].reference) < np.median(best[1].reference):
                 best = found

@@ -21,7 +21,6 @@ class ClientPool:
         self._client = partial(Client, address, threads, call_s)
         self._lock = threading.Lock()
         self._idle: list[Client] = []
-        self._closed = False
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -39,18 +38,15 @@ class ClientPool:
                 timer.start()
 
     def close(self) -> None:
-        """Give all boards back and end the clients; those in use follow when their call ends."""
+        """Give back the boards of all who are idle, and end those clients."""
         with self._lock:
-            self._closed, idle, self._idle = True, self._idle, []
+            idle, self._idle = self._idle, []
         for client in idle:
             client.close()
 
     def _put_back(self, client: Client) -> None:
         with self._lock:
-            if not self._closed:
-                self._idle.append(client)
-                return
-        client.close()
+            self._idle.append(client)
 
     def _retire(self, client: Client) -> None:
         """Give back the board of a client that is still idle."""

@@ -71,6 +71,10 @@ class HostDevice:
             with self._alone():
                 return race(students, inputs)
 
+    def close(self) -> None:
+        """Let the last student go."""
+        self._loaded = None
+
     def _alone(self) -> AbstractContextManager[None]:
         return nullcontext() if self._quiet is None else self._quiet.quiet()
 
