@@ -34,7 +34,7 @@ LEAST_S = 10.0
 """Seconds that a kernel is searched at least: some four rounds of trials."""
 
 MOST_KERNELS = 8
-_GRACE_S = 5.0
+_GRACE_S = 10.0
 """Seconds after its time before a search is killed, with all that it found: a round may take long."""
 
 

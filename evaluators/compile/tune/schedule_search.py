@@ -100,6 +100,7 @@ def _trials(function: PrimFunc, profile: Profile, bench: _Bench, end: float) -> 
         rand_state=int(time.time()),
     )
     context.pre_tuning(MOST_TRIALS, ROUND)
+    start = time.monotonic()
     while candidates := context.generate_measure_candidates():
         schedules = [candidate.sch for candidate in candidates]
         times = bench.times(schedules, end)
@@ -107,7 +108,8 @@ def _trials(function: PrimFunc, profile: Profile, bench: _Bench, end: float) -> 
         results = [meta_schedule.runner.RunnerResult([each], None) for each in times]
         results += [meta_schedule.runner.RunnerResult([_FAILED], None)] * (len(candidates) - len(times))
         context.notify_runner_results(candidates, results)
-        if time.monotonic() >= end:
+        begun, start = start, time.monotonic()
+        if 2 * start - begun >= end:  # another round would not end in time
             break
     context.post_tuning()
 
