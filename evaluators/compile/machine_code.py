@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -113,11 +114,14 @@ def executable_of(
 def _compiled(
     kernels: Mapping[GlobalVar, PrimFunc], target: Mapping[str, object], folder: Path
 ) -> dict[GlobalVar, bytes]:
-    """The object code of each kernel, by as many threads as there are cores: LLVM does not hold Python's lock."""
+    """The object code of each kernel, by as many threads as there are cores: LLVM does not hold Python's lock.
 
-    def compiled(variable: GlobalVar) -> bytes:
+    Files are numbered: the name of a kernel of much that was fused is longer than a file's can be.
+    """
+
+    def compiled(number: int, variable: GlobalVar) -> bytes:
         machine = machine_of(target)
-        path = folder / f"{variable.name_hint}.o"
+        path = folder / f"compiled-{number}.o"
         with machine, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
             module = tvm.IRModule({variable: kernels[variable]})
             tirx.build(module, target=machine, pipeline=PIPELINE).write_to_file(str(path))
@@ -126,7 +130,7 @@ def _compiled(
     if not kernels:
         return {}
     with ThreadPoolExecutor(min(len(kernels), len(os.sched_getaffinity(0)))) as threads:
-        return dict(zip(kernels, threads.map(compiled, kernels), strict=True))
+        return dict(zip(kernels, threads.map(compiled, itertools.count(), kernels), strict=True))
 
 
 def _key(name: str, kernel: PrimFunc, target: Mapping[str, object]) -> str:
