@@ -85,6 +85,37 @@ ARM_CORES: Mapping[str, frozenset[str]] = MappingProxyType(
 """ARM's 64-bit cores, with the flags that code for each may use (names of /proc/cpuinfo on Linux for arm64)."""
 
 
+_ARM_PARTS: Mapping[tuple[int, int], str] = MappingProxyType(
+    {
+        (0x41, 0xD05): "cortex-a55",
+        (0x41, 0xD07): "cortex-a57",
+        (0x41, 0xD08): "cortex-a72",
+        (0x41, 0xD0B): "cortex-a76",
+        (0x41, 0xD0C): "neoverse-n1",
+        (0x41, 0xD41): "cortex-a78",
+        (0x41, 0xD42): "cortex-a78ae",
+        (0x4E, 0x004): "carmel",
+    }
+)
+"""ARM's cores by the implementer and part of /proc/cpuinfo (registers MIDR_EL1 in the makers' manuals)."""
+
+
+def arm_cpu(implementer: int, part: int, flags: Collection[str]) -> str | None:
+    """LLVM's name of an ARM core, or of a core with no instruction that it lacks; None for one without vectors.
+
+    >>> arm_cpu(0x41, 0xD08, {"asimd", "crc32", "fp"})
+    'cortex-a72'
+    """
+    there = frozenset(flags)
+    named = _ARM_PARTS.get((implementer, part))
+    alike = sorted((name for name, needed in ARM_CORES.items() if needed <= there), key=_richness)
+    return named if named in alike else next(iter(alike), None)
+
+
+def _richness(name: str) -> tuple[int, str]:
+    return -len(ARM_CORES[name]), name
+
+
 def llvm_cpu(vendor: str, flags: Collection[str]) -> str:
     """The richest LLVM processor name whose every needed flag is among ``flags`` (names of /proc/cpuinfo).
 

@@ -39,9 +39,9 @@ def host_facts(
     features = features_of(mcpu)
     bits, registers = vector_width(features)
     cores, cores_source = _cores(root, allowed)
-    caches, caches_source = _caches(root, allowed[0])
-    memory, memory_source = _memory(root)
-    clock, clock_source = _clock(root, allowed[0], info)
+    caches, caches_source = read_caches(root, allowed[0])
+    memory, memory_source = read_memory(root)
+    clock, clock_source = read_clock(root, allowed[0], info)
     mcpu_source = f"the flags in {_CPUINFO}"
     return {
         "name": HOST,
@@ -118,20 +118,20 @@ def _cpuinfo(root: Path) -> dict[str, str]:
 
 def _cores(root: Path, cpus: list[int]) -> tuple[int, str]:
     """Physical cores among the allowed processors, at most what the container's share of time is worth."""
-    siblings = {_read(_cpu(root, cpu) / "topology/thread_siblings_list") or str(cpu) for cpu in cpus}
+    siblings = {read_text(cpu_folder(root, cpu) / "topology/thread_siblings_list") or str(cpu) for cpu in cpus}
     quota = cpu_quota(root)
     if quota is not None and quota < len(siblings):
         return max(1, int(quota)), f"the container's share of processor time ({quota:g} processors)"
     return len(siblings), "the processors this process may use, /sys/devices/system/cpu/cpu*/topology"
 
 
-def _caches(root: Path, cpu: int) -> tuple[dict[int, int], str]:
+def read_caches(root: Path, cpu: int) -> tuple[dict[int, int], str]:
     """Data cache sizes in bytes by level, as the given processor sees them."""
     found: dict[int, int] = {}
-    for folder in sorted((_cpu(root, cpu) / "cache").glob("index*")):
-        size = re.fullmatch(r"(\d+)([KMG]?)", _read(folder / "size"))
-        level = _read(folder / "level")
-        if size and level.isdigit() and _read(folder / "type") in ("Data", "Unified"):
+    for folder in sorted((cpu_folder(root, cpu) / "cache").glob("index*")):
+        size = re.fullmatch(r"(\d+)([KMG]?)", read_text(folder / "size"))
+        level = read_text(folder / "level")
+        if size and level.isdigit() and read_text(folder / "type") in ("Data", "Unified"):
             found[int(level)] = int(size[1]) * _SIZE_UNITS[size[2]]
     source = f"/sys/devices/system/cpu/cpu{cpu}/cache"
     if not {1, 2} <= found.keys():
@@ -139,9 +139,9 @@ def _caches(root: Path, cpu: int) -> tuple[dict[int, int], str]:
     return {**_SMALLEST_CACHES, **found}, source
 
 
-def _memory(root: Path) -> tuple[int, str]:
+def read_memory(root: Path) -> tuple[int, str]:
     """Bytes of memory of the computer, or of the container if that is less."""
-    match = re.search(r"MemTotal:\s*(\d+) kB", _read(root / "proc/meminfo"))
+    match = re.search(r"MemTotal:\s*(\d+) kB", read_text(root / "proc/meminfo"))
     if match is None:
         raise ProfileError(f"cannot read {root / 'proc/meminfo'}: mount /proc, then try again")
     total, limit = int(match[1]) * 1024, memory_limit(root)
@@ -150,9 +150,9 @@ def _memory(root: Path) -> tuple[int, str]:
     return total, "/proc/meminfo"
 
 
-def _clock(root: Path, cpu: int, info: dict[str, str]) -> tuple[float, str]:
+def read_clock(root: Path, cpu: int, info: dict[str, str]) -> tuple[float, str]:
     """Clock in GHz: the highest the processor may reach, or what it says it runs at."""
-    highest = _read(_cpu(root, cpu) / "cpufreq/cpuinfo_max_freq")
+    highest = read_text(cpu_folder(root, cpu) / "cpufreq/cpuinfo_max_freq")
     if highest.isdigit():
         return int(highest) / 1e6, f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/cpuinfo_max_freq"
     if "cpu MHz" in info:
@@ -160,11 +160,13 @@ def _clock(root: Path, cpu: int, info: dict[str, str]) -> tuple[float, str]:
     return 2.0, _ASSUMED
 
 
-def _cpu(root: Path, cpu: int) -> Path:
+def cpu_folder(root: Path, cpu: int) -> Path:
+    """The folder of a processor's facts."""
     return root / f"sys/devices/system/cpu/cpu{cpu}"
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """What a file of the system says; nothing where it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ _HARD = ("Div", "FloorDiv", "FloorMod", "Mod")
 class KernelFacts:
     """A kernel of a compiled network: ``key`` is equal for equal code, ``calls`` are those of one inference.
 
-    ``counts`` are of one call: ``operations``, ``bytes`` (all arguments once), and what the scheduled loops execute
+    ``counts`` are of one call: ``operations``, ``bytes`` (all arguments once), and what its loops execute
     (``instructions_of``).
     """
 
@@ -60,10 +60,10 @@ def facts_of(kernel: Kernel, scheduled: PrimFunc, profile: Profile) -> KernelFac
 def instructions_of(scheduled: PrimFunc, vector_bits: int) -> dict[str, float]:
     """How often things are executed in a call, a vector of ``vector_bits`` once.
 
-    ``stores``, ``loads`` (of vectors or of numbers that fill one), ``gathers`` (loads of numbers that are not side
-    by side), ``scalars`` (stores of single numbers), ``arithmetic``, ``divisions``, ``functions`` (exp and its like),
-    ``branches``, ``iterations`` (of loops that stay loops), ``parallel`` (iterations that threads share; 1 without),
-    ``copies`` (bodies that the compiler writes out), ``depth`` (of loops).
+    ``stores``, ``loads`` (of vectors or of numbers that fill one), ``gathers`` (loads of numbers that are not
+    side by side), ``scalars`` (stores of single numbers), ``arithmetic``, ``divisions``, ``functions`` (exp and
+    its like), ``branches``, ``iterations`` (of loops that stay loops), ``parallel`` (iterations that threads
+    share; 1 without), ``copies`` (bodies that the compiler writes out), ``depth`` (of loops).
     """
     counter = _Count(vector_bits)
     counter.statement(scheduled.body, 1.0, _Lanes())
@@ -84,7 +84,7 @@ class _Lanes:
 
 class _Count:
     def __init__(self, vector_bits: int) -> None:
-        self.found: Counter[str] = Counter()
+        self.found: defaultdict[str, float] = defaultdict(float)
         self.parallel = 1.0
         self.copies = 0.0
         self.depth = 0.0

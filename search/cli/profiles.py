@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,3 +64,30 @@ def _rows(profile: Profile) -> list[tuple[str, str, str]]:
         return " ".join(value) if isinstance(value, tuple) else str(value)
 
     return [(name, text(name, value), source) for name, value, source in rows]
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--to", "path", type=click.Path(path_type=Path), help="the file to write  [NAME.toml]")
+@click.option(
+    "--from",
+    "root",
+    type=click.Path(path_type=Path),
+    default=Path("/"),
+    help="a copy of a device's /proc and /sys",
+)
+def new(name: str, path: Path | None, root: Path) -> None:
+    """Write a profile with all that this computer (or the device whose files are copied) says of itself."""
+    from hw_profiles.detect import as_toml, detected_facts
+    from understudy import ProfileError
+
+    path = path or Path(f"{name}.toml")
+    if path.suffix != ".toml":
+        raise ProfileError(f"a profile's file must end in .toml, but got {path}")
+    if path.exists():
+        raise ProfileError(f"{path} exists: name another file with --to, or remove it")
+    facts = detected_facts(root)
+    path.write_text(as_toml(facts))
+    asked = ", ".join(key for key, value in facts.items() if value == "?")
+    click.echo(f"written: {path}")
+    click.echo(f"Fill in {asked}, then: understudy profiles show {path}")

@@ -21,10 +21,10 @@ from tests.benchmarks.kernels.networks import NETWORKS
 SPACES = ("mobile", "residual")
 SIZE = 32
 CLASSES = 10
-TRAIN, TEST, AFTER = 120, 200, 10
+TRAIN, TEST, AFTER = 80, 200, 10
 """Networks learnt from and predicted on the known device; networks measured on a device not seen before."""
 
-FEWER = 80
+FEWER = 50
 """Networks predicted on a device not seen before."""
 
 OTHERS = (
@@ -44,6 +44,11 @@ class Candidate:
     device: str
     use: str
     name: str
+
+    @property
+    def file(self) -> str:
+        """A name for its files."""
+        return f"{self.device}-{self.use}-{self.name.replace('#', '-')}"
 
     def build(self) -> tuple[nn.Module, Tensor]:
         """The network in evaluation mode, its weights from a fixed seed, and an input."""
@@ -72,7 +77,11 @@ def device(name: str) -> Profile:
 
 def candidates() -> list[Candidate]:
     """All networks of the benchmark, in the order in which they are worth measuring."""
-    found = [Candidate(KNOWN, use, name) for use, count in (("train", TRAIN), ("test", TEST)) for name in _drawn(use, count)]
+    found = [
+        Candidate(KNOWN, use, name)
+        for use, count in (("train", TRAIN), ("test", TEST))
+        for name in _drawn(use, count)
+    ]
     found += [Candidate(KNOWN, "others", name) for name in OTHERS]
     for unseen in UNSEEN:
         found += [Candidate(unseen, "train", name) for name in _drawn("train", AFTER)]
@@ -81,7 +90,7 @@ def candidates() -> list[Candidate]:
 
 
 def half(spec: str, number: int) -> str:
-    """The half of the space that a random choice lies in, by a hash of what it chose: equal choices, equal half."""
+    """The half of the space that a random choice lies in, by a hash of what it chose."""
     choice = random_choice(_space(spec), random.Random(str(number)))
     digest = hashlib.sha256(repr(sorted(choice.items())).encode()).digest()
     return "train" if digest[0] % 2 else "test"

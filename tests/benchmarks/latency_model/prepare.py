@@ -17,13 +17,13 @@ COMPILED = "compiled.jsonl"
 TIMED = "timed.jsonl"
 
 
-def prepare(folder: Path) -> None:
-    """Compile what is not compiled yet, a library and a line for each."""
+def prepare(folder: Path, share: int = 0, shares: int = 1) -> None:
+    """Compile what is not compiled yet, a library and a line for each; one of ``shares`` processes."""
     folder.mkdir(parents=True, exist_ok=True)
     done = {Candidate(*line["candidate"]) for line in read_lines(folder / COMPILED)}
     for number, candidate in enumerate(candidates()):
-        if candidate not in done:
-            append_line(folder / COMPILED, _compiled(candidate, folder / f"{number}.so"))
+        if candidate not in done and number % shares == share:
+            append_line(folder / COMPILED, _compiled(candidate, folder / f"{candidate.file}.so"))
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +14,84 @@ from results.bundle.runner import CompiledStudent, measure_latency
 from tests.benchmarks.latency_model.networks import device
 from tests.benchmarks.latency_model.prepare import COMPILED, TIMED, append_line, read_lines
 
-EVERY = 8
-"""After so many networks the first of the device is timed again: how fast the machine is at the moment."""
+STEADY = 1.03
+"""A figure counts where the reference took the same before and after it, within this factor."""
+
+TWICE = 2
+"""Steady timings wanted of everything, of which the shorter counts: other work on the machine only adds."""
+
+TRIES = 5
+_LIMIT_S, _REFERENCE_S = 0.2, 0.03
 
 
 def time_all(folder: Path, seconds: float, threads: int) -> bool:
     """Time networks of so many threads for so long; whether all of them are timed now.
 
-    A process has one pool of threads, so that each number of threads takes a process of its own.
+    Each is timed between two timings of a reference, the first of its device, which tell how fast the machine is
+    then. A process has one pool of threads, so that each number of threads takes a process of its own.
     """
     lines = [line for line in read_lines(folder / COMPILED) if device(line["candidate"][0]).threads == threads]
     timed = read_lines(folder / TIMED)
-    done = {tuple(line["candidate"]) for line in timed if not line["reference"]}
-    known = {(line["candidate"][0], key) for line in timed for key in line["kernels"]}
+    tries = Counter(tuple(line["candidate"]) for line in timed)
+    steady = [line for line in timed if is_steady(line)]
+    done = Counter(tuple(line["candidate"]) for line in steady)
+    known = Counter((line["candidate"][0], key) for line in steady for key in line["kernels"])
     end = time.monotonic() + seconds
-    left = [line for line in lines if tuple(line["candidate"]) not in done]
-    for number, line in enumerate(left):
+    names = [tuple(line["candidate"]) for line in lines]
+    left = [line for line, name in zip(lines, names, strict=True) if done[name] < TWICE and tries[name] < TRIES]
+    left.sort(key=lambda line: done[tuple(line["candidate"])])
+    reference = _Reference(folder, lines)
+    for line in left:
         if time.monotonic() > end:
             return False
-        first = next(each for each in lines if each["candidate"][0] == line["candidate"][0])
-        if number % EVERY == 0:
-            append_line(folder / TIMED, _timed(folder, first, set(), True))
-        found = _timed(folder, line, known, False)
-        known |= {(line["candidate"][0], key) for key in found["kernels"]}
+        before = reference.seconds(line["candidate"][0])
+        found = _timed(folder, line, known)
+        found = {**found, "before": before, "after": reference.seconds(line["candidate"][0])}
+        if is_steady(found):
+            known.update((line["candidate"][0], key) for key in found["kernels"])
         append_line(folder / TIMED, found)
     return True
 
 
-def _timed(folder: Path, line: dict[str, Any], known: set[tuple[str, str]], reference: bool) -> dict[str, Any]:
-    shape, dtype = line["input"]
+def is_steady(line: dict[str, Any]) -> bool:
+    """Whether the machine was as fast after a timing as before it."""
+    return max(line["before"], line["after"]) <= STEADY * min(line["before"], line["after"])
+
+
+class _Reference:
+    """The first network of each device, timed again and again."""
+
+    def __init__(self, folder: Path, lines: list[dict[str, Any]]) -> None:
+        self._folder = folder
+        self._lines = {line["candidate"][0]: line for line in reversed(lines)}
+        self._students: dict[str, CompiledStudent] = {}
+
+    def seconds(self, name: str) -> float:
+        """Of a call of the device's reference, now."""
+        line = self._lines[name]
+        if name not in self._students:
+            self._students[name] = CompiledStudent(self._folder / line["library"], device(name).threads)
+        return measure_latency(self._students[name], _zeros(line), _REFERENCE_S)["median_s"]
+
+
+def _timed(folder: Path, line: dict[str, Any], known: Counter[tuple[str, str]]) -> dict[str, Any]:
     library = folder / line["library"]
     student = CompiledStudent(library, device(line["candidate"][0]).threads)
-    figures = measure_latency(student, np.zeros(shape, dtype), 0.2)
+    figures = measure_latency(student, _zeros(line), _LIMIT_S)
     kernels: dict[str, float] = {}
-    if line["candidate"][1] == "train" and not reference:
+    if line["candidate"][1] == "train":
         fresh = {
             facts["key"]: _kernel(kernel)
             for kernel, facts in zip(line["kernels"], line["facts"], strict=True)
-            if (line["candidate"][0], facts["key"]) not in known
+            if known[line["candidate"][0], facts["key"]] < TWICE
         }
         kernels = dict(zip(fresh, time_kernels(library, list(fresh.values())), strict=True))
-    return {"candidate": line["candidate"], "reference": reference, "seconds": figures, "kernels": kernels}
+    return {"candidate": line["candidate"], "seconds": figures, "kernels": kernels}
+
+
+def _zeros(line: dict[str, Any]) -> Any:
+    shape, dtype = line["input"]
+    return np.zeros(shape, dtype)
 
 
 def _kernel(data: dict[str, Any]) -> Kernel:
