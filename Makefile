@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: search test bench-kernels lint emulator clean
+.PHONY: search test bench-kernels bench-latency-model lint emulator clean
 
 search: $(STAMP)
 	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench-latency-model: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.latency_model --out results/runs/latency-model
 
 bench-kernels: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.kernels --out results/runs/kernels

@@ -36,6 +36,11 @@ class KernelFacts:
     counts: Mapping[str, float] = field(hash=False)
 
 
+def compiler_version() -> str:
+    """What turns scheduled code into machine code."""
+    return f"tvm {tvm.__version__} llvm {tvm.target.codegen.llvm_version_major()}"
+
+
 def network_facts(computed: tvm.IRModule, scheduled: tvm.IRModule, profile: Profile) -> list[KernelFacts]:
     """The kernels of a network as ``lower_kernels`` returned it, in the order of their first call."""
     return [facts_of(kernel, scheduled[kernel.name], profile) for kernel in list_kernels(computed, scheduled)]

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "predict": "What a bundle's network says of an image, or of arrays.",
         "bench": "Measure a bundle's student again.",
         "board": "Serve a device to searches elsewhere; the tracker; what it lists.",
+        "calibrate": "Time kernels on this computer, so that latencies are predicted well.",
         "profiles": "The hardware profiles, and what they say.",
         "doctor": "Check versions, compilers and this computer; say how to mend what is wrong.",
         "completion": "Print the completion script of a shell.",

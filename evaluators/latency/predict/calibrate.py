@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tvm
 
 from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.kernel_facts import KernelFacts, facts_of
@@ -37,12 +37,12 @@ class Calibrated:
 
 def calibrate(
     profile: Profile,
-    networks: Iterator[tvm.IRModule],
+    networks: Iterator[Any],
     seconds: float,
     store: LatencyStore,
     alone: Callable[[], AbstractContextManager[None]],
 ) -> Calibrated:
-    """Time networks (relax modules) and their new kernels on this computer, inside ``alone``, and keep the figures.
+    """Time networks (relax modules) and their new kernels on this computer, inside ``alone``; keep the figures.
 
     Raises ``MeasureError`` when this computer cannot run the profile's students.
     """
@@ -66,13 +66,13 @@ def calibrate(
     return Calibrated(count, len(known))
 
 
-def _listed(computed: tvm.IRModule, scheduled: tvm.IRModule, profile: Profile) -> list[tuple[Kernel, KernelFacts]]:
+def _listed(computed: Any, scheduled: Any, profile: Profile) -> list[tuple[Kernel, KernelFacts]]:
     kernels = list_kernels(computed, scheduled)
     return [(kernel, facts_of(kernel, scheduled[kernel.name], profile)) for kernel in kernels]
 
 
 def _timed(
-    scheduled: tvm.IRModule,
+    scheduled: Any,
     listed: list[tuple[Kernel, KernelFacts]],
     known: set[str],
     profile: Profile,

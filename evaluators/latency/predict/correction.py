@@ -37,8 +37,8 @@ class Timed:
 class Correction:
     """Seconds of kernels from their facts: the roofline times what was learnt of its error.
 
-    A linear model of the features extrapolates; two kinds of trees take what is left of its error. ``deviation`` is the
-    standard deviation of the logarithm of a prediction's error, each kernel by the trees that did not see it.
+    A linear model of the features extrapolates; two kinds of trees take what is left of its error. ``deviation``
+    is the standard deviation of the logarithm of a prediction's error, each by trees that did not see it.
     """
 
     def __init__(self, timed: Sequence[Timed]) -> None:

@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import tvm
-
-from evaluators.compile.kernel_facts import KernelFacts
+from evaluators.compile.kernel_facts import KernelFacts, compiler_version
 from evaluators.compile.tune.database import default_path
 from evaluators.latency.predict.correction import Timed
 from evaluators.latency.predict.predictor import Predictor, TimedNetwork
@@ -45,9 +43,9 @@ def latency_path() -> Path:
 
 
 def device_of(profile: Profile) -> str:
-    """What tells devices apart on which the same machine code takes different times: processor, threads, compiler."""
+    """What tells devices apart on which the same code takes different times: processor, threads, compiler."""
     facts = {name: getattr(profile, name) for name in _FACTS}
-    facts |= {"tvm": tvm.__version__, "llvm": tvm.target.codegen.llvm_version_major()}
+    facts["compiler"] = compiler_version()
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     return f"{profile.mcpu} {profile.threads} threads {digest}"
 
