@@ -6,6 +6,7 @@ Layout of ``results/runs/<name>/``::
     run.json           facts of the run: teacher, profile, space, versions, how it ended
     candidates.jsonl   one line a finished candidate, appended and synced to disk
     study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
+    confirmed.json     figures of candidates that a board corrected afterwards (`understudy confirm`)
     students.json      the finalists with their figures
     students/<n>/      weights.safetensors, student.onnx, student.so
     report.html, front.png, front.svg
@@ -18,10 +19,12 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from results.candidate import Candidate, Student
+from results.candidate import Candidate, Student, read_measurements
+from results.measurement import Measurement
 from understudy import RunError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -88,7 +91,24 @@ class RunStore:
             except (json.JSONDecodeError, UnicodeDecodeError):
                 continue
             found.setdefault(candidate.number, candidate)
-        return [found[number] for number in sorted(found)]
+        confirmed = self.confirmed()
+        return [_corrected(found[number], confirmed.get(number, {})) for number in sorted(found)]
+
+    def write_confirmed(self, figures: Mapping[int, Mapping[str, Measurement]]) -> None:
+        """Add figures of candidates that take the place of those that the search had, atomically."""
+        merged = {**self.confirmed()}
+        for number, corrected in figures.items():
+            merged[number] = {**merged.get(number, {}), **corrected}
+        plain = {
+            str(number): {name: figure.to_json() for name, figure in corrected.items()}
+            for number, corrected in sorted(merged.items())
+        }
+        self._write_json("confirmed.json", plain)
+
+    def confirmed(self) -> dict[int, dict[str, Measurement]]:
+        """The corrected figures, by candidate and name."""
+        held = self._read_json("confirmed.json", {})
+        return {int(number): read_measurements(figures) for number, figures in held.items()}
 
     def write_students(self, students: Sequence[Student]) -> None:
         """Replace the list of finalists, atomically."""
@@ -121,6 +141,10 @@ class RunStore:
             return json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise RunError(f"{path} cannot be read ({error}): restore it, or start the run anew") from error
+
+
+def _corrected(candidate: Candidate, figures: Mapping[str, Measurement]) -> Candidate:
+    return replace(candidate, measurements={**candidate.measurements, **figures}) if figures else candidate
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ from results.goals import LIBRARY, Goal
 from results.measurement import Measurement
 from results.store import RunStore
 from search.plan import Plan
-from understudy import MeasureError, UnderstudyError
+from understudy import DeviceLost, MeasureError, UnderstudyError
 
 if TYPE_CHECKING:
     from evaluators.device import Device
@@ -93,6 +93,9 @@ def measured_again(
         library = store.path.resolve() / student.files[goal.name(LIBRARY)]
         try:
             rounds[student.number].append(device.measure(library, _input(student)))
+        except DeviceLost as error:
+            note(f"the students could not be measured again, their first latencies stand: {error}")
+            break
         except MeasureError as error:
             note(f"student #{student.number} could not be measured again, its first latency stands: {error}")
     return [_remeasured(student, rounds[student.number], profile, goal) for student in students]

@@ -73,21 +73,10 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     """
     from evaluators.distill.allocator import keep_freed_memory
     from evaluators.distill.teacher_outputs import compute_outputs
-    from evaluators.latency.quiet import QuietCores
 
     keep_freed_memory()
-    cache = Path(config.runs).resolve() / CACHE
-    cache.mkdir(parents=True, exist_ok=True)
-    task = _load_task(config, cache, display)
-    plan = Plan(
-        config=config,
-        folder=Path.cwd(),
-        run=store.path.resolve(),
-        task=task.folder,
-        profiles=check_names(config),
-        views=_views(config, task),
-        lock=QuietCores.of_this_computer().path,
-    )
+    cache = _cache(config)
+    plan, task = plan_of(config, store, display)
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
@@ -97,6 +86,29 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         outputs = compute_outputs(teacher, task, views=plan.views, cache=cache, progress=advance)
     plan = replace(plan, outputs=outputs.folder)
     return Prepared(plan, _facts(plan, task, teacher, store, display))
+
+
+def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Plan, ImageTask]:
+    """The plan of a run as far as its data tell it, without the teacher's answers; raises ``UnderstudyError``."""
+    from evaluators.latency.quiet import QuietCores
+
+    task = _load_task(config, _cache(config), display)
+    plan = Plan(
+        config=config,
+        folder=Path.cwd(),
+        run=store.path.resolve(),
+        task=task.folder,
+        profiles=check_names(config),
+        views=_views(config, task),
+        lock=QuietCores.of_this_computer().path,
+    )
+    return plan, task
+
+
+def _cache(config: SearchConfig) -> Path:
+    cache = Path(config.runs).resolve() / CACHE
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
 
 
 def _origin(plan: Plan, task: ImageTask, teacher: Teacher) -> dict[str, str]:

@@ -113,6 +113,8 @@ def pooled(rounds: Sequence[Measurement]) -> Measurement:
         low=statistics.median(each.value if each.low is None else each.low for each in rounds),
         high=statistics.median(each.value if each.high is None else each.high for each in rounds),
         repeats=sum(each.repeats for each in rounds),
+        source=rounds[0].source,
+        conditions=rounds[0].conditions,
     )
 
 
