@@ -109,14 +109,14 @@ class RemoteDevice:
 def start_devices(plan: Plan) -> tuple[RemoteDevice, ...]:
     """An owner for each profile, on the machine of the driver, restarted whenever it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    owner = ray.remote(_Owner).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here)
-    return tuple(_start(owner, plan, profile) for profile in plan.profiles)
+    return tuple(_start(plan, profile, here) for profile in plan.profiles)
 
 
-def _start(owner: Any, plan: Plan, profile: Profile) -> RemoteDevice:
+def _start(plan: Plan, profile: Profile, here: NodeAffinitySchedulingStrategy) -> RemoteDevice:
+    owner, options = ray.remote(_Owner), {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
     if plan.boards(profile) is None:
-        return RemoteDevice(owner.remote(plan, profile), plan.lock.with_suffix(".lease"))
+        return RemoteDevice(owner.options(**options).remote(plan, profile), plan.lock.with_suffix(".lease"))
     from evaluators.boards.device import LONGEST_S
 
-    boards = owner.options(max_concurrency=CALLERS).remote(plan, profile)
+    boards = owner.options(**options, max_concurrency=CALLERS).remote(plan, profile)
     return RemoteDevice(boards, None, LONGEST_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -13,8 +14,14 @@ from understudy import ConfigError
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="time it in turn with another runtime")
 @click.option("--kernels", is_flag=True, help="list each kernel; BUNDLE may be a network file (.onnx, .pt2) too")
-def command(bundle: Path, against: str | None, kernels: bool) -> None:
-    """Measure the student in BUNDLE on this computer."""
+@click.option("--board", metavar="TRACKER:KEY", help="measure on a board instead, such as 127.0.0.1:9190:rpi5")
+def command(bundle: Path, against: str | None, kernels: bool, board: str | None) -> None:
+    """Measure the student in BUNDLE on this computer, or on a board."""
+    if board is not None:
+        if against is not None or kernels:
+            raise ConfigError("--board measures the student alone: leave --against and --kernels out")
+        click.echo(_on_board(bundle, board))
+        return
     from evaluators.latency.quiet import QuietCores
     from results.bundle.runner import print_latency
     from search.cli.bundles import opened
@@ -35,6 +42,32 @@ def command(bundle: Path, against: str | None, kernels: bool) -> None:
                 click.echo(against_onnxruntime(student))
         if kernels:
             _print_kernels(bundle / "student.onnx", student.student.threads)
+
+
+def _on_board(folder: Path, board: str) -> str:
+    """The latency of a bundle's student on a board, once it agrees there with its ONNX file; one sentence."""
+    from evaluators.boards.address import BoardAddress
+    from evaluators.boards.device import BoardDevice
+    from evaluators.compile.importers.network_file import open_network
+    from evaluators.compile.verify import compare
+    from hw_profiles.profile import load_profile
+    from results.bundle.runner import as_tuple, random_inputs
+    from results.bundle.write import LIBRARY
+    from results.units import format_time
+    from search.cli.bundles import manifest_of
+
+    boards, manifest = BoardAddress.parse(board), manifest_of(folder)
+    profile = load_profile(manifest["target"]["profile"]).with_threads(manifest["target"]["threads"])
+    inputs, library = random_inputs(manifest["inputs"]), folder / LIBRARY
+    expected = open_network(folder / "student.onnx", {}).expected(as_tuple(inputs))
+    with closing(BoardDevice(boards, profile)) as device:
+        difference = compare(expected, as_tuple(device.run(library, inputs)))
+        latency = device.measure(library, inputs)
+    quartiles = " to ".join(format_time(end) for end in (latency.low, latency.high) if end is not None)
+    return (
+        f"{latency} ({latency.source}; quartiles {quartiles}) on {latency.conditions}; "
+        f"outputs within {difference:.1g} of student.onnx"
+    )
 
 
 def _print_kernels(network: Path, threads: int | None) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from results.bundle.runner import Bundle, BundleProblem
+from results.bundle.runner import Bundle, BundleProblem, read_manifest
 from understudy import BundleError
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle for any machine, its files checked; what is wrong with it is a ``BundleError``."""
+    try:
+        return read_manifest(folder, anywhere=True)
+    except BundleProblem as problem:
+        raise BundleError(str(problem)) from problem
 
 
 @contextmanager
