@@ -86,16 +86,6 @@ def _erfc(data: relax.Expr, dtype: str) -> relax.Expr:
     return relax.op.subtract(relax.const(1.0, dtype), relax.op.erf(data))
 
 
-def _half_of(join: Callable[..., relax.Expr]) -> Callable[[relax.Expr, str], relax.Expr]:
-    """cosh and sinh of the two exponentials."""
-
-    def formula(data: relax.Expr, dtype: str) -> relax.Expr:
-        both = join(relax.op.exp(data), relax.op.exp(relax.op.negative(data)))
-        return relax.op.multiply(both, relax.const(0.5, dtype))
-
-    return formula
-
-
 def _hypot(node: fx.Node, importer: Any) -> relax.Var:
     squares = [relax.op.multiply(each, each) for each in importer.retrieve_args(node)]
     return importer.block_builder.emit(relax.op.sqrt(relax.op.add(*squares)))
@@ -115,7 +105,5 @@ CONVERTERS: Mapping[str, Callable[[fx.Node, Any], relax.Var]] = {
     "ne.Scalar": _compared(relax.op.not_equal),
     "exp2.default": _unary(_exp2),
     "erfc.default": _unary(_erfc),
-    "cosh.default": _unary(_half_of(relax.op.add)),
-    "sinh.default": _unary(_half_of(relax.op.subtract)),
     "hypot.default": _hypot,
 }

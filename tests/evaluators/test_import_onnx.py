@@ -73,6 +73,14 @@ OPERATORS = {
     "pad": (node("Pad", "x", "p", "v"), IMAGE, {"p": [0, 0, 1, 2, 0, 0, 3, 0], "v": np.float32(2)}),
     "reflect": (node("Pad", "x", "p", mode="reflect"), IMAGE, {"p": [0, 0, 1, 2, 0, 0, 3, 0]}),
     "celu, which is written in others": (node("Celu", "x", alpha=0.7), IMAGE, {}),
+    "gather elements": (node("GatherElements", "x", "i", axis=1), [5, 12], {"i": np.array([[0, -1]] * 5)}),
+    "gather nd": (node("GatherND", "x", "i"), [5, 12], {"i": np.array([[0, 1], [4, -1]])}),
+    "scatter nd": (
+        node("ScatterND", "x", "i", "u"),
+        [5, 12],
+        {"i": np.array([[1], [3]]), "u": np.ones((2, 12), np.float32)},
+    ),
+    "hyperbolic cosine": (node("Cosh", "x"), IMAGE, {}),
     "hard swish": (node("HardSwish", "x"), IMAGE, {}),
     "split to one": (helper.make_node("Split", ["x", "s"], ["a", "y"], axis=3), IMAGE, {"s": [3, 5]}),
     "average with padding": (

@@ -39,7 +39,11 @@ class _Layouter(relax.PyExprMutator):
     def visit_var_binding_(self, binding: relax.VarBinding) -> None:
         result = self._value(binding.value)
         if result is None:
-            result = _results(self.builder_, self.builder_.emit(self.visit_expr(binding.value)))
+            made = self.builder_.emit(self.visit_expr(binding.value))
+            if not isinstance(made.ty, relax.TensorType | relax.TupleType):  # a shape, which has no layout
+                self.set_var_remap(binding.var, made)
+                return
+            result = _results(self.builder_, made)
         self.values[hash(binding.var)] = result
         if not isinstance(binding.var, relax.DataflowVar):
             self.set_var_remap(binding.var, self._output(result))

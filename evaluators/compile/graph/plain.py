@@ -48,6 +48,14 @@ def scaled_gate(call: relax.Call, peek: Peek) -> relax.Expr | None:
     return relax.op.multiply(divided, relax.const(1 / number, "float32"))
 
 
+def half_of_exponentials(call: relax.Call, peek: Peek) -> relax.Expr:
+    """cosh and sinh, which LLVM has no intrinsic for."""
+    (data,) = call.args
+    join = relax.op.add if call.op.name == "relax.cosh" else relax.op.subtract
+    both = join(relax.op.exp(data), relax.op.exp(relax.op.negative(data)))
+    return relax.op.multiply(both, relax.const(0.5, call.ty.dtype))
+
+
 def transposed_along_line(call: relax.Call, peek: Peek) -> relax.Expr | None:
     """A one-dimensional transposed convolution as that of images of one row."""
     data, weight = call.args
@@ -74,6 +82,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "relax.nn.conv2d": (padded_convolution,),
     "relax.nn.conv1d_transpose": (transposed_along_line,),
     "relax.clip": (split_clip,),
+    "relax.cosh": (half_of_exponentials,),
+    "relax.sinh": (half_of_exponentials,),
     "relax.divide": (scaled_gate,),
     "relax.nn.adaptive_avg_pool2d": (pooled_by_mean,),
     "relax.nn.avg_pool2d": (pooled_by_mean,),

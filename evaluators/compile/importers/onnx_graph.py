@@ -123,6 +123,8 @@ class _Importer:
 
     def _converted(self, node: onnx.NodeProto, arguments: Any) -> list[relax.Expr]:
         attributes = _attributes(node)
+        if "output_shape" in attributes:  # which TVM's converter passes over
+            raise ValueError("its output_shape is not supported, pads are")
         own = OPERATORS.get(node.op_type)
         if own is not None:
             result = own(self._builder, arguments, attributes)
