@@ -23,6 +23,8 @@ from results.measurement import Measurement
 from understudy import MeasureError
 
 LIMIT_S = 2.0
+EMULATED_S = 0.2
+"""Seconds of timing on an emulated board, where it means nothing."""
 WAIT_S = 120.0
 """Seconds for which a call waits for a free board."""
 CALL_S = 60.0
@@ -54,7 +56,8 @@ class BoardDevice:
     ) -> None:
         """``limit_s`` bounds the timing of a student, ``wait_s`` the wait for a board, ``call_s`` a call to it."""
         self.address, self.profile = address, profile
-        self._limit_s, self._wait_s, self._call_s = limit_s, wait_s, call_s
+        self._limit_s = min(limit_s, EMULATED_S) if address.emulated else limit_s
+        self._wait_s = wait_s
         self._pool = ClientPool(address, profile.threads, call_s)
         self._fastest: dict[str, float] = {}
         self._folder = tempfile.TemporaryDirectory(prefix="understudy-reference-")

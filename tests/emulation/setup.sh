@@ -27,10 +27,10 @@ for wheel in "$place.part"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$p
 rm -rf "$place.part/packages" "$place.part/wheels"
 cat > "$place.part/python" <<'EOF'
 #!/usr/bin/env bash
-# The emulated machine's Python.
+# The emulated machine's Python. It takes this file for itself, so that what starts more of it starts this again.
 here=$(cd "$(dirname "$0")" && pwd)
 export PYTHONHOME=$here/root/usr PYTHONPATH=$here/site
-exec qemu-aarch64-static -L "$here/root" "$here/root/usr/bin/python3.11" "$@"
+exec qemu-aarch64-static -0 "$here/python" -L "$here/root" "$here/root/usr/bin/python3.11" "$@"
 EOF
 chmod +x "$place.part/python"
 mv "$place.part" "$place"
