@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from evaluators.compile.choices import Chooser, first
-from evaluators.compile.compiler import compile_module
+from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.export import import_network
+from evaluators.compile.kernel_facts import network_facts
 from evaluators.compile.verify import compare, expected_outputs
+from evaluators.device import Device
+from evaluators.latency.predict.predictor import Predictor
 from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
@@ -21,6 +26,7 @@ from results.goals import Goal
 from results.measurement import Measurement
 
 Array = NDArray[np.float32]
+Working = Callable[[], AbstractContextManager[object]]
 
 
 def cost_of(
@@ -39,12 +45,40 @@ def cost_of(
     figures: dict[str, Measurement] = {}
     for target in bench.targets:
         library = folder / library_name(target.goal)
-        found = _compiled_cost(bench, target, module, library, stages)
-        if target.goal.budget.violation(found) is None:
-            found["latency"] = _latency(target, library, inputs.numpy(), expected, stages)
-            found |= energy_of(found["latency"], target.profile)
+        found = cost_on(target, module, library, inputs.numpy(), expected, bench.working, stages)
         figures |= {target.goal.name(metric): figure for metric, figure in found.items()}
     return figures
+
+
+def cost_on(
+    target: Target, module: Any, library: Path, inputs: Array, expected: Array, working: Working, stages: Stages
+) -> dict[str, Measurement]:
+    """What a relax module costs on one target, by metric; ``working`` is entered around all but measuring.
+
+    Where no device runs its code, nothing can be compared with torch, and the latency is a prediction.
+    """
+    choose: Chooser = first
+    if target.tuner is not None:
+        with stages.stage("tune"):
+            choose = target.tuner(module)
+    with working():
+        with stages.stage("lower"):
+            computed, scheduled = lower_kernels(module, target.profile, choose)
+        compiled = link_kernels(scheduled, target.profile, library)
+    for stage, seconds in compiled.seconds.items():
+        stages.add(stage, seconds)
+    figures = {
+        "size": Measurement(compiled.size_bytes, "byte"),
+        "memory": Measurement(compiled.memory_bytes, "byte", source="estimated"),
+    }
+    if target.goal.budget.violation(figures) is not None:
+        return figures
+    if isinstance(target.device, Predictor):
+        with working(), stages.stage("predict"):
+            latency = target.device.predict(network_facts(computed, scheduled, target.profile))
+    else:
+        latency = _measured(target.device, library, inputs, expected, stages)
+    return {**figures, "latency": latency, **energy_of(latency, target.profile)}
 
 
 def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
@@ -64,27 +98,10 @@ def library_name(goal: Goal) -> str:
     return f"student-{goal.target}.so" if goal.target else "student.so"
 
 
-def _compiled_cost(
-    bench: Workbench, target: Target, module: Any, library: Path, stages: Stages
-) -> dict[str, Measurement]:
-    choose: Chooser = first
-    if target.tuner is not None:
-        with stages.stage("tune"):
-            choose = target.tuner(module)
-    with bench.working():
-        compiled = compile_module(module, target.profile, library, choose)
-    for stage, seconds in compiled.seconds.items():
-        stages.add(stage, seconds)
-    return {
-        "size": Measurement(compiled.size_bytes, "byte"),
-        "memory": Measurement(compiled.memory_bytes, "byte", source="estimated"),
-    }
-
-
-def _latency(target: Target, library: Path, inputs: Array, expected: Array, stages: Stages) -> Measurement:
+def _measured(device: Device, library: Path, inputs: Array, expected: Array, stages: Stages) -> Measurement:
     """The latency of a student that agrees with torch on the inputs."""
     with stages.stage("verify"):
         pictures = np.split(inputs, len(inputs))
-        compare(expected, np.concatenate([target.device.run(library, picture) for picture in pictures]))
+        compare(expected, np.concatenate([device.run(library, picture) for picture in pictures]))
     with stages.stage("measure"):
-        return target.device.measure(library, inputs[:1])
+        return device.measure(library, inputs[:1])

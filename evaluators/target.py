@@ -6,15 +6,24 @@ from dataclasses import dataclass
 
 from evaluators.compile.tune.search import Tuner
 from evaluators.device import Device
+from evaluators.latency.predict.predictor import Predictor
 from hw_profiles.profile import Profile
 from results.goals import Goal
 
 
 @dataclass(frozen=True)
 class Target:
-    """One target of a search; ``tuner``, where there is one, measures kernels before a candidate is compiled."""
+    """One target of a search: latencies are measured on ``device``, or predicted where nothing at hand is one.
+
+    ``tuner``, where there is one, measures kernels before a candidate is compiled.
+    """
 
     profile: Profile
-    device: Device
+    device: Device | Predictor
     goal: Goal
     tuner: Tuner | None = None
+
+    def close(self) -> None:
+        """Give back the device."""
+        if not isinstance(self.device, Predictor):
+            self.device.close()

@@ -59,9 +59,10 @@ def _surely_within(final: Candidate, budget: Budget) -> bool:
 
 
 def _upper(final: Candidate) -> dict[str, Measurement]:
-    """The figures at the upper end of their intervals."""
+    """The figures at the upper end of their intervals; a prediction is taken at its word until it is confirmed."""
     return {
-        name: replace(figure, value=figure.high or figure.value) for name, figure in final.measurements.items()
+        name: replace(figure, value=figure.high or figure.value) if figure.source != "predicted" else figure
+        for name, figure in final.measurements.items()
     }
 
 

@@ -106,10 +106,13 @@ class RemoteDevice:
         )
 
 
-def start_devices(plan: Plan) -> tuple[RemoteDevice, ...]:
-    """An owner for each profile, on the machine of the driver, restarted whenever it dies."""
+def start_devices(plan: Plan) -> tuple[RemoteDevice | None, ...]:
+    """An owner for each profile, on the machine of the driver, restarted whenever it dies.
+
+    None for a profile whose latencies are predicted.
+    """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return tuple(_start(plan, profile, here) for profile in plan.profiles)
+    return tuple(_start(plan, profile, here) if plan.measured(profile) else None for profile in plan.profiles)
 
 
 def _start(plan: Plan, profile: Profile, here: NodeAffinitySchedulingStrategy) -> RemoteDevice:

@@ -71,7 +71,8 @@ def finish_all(
         students.append(student)
         store.write_students(compared_on(students, goals))
     for profile, goal, device in zip(plan.profiles, goals.each, devices, strict=True):
-        students = measured_again(students, profile, goal, store, device, note)
+        if device is not None:
+            students = measured_again(students, profile, goal, store, device, note)
     return compared_on(students, goals)
 
 
@@ -119,7 +120,9 @@ def _input(student: Student) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
-def _finish(plan: Plan, devices: tuple[RemoteDevice, ...], candidate: Candidate) -> tuple[Student | None, str]:
+def _finish(
+    plan: Plan, devices: tuple[RemoteDevice | None, ...], candidate: Candidate
+) -> tuple[Student | None, str]:
     """One finalist, in a worker process; a fault of its own is answered in words."""
     from evaluators.finalist import finish_student
 
@@ -133,7 +136,7 @@ def _finish(plan: Plan, devices: tuple[RemoteDevice, ...], candidate: Candidate)
 
 
 @lru_cache(maxsize=1)
-def _bench(plan: Plan, devices: tuple[RemoteDevice, ...]) -> Workbench:
+def _bench(plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> Workbench:
     """The workbench of this process, kept from one finalist to the next."""
     from search.worker_process import settle_worker
 

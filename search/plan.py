@@ -66,9 +66,17 @@ class Plan:
         """The boards that measure for a profile, if there are some."""
         return self.config.boards.get(self.config.profile[self.profiles.index(profile)])
 
-    def _target(self, profile: Profile, goal: Goal, device: Device | None) -> Target:
+    def measured(self, profile: Profile) -> bool:
+        """Whether something at hand runs a profile's students, so that their latencies need not be predicted."""
+        return profile.reach == "host" or self.boards(profile) is not None
+
+    def target(self, profile: Profile, goal: Goal, device: Device | None = None) -> Target:
+        """The target of a profile; ``device`` is opened here unless given, or is a predictor."""
+        from evaluators.latency.predict.store import LatencyStore, latency_path
         from evaluators.target import Target
 
+        if not self.measured(profile):
+            return Target(profile, LatencyStore(latency_path()).predictor(profile), goal)
         seconds = self.config.tune
         tuner = None if device is None or seconds is None else self._tuner(profile, device, seconds)
         return Target(profile, device or self.open_device(profile), goal, tuner)
@@ -83,8 +91,9 @@ class Plan:
         scratch = self.run / ".scratch"
         return Tuner(profile, Database(default_path()), device, builders, seconds, self.quiet().working, scratch)
 
-    def open(self, devices: Sequence[Device] = (), torch_device: str = "cpu") -> Workbench:
-        """The workbench of this process; ``devices``, one a profile, are opened here unless given."""
+    def open(self, devices: Sequence[Device | None] = (), torch_device: str = "cpu") -> Workbench:
+        """The workbench of this process; ``devices``, one a profile, are opened here unless given
+        (None for one that is predicted)."""
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
@@ -104,7 +113,7 @@ class Plan:
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
             targets=tuple(
-                self._target(profile, goal, device)
+                self.target(profile, goal, device)
                 for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)
             ),
             working=self.quiet().working,

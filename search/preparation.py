@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.measurement import Measurement, metric_of
+from results.budget import Budget
+from results.goals import Goal
+from results.measurement import metric_of
 from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
-    from results.goals import Goal
 
 CACHE = ".cache"
 
@@ -77,6 +78,12 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     keep_freed_memory()
     cache = _cache(config)
     plan, task = plan_of(config, store, display)
+    for profile in plan.profiles:
+        if not plan.measured(profile):
+            display.note(
+                f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) "
+                "and nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures them later"
+            )
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
@@ -182,7 +189,7 @@ def _check_smallest(plan: Plan, task: ImageTask) -> None:
     network = build_student(bench, choice, 0)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder, ExitStack() as devices:
         for target in bench.targets:
-            devices.callback(target.device.close)
+            devices.callback(target.close)
         inputs = real_inputs(bench, bench.space.resolution(choice))
         figures = cost_of(bench, network, inputs, Path(folder), Stages())
     broken = bench.goals.violation(figures)
@@ -262,24 +269,27 @@ def _teacher_cost(
     on = f" on {goal.target}" if goal.target else ""
     with display.stage(f"teacher's latency{on}"):
         try:
-            return _measured_cost(plan, profile, task, teacher, teacher.module)
+            return _cost_on(plan, profile, task, teacher, teacher.module)
         except (UnderstudyError, RuntimeError) as error:
             display.note(f"note: the teacher's latency{on} is not known: {error}")
             return {}
 
 
-def _measured_cost(
+def _cost_on(
     plan: Plan, profile: Profile, task: ImageTask, teacher: Teacher, network: nn.Module
 ) -> dict[str, Any]:
-    """The teacher's network compiled, checked and measured as a student would be."""
+    """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
     import numpy as np
 
-    from evaluators.compile.compiler import compile_network
-    from evaluators.compile.verify import compare, expected_outputs
+    from evaluators.compile.export import import_network
+    from evaluators.compile.verify import expected_outputs
+    from evaluators.cost import cost_on
+    from evaluators.stages import Stages
 
     images = task.images("val", np.arange(1), teacher.resolution)
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, closing(plan.open_device(profile)) as device:
-        compiled = compile_network(network, images, profile, Path(folder) / "teacher.so")
-        compare(expected_outputs(network, images), device.run(compiled.library, images.numpy()))
-        latency = device.measure(compiled.library, images.numpy())
-    return {"latency": latency.to_json(), "size": Measurement(compiled.size_bytes, "byte").to_json()}
+    expected, module = expected_outputs(network, images), import_network(network, images)
+    target = plan.target(profile, Goal("", plan.config.objectives, Budget()))
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, closing(target):
+        library = Path(folder) / "teacher.so"
+        found = cost_on(target, module, library, images.numpy(), expected, nullcontext, Stages())
+    return {name: found[name].to_json() for name in ("latency", "size")}

@@ -26,7 +26,7 @@ class CandidateTrial(tune.Trainable):
     is no candidate's fault (a full disk, a worker that cannot open its workbench) is answered as ``problem``.
     """
 
-    def setup(self, config: dict[str, Any], plan: Plan, devices: tuple[RemoteDevice, ...]) -> None:
+    def setup(self, config: dict[str, Any], plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> None:
         """Open the workbench, once a process."""
         self._proposal, self._problem = config, ""
         try:

@@ -13,7 +13,7 @@ from torch import nn
 from evaluators.compile.compiler import compile_network
 from hw_profiles.profile import load_profile
 from search.config import SearchConfig
-from search.device_actor import start_device
+from search.device_actor import start_devices
 from search.plan import Plan
 from search.ray_session import ray_session
 from understudy import MeasureError
@@ -27,9 +27,9 @@ def test_a_crashing_student_is_an_error_and_the_next_one_is_measured(tmp_path: P
     source = tmp_path / "bad.c"
     source.write_text("#include <stdlib.h>\n__attribute__((constructor)) static void crash(void) { abort(); }\n")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "bad.so", source], check=True)
-    plan = Plan(SearchConfig(), tmp_path, tmp_path, tmp_path, profile, 0, tmp_path / "quiet.lock")
+    plan = Plan(SearchConfig(), tmp_path, tmp_path, tmp_path, (profile,), 0, tmp_path / "quiet.lock")
     with ray_session(None, 1):
-        device = start_device(plan)
+        (device,) = start_devices(plan)
         before = device.run(good, x.numpy())
         with pytest.raises(MeasureError, match="crashed the process that ran it"):
             device.run(tmp_path / "bad.so", x.numpy())
