@@ -23,6 +23,7 @@ from rich.text import Text
 from results.candidate import Candidate
 from results.goals import Goals
 from results.measurement import metric_of
+from results.table import figure_text
 from results.units import format_time
 
 Advance = Callable[[int, int], None]
@@ -136,7 +137,7 @@ class Board:
 
 def _outcome(candidate: Candidate) -> str:
     figures = [
-        f"{metric_of(name).heading} {figure}"
+        f"{metric_of(name).heading} {figure_text(figure)}"
         for name, figure in candidate.measurements.items()
         if name.partition("@")[0] in ("accuracy", "latency", "size")
     ]

@@ -81,8 +81,8 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     for profile in plan.profiles:
         if not plan.measured(profile):
             display.note(
-                f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) "
-                "and nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures them later"
+                f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) and "
+                "nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures them"
             )
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):

@@ -76,7 +76,7 @@ def schedule_kernel(function: PrimFunc, profile: Profile) -> PrimFunc:
         if answer is not None:
             name = rule.__module__.rpartition(".")[2]
             return _with_attributes_of(function, answer).with_attr(_RULE, name)
-    return function
+    return function.with_attr(_RULE, "none")
 
 
 def rule_of(scheduled: PrimFunc) -> str:
