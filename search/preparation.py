@@ -82,7 +82,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         if not plan.measured(profile):
             display.note(
                 f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) and "
-                "nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures them"
+                "nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures"
             )
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):
