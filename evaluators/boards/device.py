@@ -85,7 +85,7 @@ class BoardDevice:
             low=min(float(low), median - drift),
             high=max(float(high), median + drift),
             repeats=len(samples.student),
-            conditions=_conditions(board, self._slowed(board, samples), told),
+            conditions=_conditions(board, 0.0 if self.address.emulated else self._slowed(board, samples), told),
         )
 
     def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:

@@ -1,0 +1,113 @@
+"""A search on emulated boards, one of which is killed meanwhile; then `confirm`, `deploy` and `bench`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evaluators.boards import serve
+from evaluators.boards.address import Tracker
+from evaluators.boards.remote import listed
+from results.store import RunStore
+from tests.emulation.machine import emulated_python
+from tests.search.conftest import ENVIRONMENT, call, command
+
+START_S = 240.0
+OPTIONS = (
+    *("--data", "shapes", "--space", "mobile", "--trials", "6", "--workers", "2", "--sampler", "random"),
+    *("--epochs", "1", "--final-epochs", "1", "--finalists", "1", "--profile", "rpi5", "--threads", "2"),
+)
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        emulated_python() is None, reason="no emulated machine: `make emulator` makes one (as root)"
+    ),
+]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        arguments, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def wait_until(holds) -> None:
+    end = time.monotonic() + START_S
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.2)
+
+
+def listing(tracker: Tracker) -> list[tuple[str, str]]:
+    try:
+        return listed(tracker)
+    except OSError:
+        return []
+
+
+@pytest.fixture(scope="module")
+def boards() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """The address of two emulated boards, and their supervisors."""
+    tracker = Tracker("127.0.0.1", serve._free_port())
+    listen = ("--host", tracker.host, "--port", str(tracker.port), "--port-end", str(tracker.port + 1), "--silent")
+    processes = [start(sys.executable, "-m", "tvm.exec.rpc_tracker", *listen)]
+    wait_until(lambda: _answers(tracker))
+    python = str(emulated_python())
+    for _ in range(2):
+        processes.append(start(python, str(Path(serve.__file__)), "--key", "rpi5", "--tracker", str(tracker)))
+    wait_until(lambda: len(listing(tracker)) == 2)
+    yield f"{tracker}:rpi5-emulated", processes[1:]
+    for process in processes:
+        kill(process)
+
+
+def _answers(tracker: Tracker) -> bool:
+    try:
+        listed(tracker)
+    except OSError:
+        return False
+    return True
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """A supervisor with its server, which ends when it finds itself alone."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(workplace, boards):
+    address, supervisors = boards
+    run = workplace / "results" / "runs" / "boards"
+    search = subprocess.Popen(
+        command("search", *OPTIONS, "--board", address, "--name", "boards"), cwd=workplace, env=ENVIRONMENT
+    )
+    wait_until(lambda: search.poll() is not None or len(RunStore(run).candidates()) >= 2)
+    kill(supervisors[0])
+    assert search.wait(timeout=400) == 0
+
+    store = RunStore.open(run)
+    candidates = store.candidates()
+    assert [candidate.number for candidate in candidates] == list(range(6))
+    for candidate in candidates:
+        assert candidate.state == "done", candidate.reason
+        assert candidate.measurements["latency"].source == "emulated"
+    assert store.facts()["board"] == address
+
+    confirmed = call(workplace, "confirm", str(run), "--board", address)
+    assert confirmed.returncode == 0, confirmed.stdout + confirmed.stderr
+    assert "measured on the board" in confirmed.stdout
+    assert store.confirmed()
+
+    bundle = workplace / "board-bundle"
+    assert call(workplace, "deploy", str(run), "--to", str(bundle)).returncode == 0
+    bench = call(workplace, "bench", str(bundle), "--board", address)
+    assert bench.returncode == 0, bench.stderr
+    assert "(emulated;" in bench.stdout
