@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tvm import relax
 
 from evaluators.compile.choices import Chooser, first
+from evaluators.compile.cuda.lower import build_for_gpu, lower_for_gpu
 from evaluators.compile.export import import_network
 from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.legalize.kernels import make_kernels
@@ -94,7 +95,10 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
     with _timed(seconds, "lower"), _refusing():
         planned, memory = plan_memory(scheduled)
         check_room(Path(tempfile.gettempdir()), _LEAST_ROOM)
-        executable = executable_of(planned, profile.tvm_target, default_objects())
+        if profile.gpu is None:
+            executable = executable_of(planned, profile.tvm_target, default_objects())
+        else:
+            executable = build_for_gpu(planned, profile)
     with _timed(seconds, "link"):
         link(executable, library, 2 * memory + _LEAST_ROOM, profile)
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
@@ -108,7 +112,10 @@ def lower_kernels(
     Raises ``CompileError`` naming the operator or kernel that cannot be compiled.
     """
     with _refusing():
-        computed = make_kernels(prepare(module, profile), profile, choose)
+        prepared = prepare(module, profile)
+        if profile.gpu is not None:
+            return lower_for_gpu(prepared, profile)
+        computed = make_kernels(prepared, profile, choose)
         computed, scheduled = name_by_content(computed, schedule_kernels(computed, profile))
         return computed, scheduled
 

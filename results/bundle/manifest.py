@@ -10,7 +10,7 @@ Format 2 (1 had a single ``input`` and ``output``)::
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     choice        of students: the architecture, by the names of its space
-    target        profile, isa, features (flags of /proc/cpuinfo), threads, mcpu
+    target        profile, isa, features (flags of /proc/cpuinfo), threads, mcpu; gpu (sm_87) where it runs there
     versions      of what made it
     files         SHA-256 by file name
 """
@@ -56,10 +56,16 @@ def network_manifest(
         "inputs": [dict(each) for each in inputs],
         "outputs": [each.to_json() for each in outputs],
         "figures": _figures(figures),
-        "target": {"profile": profile["name"]} | {fact: profile[fact] for fact in _TARGET},
+        "target": _target(profile),
         "versions": dict(versions),
         "files": dict(files),
     }
+
+
+def _target(profile: Mapping[str, Any]) -> dict[str, Any]:
+    gpu = profile.get("gpu")
+    target = {"profile": profile["name"]} | {fact: profile[fact] for fact in _TARGET}
+    return target if gpu is None else target | {"gpu": gpu["arch"]}
 
 
 def _figures(measurements: Mapping[str, Measurement]) -> dict[str, Any]:
@@ -74,7 +80,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     try:
         preprocess = {name: student.preprocess[name] for name in ("channels", "size", "mean", "std")}
         labels = list(facts["task"]["labels"])
-        target = {"profile": facts["profile"]["name"]} | {name: facts["profile"][name] for name in _TARGET}
+        target = _target(facts["profile"])
     except KeyError as error:
         raise BundleError(
             f"the record of student {student.number} has no {error}: it was made by another version, "

@@ -173,7 +173,7 @@ class CompiledStudent:
     Raises ``BundleProblem`` when the library cannot be loaded, or the pool exists with fewer threads.
     """
 
-    def __init__(self, library: str | Path, threads: int) -> None:
+    def __init__(self, library: str | Path, threads: int, on_gpu: bool = False) -> None:
         os.environ["TVM_NUM_THREADS"] = str(max(threads, os.cpu_count() or 1))
         os.environ.setdefault("TVM_BIND_THREADS", "0")
         import tvm
@@ -183,7 +183,8 @@ class CompiledStudent:
             raise BundleProblem(f"there is no compiled library {library}")
         try:
             module = tvm.runtime.load_module(str(Path(library).absolute()))
-            self._main = VirtualMachine(module, tvm.cpu())["main"]
+            self._gpu = tvm.cuda() if on_gpu else None
+            self._main = VirtualMachine(module, self._gpu or tvm.cpu())["main"]
         except (RuntimeError, ValueError, AttributeError) as error:
             raise BundleProblem(f"{library} cannot be loaded by TVM {tvm.__version__} ({_line(error)})") from error
         self._tvm = tvm
@@ -207,13 +208,16 @@ class CompiledStudent:
             else:
                 buffer[...] = each
         try:
-            output = self._main(*tensors)
+            output = self._main(*(tensors if self._gpu is None else [each.copyto(self._gpu) for each in tensors]))
         except (RuntimeError, ValueError, TypeError) as error:
             shapes = ", ".join(f"{each.shape}" for each in inputs)
             raise BundleProblem(f"the student refused an input of shape {shapes} ({_line(error)})") from error
         if isinstance(output, self._tvm.runtime.Tensor):
-            return np.from_dlpack(output)
-        return tuple(np.from_dlpack(each) for each in output)
+            return self._array(output)
+        return tuple(self._array(each) for each in output)
+
+    def _array(self, output: Any) -> Array:
+        return np.from_dlpack(output if self._gpu is None else output.copyto(self._tvm.cpu()))
 
     def _size_pool(self, threads: int) -> None:
         pool = self._tvm.get_global_func("runtime.NumThreads")
@@ -396,7 +400,8 @@ class Bundle:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = Path(__file__).resolve().parent if folder is None else Path(folder)
         self.manifest = read_manifest(self.folder)
-        self.student = CompiledStudent(self.folder / "student.so", self.manifest["target"]["threads"])
+        target = self.manifest["target"]
+        self.student = CompiledStudent(self.folder / "student.so", target["threads"], "gpu" in target)
 
     def logits(self, source: str | Path | Pixels) -> Floats:
         """The network's output (labels,) for an image file or a uint8 array (H, W, C).

@@ -63,7 +63,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {"PATH": os.environ["PATH"], **environment}
-    return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=600, check=False)
 
 
 def add_photos(folder: Path) -> np.ndarray:

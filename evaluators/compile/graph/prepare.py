@@ -20,7 +20,8 @@ from hw_profiles.profile import Profile
 
 def prepare(module: tvm.IRModule, profile: Profile) -> tvm.IRModule:
     """Compute quantised parts in integers, fold what is constant, and lay images out channels last."""
-    module = use_integers(module, dots_of(profile))
+    if profile.gpu is None:
+        module = use_integers(module, dots_of(profile))
     module = _rewrite_main(module, fold_constants)
     module = _rewrite_main(module, canonicalise)
     module = _rewrite_main(module, know_masks)

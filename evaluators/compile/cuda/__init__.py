@@ -1,0 +1,1 @@
+"""Compiling for NVIDIA GPUs with an ARM or x86 host."""

@@ -1,0 +1,132 @@
+"""The GPU's kernels: their schedules run as plain loops here, and compiled for a Jetson as far as a library.
+
+No GPU runs them: what a schedule computes is checked with its threads in turn and its fragments as loops.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import tvm
+from torch import Tensor, nn
+from tvm.tirx import PrimFunc
+
+from evaluators.compile.compiler import lower_kernels
+from evaluators.compile.cuda import tensor_cores, toolkit, window
+from evaluators.compile.cuda.fragments import loops
+from evaluators.compile.cuda.gemm_tiles import tile_of
+from evaluators.compile.export import import_network
+from evaluators.compile.rules.apply import rule_of
+from hw_profiles.profile import load_profile
+from search.compilation import compile_file
+from search.display import Display, make_console
+from understudy import CompileError
+
+JETSON = load_profile("jetson-orin-nano")
+
+
+class Block(nn.Module):
+    """Pointwise, depthwise and strided convolutions with a residual sum, as students have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 24, 3, 2, padding=1)
+        self.wide = nn.Conv2d(24, 40, 1)
+        self.deep = nn.Conv2d(40, 40, 5, padding=2, groups=40)
+        self.narrow = nn.Conv2d(40, 24, 1)
+        self.full = nn.Conv2d(24, 33, 3, padding=1)
+        self.last = nn.Linear(33, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        x = x + self.narrow(nn.functional.relu6(self.deep(nn.functional.hardswish(self.wide(x)))))
+        return self.last(torch.relu(self.full(x)).mean((2, 3)))
+
+
+def as_loops(scheduled: PrimFunc) -> PrimFunc:
+    """The scheduled kernel with all memory alike and threads one after the other."""
+    text = tvm.IRModule({"main": scheduled.with_attr("global_symbol", "main")}).script(show_meta=True)
+    text = re.sub(
+        r', scope="[^"]*"', "", re.sub(r'T.thread_binding\(([^,]*), thread="[^"]*"\)', r"T.serial(\1)", text)
+    )
+    return tvm.script.from_source(text)["main"]
+
+
+def outcome(function: PrimFunc, inputs: list[np.ndarray]) -> np.ndarray:
+    """What a kernel computes on this computer; its output is its last parameter."""
+    built = tvm.compile(tvm.IRModule({"main": function.with_attr("global_symbol", "main")}), target="llvm")
+    output = function.params[-1].ty
+    result = tvm.runtime.empty(tuple(int(extent) for extent in output.shape), str(output.dtype))
+    built["main"](*[tvm.runtime.tensor(each) for each in inputs], result)
+    return result.numpy().astype(np.float32)
+
+
+def random_inputs(function: PrimFunc) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    types = [parameter.ty for parameter in function.params[:-1]]
+    return [
+        generator.normal(size=[int(extent) for extent in each.shape]).astype(str(each.dtype)) for each in types
+    ]
+
+
+@pytest.fixture(scope="module")
+def kernels() -> tuple[tvm.IRModule, tvm.IRModule]:
+    torch.manual_seed(0)
+    return lower_kernels(import_network(Block().eval(), torch.randn(1, 3, 20, 22)), JETSON)
+
+
+def nvcc() -> bool:
+    return any(True for _ in toolkit._candidates())
+
+
+def test_convolutions_run_on_tensor_cores_and_windows_on_threads(kernels) -> None:
+    rules = [rule_of(function) for function in kernels[1].functions.values() if isinstance(function, PrimFunc)]
+    assert rules.count("tensor_cores") == 4
+    assert rules.count("window") == 1
+
+
+def test_schedules_compute_what_the_kernels_did(kernels) -> None:
+    checked = 0
+    for function in kernels[0].functions.values():
+        if not isinstance(function, PrimFunc):
+            continue
+        scheduled = tensor_cores.schedule_product(function, JETSON.gpu, loops())
+        scheduled = scheduled or window.apply(function, JETSON.gpu)
+        if scheduled is not None:
+            inputs = random_inputs(function)
+            expected = outcome(function, inputs)
+            assert np.abs(outcome(as_loops(scheduled), inputs) - expected).max() <= 2e-3 * np.abs(expected).max()
+            checked += 1
+    assert checked == 5
+
+
+def test_a_large_product_has_larger_tiles_than_a_small_one_and_all_fit_the_gpu() -> None:
+    tiles = [tile_of(1, rows, 64, 576, JETSON.gpu) for rows in (64, 12544)]
+    assert tiles[0].rows * tiles[0].columns < tiles[1].rows * tiles[1].columns
+    assert all(tile.shared_bytes <= JETSON.gpu.shared_bytes for tile in tiles)
+
+
+@pytest.mark.skipif(not nvcc(), reason="no nvcc: `pip install 'understudy[cuda]'`")
+def test_a_file_becomes_a_bundle_for_a_jetson(tmp_path: Path) -> None:
+    path = tmp_path / "block.onnx"
+    torch.onnx.export(Block().eval(), (torch.randn(1, 3, 20, 22),), path, dynamo=False, opset_version=17)
+    bundled = compile_file(path, JETSON, tmp_path / "bundle", Display(make_console()), {})
+    code = (bundled.folder / "student.so").read_bytes()
+    assert code[18:20] == b"\xb7\x00"  # ELF's number of AArch64
+    assert b".nv.info" in code  # a section of CUDA's machine code
+    manifest = json.loads((bundled.folder / "manifest.json").read_text())
+    assert manifest["target"]["gpu"] == "sm_87"
+    assert any("neither checked nor timed" in note for note in bundled.notes)
+
+
+def test_without_a_toolkit_for_the_gpu_the_user_hears_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    nano = load_profile("jetson-nano").gpu
+    assert nano is not None
+    monkeypatch.setattr(toolkit, "_candidates", lambda: iter(()))
+    with pytest.raises(CompileError, match=r"needs nvcc .*understudy"):
+        toolkit.use_nvcc(nano)
