@@ -15,8 +15,10 @@ from evaluators.compile.choices import Chooser, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.export import import_network
 from evaluators.compile.kernel_facts import network_facts
+from evaluators.compile.kernel_times import list_kernels
 from evaluators.compile.verify import compare, expected_outputs
 from evaluators.device import Device
+from evaluators.latency.predict.gpu import least_latency
 from evaluators.latency.predict.predictor import Predictor
 from evaluators.stages import Stages
 from evaluators.target import Target
@@ -75,7 +77,7 @@ def cost_on(
         return figures
     if isinstance(target.device, Predictor):
         with working(), stages.stage("predict"):
-            latency = target.device.predict(network_facts(computed, scheduled, target.profile))
+            latency = _predicted(target.device, computed, scheduled)
     else:
         latency = _measured(target.device, library, inputs, expected, stages)
     return {**figures, "latency": latency, **energy_of(latency, target.profile)}
@@ -96,6 +98,14 @@ def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
 def library_name(goal: Goal) -> str:
     """The file of a student compiled for a goal's target."""
     return f"student-{goal.target}.so" if goal.target else "student.so"
+
+
+def _predicted(predictor: Predictor, computed: Any, scheduled: Any) -> Measurement:
+    """The latency of a network as ``lower_kernels`` returned it; a GPU's is an estimate from below."""
+    profile = predictor.profile
+    if profile.gpu is not None:
+        return least_latency(list_kernels(computed, scheduled), profile)
+    return predictor.predict(network_facts(computed, scheduled, profile))
 
 
 def _measured(device: Device, library: Path, inputs: Array, expected: Array, stages: Stages) -> Measurement:

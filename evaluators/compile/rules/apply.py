@@ -76,12 +76,13 @@ def schedule_kernel(function: PrimFunc, profile: Profile) -> PrimFunc:
         if answer is not None:
             name = rule.__module__.rpartition(".")[2]
             return _with_attributes_of(function, answer).with_attr(_RULE, name)
-    return function.with_attr(_RULE, "none")
+    return function
 
 
 def rule_of(scheduled: PrimFunc) -> str:
-    """The rule that gave a kernel its schedule."""
-    return str(scheduled.attrs[_RULE])
+    """The rule that gave a kernel its schedule, or ``none``."""
+    attributes = scheduled.attrs or {}
+    return str(attributes[_RULE]) if _RULE in attributes else "none"
 
 
 def _with_attributes_of(function: PrimFunc, scheduled: PrimFunc) -> PrimFunc:
