@@ -41,7 +41,6 @@ def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
     )(module)
     lowered = tvm.transform.Sequential(
         [
-            relax.transform.RewriteCUDAGraph(),  # nothing, unless the context asks for it
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
             relax.transform.LowerRuntimeBuiltin(),
