@@ -25,7 +25,7 @@ def budget_on(target: str, given: Mapping[str, Sequence[str]]) -> Budget:
     limits: dict[str, float] = {}
     for option, texts in given.items():
         metric, parse = LIMITS[option]
-        amounts = _by_target(option, texts)
+        amounts = _by_target(texts)
         text = amounts.get(target, amounts.get(""))
         if text is not None:
             limits[metric] = parse(text)
@@ -35,17 +35,16 @@ def budget_on(target: str, given: Mapping[str, Sequence[str]]) -> Budget:
 def check_limits(given: Mapping[str, Sequence[str]], targets: Sequence[str]) -> None:
     """Refuse what is no limit, or one for a target that the search has not; raises ``ConfigError``."""
     for option, texts in given.items():
-        for target, text in _by_target(option, texts).items():
+        for target, text in _by_target(texts).items():
             LIMITS[option][1](text)
             if target and target not in targets:
                 raise ConfigError(f"{option}: {unknown_name('profile', target, targets)}")
 
 
-def _by_target(option: str, texts: Sequence[str]) -> dict[str, str]:
+def _by_target(texts: Sequence[str]) -> dict[str, str]:
+    """The limit of each target, or of all under an empty name; of several, the last."""
     found: dict[str, str] = {}
     for text in texts:
         target, _, amount = text.rpartition("=")
-        if target in found:
-            raise ConfigError(f"{option} is given twice for {target or 'all targets'}: leave one out")
         found[target] = amount
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,8 @@ class BoardDevice:
         self._wait_s = wait_s
         self._pool = ClientPool(address, profile.threads, call_s)
         self._fastest: dict[str, float] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="understudy-reference-")
+        self._folder = Path(tempfile.mkdtemp(prefix="understudy-reference-"))
+        self._forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
     def run(self, library: Path, inputs: Inputs) -> Any:
         """See ``Device.run``; raises ``DeviceLost`` when there is no board."""
@@ -98,6 +101,7 @@ class BoardDevice:
     def close(self) -> None:
         """Give all boards back."""
         self._pool.close()
+        self._forget()
 
     def _steady(self, library: Path, inputs: Inputs) -> tuple[str, Samples, Mapping[str, float]]:
         """Samples of a board that runs as fast as it ever did, or those of its best moment of three."""
@@ -126,7 +130,7 @@ class BoardDevice:
         return float(np.median(samples.reference)) / self._fastest[board] - 1
 
     def _reference(self) -> Path:
-        library = Path(self._folder.name) / "reference.so"
+        library = self._folder / "reference.so"
         if not library.exists():
             compile_reference(self.profile, library)
         return library
