@@ -78,4 +78,6 @@ def test_a_limit_for_one_of_several_profiles_wins_over_that_for_all():
     assert config.goals.objectives == ("accuracy", "latency@rpi5", "latency@rpi4")
     with pytest.raises(ConfigError, match="unknown profile 'rpi3'"):
         SearchConfig(profile=("rpi5", "rpi4"), max_latency=("rpi3=8ms",))
-    assert SearchConfig(max_latency=("8ms", "9ms")).goals.each[0].budget.limits == pytest.approx({"latency": 0.009})
+    assert SearchConfig(max_latency=("8ms", "9ms")).goals.each[0].budget.limits == pytest.approx(
+        {"latency": 0.009}
+    )

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,17 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command(*arguments), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+
+
+def a_worker(search: subprocess.Popen[bytes]) -> psutil.Process:
+    """One of the search's workers; between two candidates its process has another name."""
+    while search.poll() is None:
+        for child in psutil.Process(search.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "Trainable" in " ".join(child.cmdline()):
+                    return child
+        time.sleep(0.1)
+    raise AssertionError(f"the search ended with {search.returncode} before a worker was seen")
 
 
 def wait_for(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
@@ -63,10 +75,7 @@ def test_killed_worker_costs_nothing(workplace):
     run = workplace / "results" / "runs" / "worker"
     process = start(workplace, "search", *OPTIONS, "--name", "worker")
     wait_for(run, 1, process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    workers = [child for child in children if "Trainable" in " ".join(child.cmdline())]
-    assert workers
-    workers[0].kill()
+    a_worker(process).kill()
     assert process.wait(timeout=280) == 0
     candidates = RunStore.open(run).candidates()
     assert [candidate.number for candidate in candidates] == list(range(6))
