@@ -8,9 +8,11 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from evaluators.sqlite_file import opened
 
 VARIABLE = "UNDERSTUDY_OBJECTS"
 """Environment variable that names another file; empty, nothing is known or kept."""
@@ -55,7 +57,7 @@ class Objects:
         """The code of those keys that are known."""
         found: dict[str, bytes] = {}
         today = int(time.time()) // _DAY_S
-        with self._forgiven(), closing(self._open()) as connection, connection:
+        with self._forgiven(), opened(self.path, (_TABLE,), _WAIT_S) as connection, connection:
             for key in keys:
                 for code, digest, used in connection.execute(_READ, (key,)):
                     if _digest(code) == digest:
@@ -68,22 +70,10 @@ class Objects:
         """Keep machine code; the oldest is forgotten where there is too much."""
         today = int(time.time()) // _DAY_S
         rows = [(key, code, _digest(code), len(code), today) for key, code in codes.items()]
-        with self._forgiven(), closing(self._open()) as connection, connection:
+        with self._forgiven(), opened(self.path, (_TABLE,), _WAIT_S) as connection, connection:
             connection.executemany(_STORE, rows)
             if connection.execute(_SIZE).fetchone()[0] > self.most_bytes:
                 connection.execute(_FORGET, (self.most_bytes * 3 // 4,))
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_WAIT_S)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_TABLE)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     @contextmanager
     def _forgiven(self) -> Iterator[None]:

@@ -7,8 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
+
 from results.bundle.runner import Bundle, BundleProblem, read_manifest
 from understudy import BundleError
+
+runtime_option = click.option(
+    "--runtime",
+    type=click.Choice(["python", "cpp"]),
+    default="python",
+    help="cpp adds a program for devices without Python, built here  [python]",
+)
+"""What runs a bundle on its device."""
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

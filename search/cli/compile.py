@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from search.cli.bundles import runtime_option
 from search.cli.tuning import tuning_options, tuning_request
 from understudy import ConfigError
 
@@ -19,12 +20,7 @@ from understudy import ConfigError
 @click.option(
     "--inputs", "arrays", type=click.Path(path_type=Path), help="inputs to compare on (.npz by name, or .npy)"
 )
-@click.option(
-    "--runtime",
-    type=click.Choice(["python", "cpp"]),
-    default="python",
-    help="cpp adds a program for devices without Python, built here  [python]",
-)
+@runtime_option
 @tuning_options
 def command(
     file: Path,

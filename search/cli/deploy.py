@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.cli.bundles import runtime_option
 from search.cli.tuning import tuning_options, tuning_request
 
 if TYPE_CHECKING:
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
 @click.option("--number", type=int, help="the student's number (default: the most accurate within the limits)")
 @click.option("--max-latency", help="limit on latency, such as 1ms")
 @click.option("--max-size", help="limit on size, such as 2MB")
-@click.option(
-    "--runtime",
-    type=click.Choice(["python", "cpp"]),
-    default="python",
-    help="cpp adds a program for devices without Python, built here  [python]",
-)
+@runtime_option
 @tuning_options
 def command(
     run: Path,

@@ -6,6 +6,7 @@ import tvm
 from tvm import relax
 
 from evaluators.compile.cuda.half import to_half
+from evaluators.compile.legalize.kernels import legalized
 
 
 def make_gpu_kernels(module: tvm.IRModule, half: bool) -> tvm.IRModule:
@@ -15,16 +16,7 @@ def make_gpu_kernels(module: tvm.IRModule, half: bool) -> tvm.IRModule:
     module = relax.transform.Normalize()(module)
     if half:
         module = to_half(module)
-    passes = [
-        relax.transform.LegalizeOps(),
-        relax.transform.AnnotateTIROpPattern(),
-        relax.transform.FoldConstant(),
-        relax.transform.FuseOps(),
-        relax.transform.FuseTIR(),
-        relax.transform.RewriteDataflowReshape(),
-        relax.transform.DeadCodeElimination(),
-    ]
-    return tvm.transform.Sequential(passes)(module)
+    return legalized(module)
 
 
 @relax.expr_functor.mutator

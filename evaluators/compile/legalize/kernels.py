@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -52,11 +54,10 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
 }
 
 
-def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm.IRModule:
-    """The graph as calls of unscheduled kernels with static shapes."""
-    context = Context(profile, choose)
+def legalized(module: tvm.IRModule, replacements: Mapping[str, Any] = MappingProxyType({})) -> tvm.IRModule:
+    """The graph as calls of kernels: replacements by operator, or TVM's own; element-wise work fused behind."""
     passes = [
-        relax.transform.LegalizeOps({name: first_of(found, context) for name, found in LEGALIZERS.items()}),
+        relax.transform.LegalizeOps(dict(replacements)),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FoldConstant(),
         relax.transform.FuseOps(),
@@ -65,6 +66,12 @@ def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm
         relax.transform.DeadCodeElimination(),
     ]
     return tvm.transform.Sequential(passes)(module)
+
+
+def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm.IRModule:
+    """The graph as calls of unscheduled kernels with static shapes."""
+    context = Context(profile, choose)
+    return legalized(module, {name: first_of(found, context) for name, found in LEGALIZERS.items()})
 
 
 def first_of(

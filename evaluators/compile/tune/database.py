@@ -9,7 +9,7 @@ import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,6 +20,7 @@ import tvm
 from evaluators.compile.choices import Choice, Chooser, KernelKey, spelled
 from evaluators.compile.tune.schedule_search import Found
 from evaluators.latency.race import Lap
+from evaluators.sqlite_file import opened
 from hw_profiles.profile import Profile
 
 VARIABLE = "UNDERSTUDY_KERNELS"
@@ -81,7 +82,7 @@ class Database:
     def read(self, target: str) -> Laps:
         """Everything known of a target, in one query."""
         laps: Laps = {}
-        with self._forgiven(), closing(self._open()) as connection:
+        with self._forgiven(), opened(self.path, (_TABLE, _SCHEDULES), _WAIT_S) as connection:
             for kernel, choice, fault, *figures in connection.execute(_READ, (target,)):
                 laps.setdefault(kernel, {})[choice] = _lap(fault, figures)
         return laps
@@ -90,13 +91,13 @@ class Database:
         """Keep what was measured of a kernel's choices, unless more samples of the same are there already."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [(target, str(key), choice, lap.fault, *_figures(lap), date) for choice, lap in laps.items()]
-        with self._forgiven(), closing(self._open()) as connection, connection:
+        with self._forgiven(), opened(self.path, (_TABLE, _SCHEDULES), _WAIT_S) as connection, connection:
             connection.executemany(_STORE, rows)
 
     def read_schedules(self, target: str) -> dict[str, tuple[Found, float]]:
         """By kernel the schedule found, and its time over that of ours, timed in turn."""
         known: dict[str, tuple[Found, float]] = {}
-        with self._forgiven(), closing(self._open()) as connection:
+        with self._forgiven(), opened(self.path, (_TABLE, _SCHEDULES), _WAIT_S) as connection:
             for kernel, *found, relative in connection.execute(_READ_SCHEDULES, (target,)):
                 known[kernel] = Found(*found), relative
         return known
@@ -105,21 +106,8 @@ class Database:
         """Keep a schedule in place of the one found before."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
         row = (target, str(key), found.kernel, found.trace, found.trials, relative, date)
-        with self._forgiven(), closing(self._open()) as connection, connection:
+        with self._forgiven(), opened(self.path, (_TABLE, _SCHEDULES), _WAIT_S) as connection, connection:
             connection.execute("INSERT OR REPLACE INTO schedules_1 VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-
-    def _open(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_WAIT_S)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_TABLE)
-            connection.execute(_SCHEDULES)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
 
     @contextmanager
     def _forgiven(self) -> Iterator[None]:

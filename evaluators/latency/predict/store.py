@@ -7,7 +7,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +17,27 @@ from evaluators.compile.kernel_facts import KernelFacts, compiler_version
 from evaluators.compile.tune.database import default_path
 from evaluators.latency.predict.correction import Timed
 from evaluators.latency.predict.predictor import Predictor, TimedNetwork
+from evaluators.sqlite_file import opened
 from hw_profiles.gpu import Gpu
 from hw_profiles.profile import Profile
 from understudy import MeasureError
 
 _WAIT_S = 10.0
-_TABLES = """
-CREATE TABLE IF NOT EXISTS devices_1 (device TEXT PRIMARY KEY, profile TEXT) WITHOUT ROWID;
+_TABLES = (
+    """
+CREATE TABLE IF NOT EXISTS devices_1 (device TEXT PRIMARY KEY, profile TEXT) WITHOUT ROWID
+""",
+    """
 CREATE TABLE IF NOT EXISTS kernels_1 (
     device TEXT, key TEXT, rule TEXT, counts TEXT, seconds REAL, date TEXT, PRIMARY KEY (device, key)
-) WITHOUT ROWID;
+) WITHOUT ROWID
+""",
+    """
 CREATE TABLE IF NOT EXISTS networks_1 (
     device TEXT, kernels TEXT, seconds REAL, date TEXT, PRIMARY KEY (device, kernels)
-) WITHOUT ROWID;
-"""
+) WITHOUT ROWID
+""",
+)
 _FACTS = (
     *("description", "isa", "mcpu", "vector_bits", "vector_registers", "vector_pipes", "fma", "cores", "threads"),
     *("l1d_bytes", "l2_bytes", "l3_bytes"),
@@ -93,10 +100,7 @@ class LatencyStore:
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_TABLES)
+            with opened(self.path, _TABLES, _WAIT_S) as connection:
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise MeasureError(
