@@ -127,7 +127,8 @@ def _first(view: RunView) -> str:
 _EMPTY = '<p class="hint">Click a point to see its architecture and figures.</p>'
 _FRONT = (
     "Accuracy on the validation split, for candidates and students alike, against cost; figures on the test "
-    "split are in the students' table and panels. Bars are the quartiles of the repeated measurement; dotted "
+    "split are in the students' table and panels. Bars are the quartiles of the repeated measurement, or the 90 % "
+    "interval of a prediction; dotted "
     "lines lead from where the search had a finalist to where full training brought it. Click a "
     "point for its architecture; drag to zoom, double-click to go back."
 )

@@ -80,11 +80,24 @@ def _compared(view: RunView, best: Student) -> str:
     if tested and teacher is not None and teacher.accuracy is not None:
         text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
     if "latency" in figures:
-        text += f", in <strong>{figures['latency']}</strong> a call"
-    if "latency" in figures and teacher is not None and teacher.latency is not None:
-        times = teacher.latency.value / figures["latency"].value
-        text += f" against {teacher.latency}: <strong>{times:.3g} times</strong> as fast"
+        text += f", in <strong>{figure_text(figures['latency'])}</strong> a call"
+        if teacher is not None and teacher.latency is not None:
+            text += f" against {figure_text(teacher.latency)}: {_faster(figures['latency'], teacher.latency)}"
     return text + "."
+
+
+def _faster(student: Measurement, teacher: Measurement) -> str:
+    """How many times as fast the student is: at least that, by the quartiles, where both were measured."""
+    if student.source != "measured" or teacher.source != "measured":
+        guess = _count(teacher.value / student.value)
+        return f"<strong>{guess} times</strong> as fast by estimate, not measured there"
+    quick = teacher.value if teacher.low is None else teacher.low
+    slow = student.value if student.high is None else student.high
+    return f"at least <strong>{_count(quick / slow)} times</strong> as fast"
+
+
+def _count(times: float) -> str:
+    return f"{times:,.0f}" if times >= 100 else f"{times:.3g}"
 
 
 def tiles_html(view: RunView) -> str:

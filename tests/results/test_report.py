@@ -21,7 +21,7 @@ from results.report.comparison import teacher_bars, time_series
 from results.report.importance import encode, importance
 from results.report.page import embedded
 from results.report.parallel import parallel_series
-from results.report.sections import students_hint
+from results.report.sections import best_student, heading_html, students_hint
 from results.report.series import front_series, progress_series, ticks
 from results.store import RunStore
 from results.view import read_view
@@ -209,3 +209,16 @@ def test_embedded_data_cannot_close_its_script():
     text = embedded({"a": "</script><!--\u2028"})
     assert "<" not in text
     assert json.loads(text) == {"a": "</script><!--\u2028"}
+
+
+def test_what_is_said_of_speed_holds_for_the_quartiles_and_names_estimates(tmp_path):
+    view = read_view(make_run(tmp_path / "run"))
+    best = best_student(view)
+    latency = best.measurements["latency"]
+    least = view.teacher.latency.low / (latency.high or latency.value)
+    assert f"at least <strong>{least:.3g} times</strong>" in heading_html(view)
+    guessed = replace(best, measurements={**best.measurements, "latency": replace(latency, source="predicted")})
+    others = tuple(guessed if each.number == best.number else each for each in view.students)
+    said = heading_html(replace(view, students=others))
+    assert f"~{latency}" in said
+    assert "by estimate, not measured there" in said
