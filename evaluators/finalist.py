@@ -12,7 +12,7 @@ from evaluators.candidate import build_student, candidate_seed, real_inputs, sha
 from evaluators.cost import cost_of, library_name
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
-from evaluators.distill.response import HardLabels
+from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.trainer import train_student
 from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.stages import Stages

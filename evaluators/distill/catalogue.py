@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.response import HardLabels, SoftTargets
+from evaluators.distill.methods.response import HardLabels, SoftTargets
 from understudy import ConfigError, unknown_name
 
 _DISTILLERS: Mapping[str, Callable[..., Distiller]] = MappingProxyType(

@@ -39,6 +39,16 @@ class Distiller(ABC):
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
+    def attached(self, student: nn.Module, teacher: nn.Module | None, images: Tensor) -> Distiller:
+        """The distiller for these two networks; called once, before the training and before any layer is read.
+
+        A method that matches layers by itself, or that needs the student's architecture (a peer to learn with,
+        a running average of its weights), returns a new distiller that knows them. ``images`` is one batch as
+        the student gets it, (B, C, R, R) normalised; ``teacher`` is None where there is no live one. The default
+        is the distiller itself. Raises ``ConfigError`` for networks that the method does not fit.
+        """
+        return self
+
     def prepared(self, student: Signals, teacher: Signals) -> Distiller:
         """The distiller for one training, given both networks' signals on a first batch.
 

@@ -14,11 +14,13 @@ class Signals:
     """One network's view of one batch.
 
     ``logits`` is (B, classes), unscaled; ``features`` maps the names of layers (as in ``named_modules``) to
-    their outputs, batch first.
+    their outputs, batch first. ``images`` is what the network was given, (B, C, R, R) normalised; None for a
+    teacher whose stored outputs are read.
     """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    images: Tensor | None = None
 
     @staticmethod
     def none() -> Signals:

@@ -111,7 +111,7 @@ class Steps:
         images = self._task.batch("train", ids, self._resolution, view).to(self._device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
             logits = self._network(images)
-        student = Signals(logits.float(), self._capture.features)
+        student = Signals(logits.float(), self._capture.features, images)
         teacher = self._source(ids, view)
         if self._optimiser is None:
             self._begin(student, teacher)

@@ -67,7 +67,9 @@ def train_student(
     """
     start = time.perf_counter()
     with seeded(seed), ExitStack() as stack:
-        lay_out(network.to(device), task.batch("train", np.arange(1), resolution).to(device))
+        first = task.batch("train", np.arange(1), resolution).to(device)
+        lay_out(network.to(device), first)
+        distiller = distiller.attached(network, None if teacher is None else teacher.module, first)
         source = teacher_signals(distiller, task, teacher_outputs, teacher, device, stack)
         capture = stack.enter_context(FeatureCapture(network, distiller.student_layers, "student"))
         steps = Steps(network, task, resolution, distiller, source, capture, schedule, device)

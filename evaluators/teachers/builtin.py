@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from evaluators.distill.response import HardLabels
+from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import MANY, Schedule
 from evaluators.distill.steps import EpochFigures
 from evaluators.distill.trainer import seeded, train_student

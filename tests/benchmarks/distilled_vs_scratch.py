@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from evaluators.distill.evaluate import accuracy, predict_logits
-from evaluators.distill.response import HardLabels, SoftTargets
+from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.schedule import final_schedule
 from evaluators.distill.teacher_outputs import compute_outputs
 from evaluators.distill.trainer import train_student

@@ -16,7 +16,7 @@ from torch.nn import functional
 from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.features import FeatureCapture
-from evaluators.distill.response import HardLabels, SoftTargets
+from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.signals import Signals
 from understudy import ConfigError
 

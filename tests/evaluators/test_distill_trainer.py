@@ -12,7 +12,7 @@ import torch
 from distiller_contract import ConvNet, digits, outputs, teacher
 
 from evaluators.distill.evaluate import accuracy, agreement, batches, predict_logits
-from evaluators.distill.response import HardLabels, SoftTargets
+from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.schedule import Schedule, final_schedule, search_schedule
 from evaluators.distill.trainer import seeded, train_student
 from evaluators.teachers.teacher import Teacher

@@ -1,0 +1,1 @@
+"""The ways of teaching, one module a family; `catalogue.py` names them."""
