@@ -58,6 +58,7 @@ def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome
             seed=candidate_seed(bench.seed, number),
             device=bench.torch_device,
             step_guard=bench.working,
+            teacher=bench.teacher_for(bench.distiller),
         )
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds)

@@ -84,6 +84,7 @@ def _taught(
         seed=candidate_seed(bench.seed, number),
         device=bench.torch_device,
         step_guard=bench.working,
+        teacher=bench.teacher_for(distiller),
     )
     logits = predict_logits(network, bench.task, "test", resolution, guard=bench.working)
     return network, {

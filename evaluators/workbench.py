@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from evaluators.distill.distiller import Distiller
@@ -12,6 +13,7 @@ from evaluators.distill.schedule import Schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.target import Target
 from evaluators.tasks.image_task import ImageTask
+from evaluators.teachers.teacher import Teacher
 from results.goals import Goals
 from spaces.space import Space
 
@@ -22,7 +24,8 @@ class Workbench:
 
     ``working`` is entered around work that would disturb a measurement; ``scratch`` is where a candidate's
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
-    ``torch_device`` is where training happens (``cpu`` or ``cuda``).
+    ``torch_device`` is where training happens (``cpu`` or ``cuda``). ``open_teacher`` loads the teacher itself,
+    which most ways of teaching never need: their share of it is ``teacher_outputs``.
     """
 
     space: Space
@@ -35,7 +38,17 @@ class Workbench:
     working: Callable[[], AbstractContextManager[object]]
     scratch: Path
     seed: int
+    open_teacher: Callable[[], Teacher]
     torch_device: str = "cpu"
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher itself, loaded on first use; raises ``TeacherError`` when it cannot be."""
+        return self.open_teacher()
+
+    def teacher_for(self, distiller: Distiller) -> Teacher | None:
+        """The teacher if the distiller needs more of it than its stored outputs."""
+        return self.teacher if distiller.needs_network else None
 
     @property
     def goals(self) -> Goals:

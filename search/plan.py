@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ class Plan:
     profiles: tuple[Profile, ...]
     views: int
     lock: Path
+    cache: Path
     outputs: Path = Path()
 
     def space(self) -> Space:
@@ -99,6 +101,7 @@ class Plan:
         from evaluators.distill.teacher_outputs import TeacherOutputs
         from evaluators.tasks.image_task import ImageTask
         from evaluators.workbench import Workbench
+        from search.teacher import open_teacher
 
         os.chdir(self.folder)
         config = self.config
@@ -119,5 +122,6 @@ class Plan:
             working=self.quiet().working,
             scratch=self.run / ".scratch",
             seed=config.seed,
+            open_teacher=partial(open_teacher, config, task, self.cache),
             torch_device=torch_device,
         )

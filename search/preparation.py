@@ -16,6 +16,7 @@ from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
+from search.teacher import open_teacher
 from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     data or on another processor than it began with.
     """
     from evaluators.distill.allocator import keep_freed_memory
+    from evaluators.distill.catalogue import load_distiller
     from evaluators.distill.teacher_outputs import compute_outputs
+    from evaluators.distill.teacher_signals import check_teacher
 
     keep_freed_memory()
     cache = _cache(config)
@@ -88,6 +91,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
     teacher = _load_teacher(config, task, cache, display)
+    check_teacher(load_distiller(config.distill, **config.distiller_settings()), teacher)
     _check_same(store, _origin(plan, task, teacher))
     with display.stage("teacher's answers") as advance:
         outputs = compute_outputs(teacher, task, views=plan.views, cache=cache, progress=advance)
@@ -108,6 +112,7 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
         profiles=check_names(config),
         views=_views(config, task),
         lock=QuietCores.of_this_computer().path,
+        cache=_cache(config),
     )
     return plan, task
 
@@ -155,19 +160,9 @@ def _load_task(config: SearchConfig, cache: Path, display: Display) -> ImageTask
 
 
 def _load_teacher(config: SearchConfig, task: ImageTask, cache: Path, display: Display) -> Teacher:
-    from evaluators.teachers.builtin import builtin_teacher
-    from evaluators.teachers.load import load_teacher
-
-    if config.teacher is not None:
-        with display.stage(f"teacher {config.teacher}"):
-            return load_teacher(config.teacher, config.teacher_model, task)
-    if config.teacher_model is not None:
-        raise ConfigError("teacher_model builds a network for the weights of teacher: name those with --teacher")
-    with display.stage("teacher, trained here once and kept") as advance:
-        import torch
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return builtin_teacher(task, cache=cache, seed=config.seed, progress=advance, device=device)
+    own = config.teacher is None
+    with display.stage("teacher, trained here once and kept" if own else f"teacher {config.teacher}") as advance:
+        return open_teacher(config, task, cache, advance)
 
 
 def _views(config: SearchConfig, task: ImageTask) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from evaluators.distill.signals import Signals
+
+if TYPE_CHECKING:
+    from evaluators.teachers.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,9 @@ class Distiller(ABC):
     """A way of teaching.
 
     ``student_layers`` and ``teacher_layers`` name the layers whose outputs ``loss`` wants in
-    ``Signals.features``. A distiller that names teacher layers makes the trainer run the live teacher at every
-    step; one that names none is served from the stored ``TeacherOutputs``. ``uses_teacher`` is False for a
-    distiller that learns from labels alone; it is handed ``Signals.none()`` for the teacher.
+    ``Signals.features``. ``uses_teacher`` is False for a distiller that learns from labels alone; it is handed
+    ``Signals.none()`` for the teacher. One that names no teacher layers is served from the stored
+    ``TeacherOutputs`` and never meets the teacher itself.
     """
 
     name: ClassVar[str]
@@ -39,7 +42,15 @@ class Distiller(ABC):
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
-    def attached(self, student: nn.Module, teacher: nn.Module | None, images: Tensor) -> Distiller:
+    @property
+    def needs_network(self) -> bool:
+        """Whether ``attached`` must be given the teacher itself, as a torch network.
+
+        A method that matches layers by itself says yes before it names any.
+        """
+        return bool(self.teacher_layers)
+
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
         """The distiller for these two networks; called once, before the training and before any layer is read.
 
         A method that matches layers by itself, or that needs the student's architecture (a peer to learn with,

@@ -46,6 +46,24 @@ def teacher_signals(
     return _stored(outputs, device)
 
 
+def check_teacher(distiller: Distiller, teacher: Teacher | None) -> None:
+    """Refuse a teacher that lacks what the distiller reads.
+
+    Raises ``ConfigError`` where only the teacher's outputs are given, ``TeacherError`` for one without layers.
+    """
+    if not distiller.needs_network:
+        return
+    if teacher is None:
+        raise ConfigError(
+            f"distiller {distiller.name!r} reads layers of the teacher: give the teacher, not only its outputs"
+        )
+    if teacher.module is None:
+        raise TeacherError(
+            f"teacher {teacher.name} is not a PyTorch module, so it has no layers for distiller "
+            f"{distiller.name!r}: use a method that compares outputs, such as --distill soft-targets"
+        )
+
+
 def _stored(outputs: TeacherOutputs, device: str) -> TeacherSignals:
     opened: dict[int, np.ndarray] = {}
 
@@ -60,15 +78,8 @@ def _stored(outputs: TeacherOutputs, device: str) -> TeacherSignals:
 def _live(
     distiller: Distiller, task: ImageTask, teacher: Teacher | None, device: str, stack: ExitStack
 ) -> TeacherSignals:
-    if teacher is None:
-        raise ConfigError(
-            f"distiller {distiller.name!r} reads layers of the teacher: give the teacher, not only its outputs"
-        )
-    if teacher.module is None:
-        raise TeacherError(
-            f"teacher {teacher.name} is not a PyTorch module, so it has no layers for distiller "
-            f"{distiller.name!r}: use --distill soft-targets"
-        )
+    assert teacher is not None
+    assert teacher.module is not None
     module: nn.Module = teacher.module.eval().to(device)
     capture = stack.enter_context(FeatureCapture(module, distiller.teacher_layers, "teacher"))
 

@@ -18,7 +18,7 @@ from evaluators.distill.features import FeatureCapture
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.steps import EpochFigures, Steps, lay_out
 from evaluators.distill.teacher_outputs import TeacherOutputs
-from evaluators.distill.teacher_signals import teacher_signals
+from evaluators.distill.teacher_signals import check_teacher, teacher_signals
 
 if TYPE_CHECKING:
     from evaluators.tasks.image_task import ImageTask
@@ -60,7 +60,7 @@ def train_student(
     ``seed`` fixes the order of the samples and every random layer; with the same initial weights (see
     ``seeded``) and number of threads the outcome on a CPU is the same to the bit, in any process.
     ``step_guard`` is entered around each step and each batch of validation. ``teacher`` is needed only by a
-    distiller that names teacher layers. An exception raised by ``on_epoch`` ends the training.
+    distiller that ``needs_network``. An exception raised by ``on_epoch`` ends the training.
 
     Raises ``TrainError`` when loss or gradient stop being finite, ``ConfigError`` when the distiller needs a
     source or a layer that is not there.
@@ -69,7 +69,8 @@ def train_student(
     with seeded(seed), ExitStack() as stack:
         first = task.batch("train", np.arange(1), resolution).to(device)
         lay_out(network.to(device), first)
-        distiller = distiller.attached(network, None if teacher is None else teacher.module, first)
+        check_teacher(distiller, teacher)
+        distiller = distiller.attached(network, teacher, first)
         source = teacher_signals(distiller, task, teacher_outputs, teacher, device, stack)
         capture = stack.enter_context(FeatureCapture(network, distiller.student_layers, "student"))
         steps = Steps(network, task, resolution, distiller, source, capture, schedule, device)

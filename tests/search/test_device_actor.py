@@ -27,7 +27,7 @@ def test_a_crashing_student_is_an_error_and_the_next_one_is_measured(tmp_path: P
     source = tmp_path / "bad.c"
     source.write_text("#include <stdlib.h>\n__attribute__((constructor)) static void crash(void) { abort(); }\n")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "bad.so", source], check=True)
-    plan = Plan(SearchConfig(), tmp_path, tmp_path, tmp_path, (profile,), 0, tmp_path / "quiet.lock")
+    plan = Plan(SearchConfig(), tmp_path, tmp_path, tmp_path, (profile,), 0, tmp_path / "quiet.lock", tmp_path)
     with ray_session(None, 1):
         (device,) = start_devices(plan)
         before = device.run(good, x.numpy())
