@@ -97,6 +97,7 @@ OPERATORS: Mapping[str, tuple[Callable[[Tensor], Any], tuple[int, ...]]] = {
     "gather": (lambda x: x.gather(1, whole(x, 11)[:, :5]), ROWS),
     "take_along_dim": (lambda x: x.take_along_dim(whole(x, 4), 0), ROWS),
     "index_select": (lambda x: x.index_select(1, torch.tensor([3, 0, 3])), IMAGE),
+    "last, by select": (lambda x: torch.cat([x[:, -1], x[:, 0], x[:, -2]], 1), IMAGE),
     "index": (lambda x: x[:, torch.tensor([3, 0, 3])], IMAGE),
     "index_two": (lambda x: x[torch.tensor([0, 1]), torch.tensor([3, 5])], ROWS),
     "index_dynamic": (lambda x: x[:, whole(x, 6)[0, 0, :4]], TOKENS),

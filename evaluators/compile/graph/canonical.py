@@ -14,10 +14,17 @@ from evaluators.compile.graph.rewriting import Rule, rewrite
 
 
 def safe_take(call: relax.Call, peek: Peek) -> relax.Expr | None:
-    """Rows picked by indices of the input: one that is out of range must not read foreign memory."""
-    if call.attrs.mode != "fast" or peek.array(call.args[1]) is not None:
+    """Rows picked by indices: one that is out of range must not read foreign memory, -1 is the last."""
+    if call.attrs.mode != "fast":
         return None
-    return relax.op.take(call.args[0], call.args[1], call.attrs.axis, mode="wrap")
+    data, indices, axis = call.args[0], call.args[1], call.attrs.axis
+    known = peek.array(indices)
+    if known is None or axis is None:
+        return relax.op.take(data, indices, axis, mode="wrap")
+    if (known >= 0).all():
+        return None
+    inside = relax.const(known % int(data.ty.shape[int(axis)]), str(indices.ty.dtype))
+    return relax.op.take(data, inside, axis, mode="fast")
 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {

@@ -22,6 +22,7 @@ from evaluators.compile.legalize.pooling import pooled
 from evaluators.compile.legalize.replaced import as_tvm_computes
 from evaluators.compile.legalize.resize import resized
 from evaluators.compile.legalize.scan import scan
+from evaluators.compile.legalize.take import taken
 from evaluators.compile.legalize.transpose import transpose
 from evaluators.compile.legalize.transposed import transposed_convolution
 from evaluators.compile.legalize.winograd import winograd_convolution
@@ -42,6 +43,7 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.argsort": (order,),
     "relax.sort": (ordered,),
     "relax.topk": (extremes,),
+    "relax.take": (taken,),
     "relax.permute_dims": (transpose,),
     "relax.image.resize2d": (resized,),
     "relax.nn.max_pool2d": (pooled,),
