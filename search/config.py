@@ -87,9 +87,9 @@ class SearchConfig:
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")
-    distill: str = _option("soft-targets", "how a student is taught")
-    temperature: float | None = _option(None, "softening of the outputs that soft-targets compares [4]")
-    teacher_weight: float | None = _option(None, "share of the teacher in the loss of soft-targets, 0 to 1 [0.9]")
+    distill: str = _option(
+        "soft-targets", "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`)"
+    )
     tune: float | None = _option(
         None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"
     )
@@ -158,11 +158,6 @@ class SearchConfig:
     def run_path(self) -> Path:
         """Where the run is kept."""
         return Path(self.runs) / (self.name or _name_of(self.data))
-
-    def distiller_settings(self) -> dict[str, float]:
-        """The settings of the distiller that were given."""
-        given = {"temperature": self.temperature, "weight": self.teacher_weight}
-        return {name: float(value) for name, value in given.items() if value is not None}
 
     def anchored(self) -> SearchConfig:
         """The same with absolute paths, so that it means the same from any folder; the name stays the data's."""

@@ -112,7 +112,7 @@ class Plan:
             space=self.space(),
             task=task,
             teacher_outputs=TeacherOutputs(self.outputs, self.views),
-            distiller=load_distiller(config.distill, **config.distiller_settings()),
+            distiller=load_distiller(config.distill),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
             targets=tuple(

@@ -48,7 +48,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
 
     if ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
-    load_distiller(config.distill, **config.distiller_settings())
+    load_distiller(config.distill)
     profiles = tuple(
         load_profile(name).on_board() if name in config.boards else load_profile(name) for name in config.profile
     )
@@ -91,7 +91,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
     teacher = _load_teacher(config, task, cache, display)
-    check_teacher(load_distiller(config.distill, **config.distiller_settings()), teacher)
+    check_teacher(load_distiller(config.distill), teacher)
     _check_same(store, _origin(plan, task, teacher))
     with display.stage("teacher's answers") as advance:
         outputs = compute_outputs(teacher, task, views=plan.views, cache=cache, progress=advance)

@@ -1,27 +1,60 @@
-"""The distillers by name."""
+"""The ways of teaching by name. A new one is one entry of its family here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
+from evaluators.distill.method_text import Value, settings_of, split_text, with_settings
 from evaluators.distill.methods.response import HardLabels, SoftTargets
 from understudy import ConfigError, unknown_name
 
-_DISTILLERS: Mapping[str, Callable[..., Distiller]] = MappingProxyType(
-    {"soft-targets": SoftTargets, "hard-labels": HardLabels}
+FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
+    {
+        "labels": (HardLabels,),
+        "response": (SoftTargets,),
+    }
 )
+"""What methods learn from, and the methods, whose docstrings' first paragraphs name the papers."""
 
 
-def load_distiller(name: str, **settings: float) -> Distiller:
-    """The distiller of that name; ``settings`` are its own (``temperature``, ``weight``).
+@dataclass(frozen=True)
+class Method:
+    """A way of teaching as people choose it; ``summary`` is what it does, with its paper."""
 
-    Raises ``ConfigError`` for an unknown name, or for settings it does not have.
+    name: str
+    family: str
+    summary: str
+    settings: Mapping[str, Value]
+    kind: type[Distiller]
+
+
+def methods() -> dict[str, Method]:
+    """All ways of teaching by name, family by family."""
+    return {
+        kind.name: Method(kind.name, family, _summary(kind), settings_of(kind), kind)
+        for family, kinds in FAMILIES.items()
+        for kind in kinds
+    }
+
+
+def load_distiller(text: str) -> Distiller:
+    """The distiller that a text names: ``NAME`` or ``NAME:setting=value,setting=value``.
+
+    >>> load_distiller("soft-targets:temperature=2")
+    SoftTargets(temperature=2.0, weight=0.9)
+
+    Raises ``ConfigError`` for an unknown name or setting (with the nearest one), and for a value that the
+    setting cannot have.
     """
-    if name not in _DISTILLERS:
-        raise ConfigError(unknown_name("distiller", name, _DISTILLERS))
-    try:
-        return _DISTILLERS[name](**settings)
-    except TypeError as error:
-        raise ConfigError(f"distiller {name!r} has no such setting: {error}") from error
+    name, given = split_text(text)
+    known = methods()
+    if name not in known:
+        raise ConfigError(f"{unknown_name('distiller', name, known)} (`understudy methods` describes them)")
+    return with_settings(known[name].kind, given)
+
+
+def _summary(kind: type[Distiller]) -> str:
+    return " ".join((kind.__doc__ or "").strip().split("\n\n")[0].split())

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "bench": "Measure a bundle's student again.",
         "board": "Serve a device to searches elsewhere; the tracker; what it lists.",
         "calibrate": "Time kernels on this computer, so that latencies are predicted well.",
+        "methods": "The ways of teaching, and their settings.",
         "profiles": "The hardware profiles, and what they say.",
         "doctor": "Check versions, compilers and this computer; say how to mend what is wrong.",
         "completion": "Print the completion script of a shell.",

@@ -13,7 +13,6 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.features import FeatureCapture
 from evaluators.distill.methods.response import HardLabels, SoftTargets
@@ -109,16 +108,6 @@ def test_a_student_that_says_what_the_teacher_says_has_no_loss():
 def test_settings_out_of_range_are_refused(settings, text):
     with pytest.raises(ConfigError, match=text):
         SoftTargets(**settings)
-
-
-def test_the_catalogue_knows_its_names():
-    for name in ("soft-targets", "hard-labels"):
-        assert load_distiller(name).name == name
-    assert load_distiller("soft-targets", temperature=2.0) == SoftTargets(2.0)
-    with pytest.raises(ConfigError, match="did you mean 'soft-targets'"):
-        load_distiller("soft-target")
-    with pytest.raises(ConfigError, match="no such setting"):
-        load_distiller("hard-labels", weight=0.5)
 
 
 def test_an_unknown_layer_is_refused_with_the_nearest():
