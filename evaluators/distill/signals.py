@@ -15,12 +15,15 @@ class Signals:
 
     ``logits`` is (B, classes), unscaled; ``features`` maps the names of layers (as in ``named_modules``) to
     their outputs, batch first. ``images`` is what the network was given, (B, C, R, R) normalised; None for a
-    teacher whose stored outputs are read.
+    teacher whose stored outputs are read. ``ids`` are the numbers of the training samples, int64 (B,) on the CPU,
+    and ``progress`` the share of the training that is done, 0 to 1: both are of the student's signals alone.
     """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
     images: Tensor | None = None
+    ids: Tensor | None = None
+    progress: float = 1.0
 
     @staticmethod
     def none() -> Signals:

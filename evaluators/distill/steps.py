@@ -87,31 +87,30 @@ class Steps:
         parts = batches(order, self._schedule.batch_size)
         sums = np.zeros(3)
         for number, ids in enumerate(parts):
-            rate = self._schedule.rate(epoch + number / len(parts))
             with guard():
-                losses, norm = self._step(ids, self._schedule.view(epoch), rate)
+                losses, norm = self._step(ids, self._schedule.view(epoch), epoch + number / len(parts))
             if not (math.isfinite(losses[0]) and math.isfinite(norm)):
                 raise _diverged(epoch, number, len(parts), losses[0], history)
             sums += losses
         total, task, distillation = sums / len(parts)
         return float(total), float(task), float(distillation)
 
-    def _step(self, ids: np.ndarray, view: int, rate: float) -> tuple[tuple[float, float, float], float]:
-        loss = self._loss(ids, view)
+    def _step(self, ids: np.ndarray, view: int, epoch: float) -> tuple[tuple[float, float, float], float]:
+        loss = self._loss(ids, view, epoch / self._schedule.epochs)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, MAX_GRADIENT_NORM, foreach=True)
         assert self._optimiser is not None
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._schedule.rate(epoch)
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
         return (loss.total.item(), loss.task.item(), loss.distillation.item()), float(norm)
 
-    def _loss(self, ids: np.ndarray, view: int) -> Loss:
+    def _loss(self, ids: np.ndarray, view: int, progress: float) -> Loss:
         images = self._task.batch("train", ids, self._resolution, view).to(self._device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
             logits = self._network(images)
-        student = Signals(logits.float(), self._capture.features, images)
+        student = Signals(logits.float(), self._capture.features, images, torch.from_numpy(ids), progress)
         teacher = self._source(ids, view)
         if self._optimiser is None:
             self._begin(student, teacher)

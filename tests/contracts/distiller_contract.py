@@ -85,7 +85,7 @@ class Case:
 
 def _signals(network: nn.Module, images: torch.Tensor, layers: tuple[str, ...]) -> Signals:
     with FeatureCapture(network, layers) as capture:
-        return Signals(network(images), dict(capture.features))
+        return Signals(network(images), dict(capture.features), images, torch.arange(len(images)))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Teaching by the outputs alone."""
+"""Teaching by the outputs alone: softened, as labels, or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from evaluators.distill.distiller import Distiller, Loss
+from evaluators.distill.methods.outputs import check_share, check_temperature, softened_divergence, task_loss
 from evaluators.distill.signals import Signals
-from understudy import ConfigError, TrainError
+from understudy import TrainError
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,38 @@ class SoftTargets(Distiller):
     weight: float = 0.9
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ConfigError(f"the temperature must be above 0, but got {self.temperature}")
-        if not 0 <= self.weight <= 1:
-            raise ConfigError(f"the weight of the teacher must be in 0..1, but got {self.weight}")
+        check_temperature(self.temperature)
+        check_share("weight", self.weight)
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels."""
-        soft = functional.log_softmax(student.logits / self.temperature, dim=1)
-        wanted = functional.log_softmax(teacher.logits / self.temperature, dim=1)
-        divergence = functional.kl_div(soft, wanted, reduction="batchmean", log_target=True)
-        distillation = divergence * self.temperature**2
+        distillation = softened_divergence(student.logits, teacher.logits, self.temperature)
         if targets is None:
             return Loss(distillation, distillation.new_zeros(()), distillation)
-        task = functional.cross_entropy(student.logits, targets)
+        task = task_loss(student, targets)
+        return Loss(self.weight * distillation + (1 - self.weight) * task, task, distillation)
+
+
+@dataclass(frozen=True)
+class HardDistillation(Distiller):
+    """The teacher's first choice as a second label (Touvron et al., 2021: DeiT's hard distillation).
+
+    The loss is ``weight * cross entropy(student, teacher's arg-max) + (1 - weight) * cross entropy(student,
+    label)``; without labels the first term alone. Raises ``ConfigError`` unless ``weight`` is in 0..1.
+    """
+
+    name: ClassVar[str] = "hard-distillation"
+    weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_share("weight", self.weight)
+
+    def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
+        """See ``Distiller.loss``; accepts data without labels."""
+        distillation = functional.cross_entropy(student.logits, teacher.logits.argmax(1))
+        if targets is None:
+            return Loss(distillation, distillation.new_zeros(()), distillation)
+        task = task_loss(student, targets)
         return Loss(self.weight * distillation + (1 - self.weight) * task, task, distillation)
 
 
