@@ -8,13 +8,19 @@ from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import Value, settings_of, split_text, with_settings
-from evaluators.distill.methods.response import HardLabels, SoftTargets
+from evaluators.distill.methods.correlation import Dist
+from evaluators.distill.methods.decoupled import Decoupled
+from evaluators.distill.methods.mutual import Mutual
+from evaluators.distill.methods.own import ProgressiveSelf
+from evaluators.distill.methods.response import HardDistillation, HardLabels, SoftTargets
+from evaluators.distill.methods.standard import StandardisedTargets
 from understudy import ConfigError, unknown_name
 
 FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
     {
         "labels": (HardLabels,),
-        "response": (SoftTargets,),
+        "self and peers": (ProgressiveSelf, Mutual),
+        "response": (SoftTargets, HardDistillation, Decoupled, Dist, StandardisedTargets),
     }
 )
 """What methods learn from, and the methods, whose docstrings' first paragraphs name the papers."""

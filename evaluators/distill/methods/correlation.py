@@ -45,5 +45,5 @@ class Dist(Distiller):
 
 def _uncorrelated(ours: Tensor, theirs: Tensor) -> Tensor:
     """One minus Pearson's correlation along the rows, their mean; a row without variation counts as 1."""
-    centred = (rows - rows.mean(1, keepdim=True) for rows in (ours, theirs))
-    return 1 - functional.cosine_similarity(*centred, dim=1).mean()
+    centred, other = (rows - rows.mean(1, keepdim=True) for rows in (ours, theirs))
+    return 1 - functional.cosine_similarity(centred, other, dim=1).mean()

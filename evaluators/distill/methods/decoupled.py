@@ -49,7 +49,7 @@ class Decoupled(Distiller):
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels."""
         split = teacher.logits.argmax(1) if targets is None else targets
-        of_target, of_others = decoupled_divergences(*map(self._softened, (student, teacher)), split)
+        of_target, of_others = decoupled_divergences(self._softened(student), self._softened(teacher), split)
         distillation = self.temperature**2 * (self.alpha * of_target + self.beta * of_others)
         task = task_loss(student, targets)
         reached = min(1.0, student.progress / self.warmup) if self.warmup else 1.0
