@@ -1,16 +1,30 @@
-"""Outputs of named layers, captured by forward hooks."""
+"""Outputs of named layers, captured by forward hooks, in the form that a method compares.
+
+A layer is asked for as ``name`` (its output as it is) or as ``name@form``:
+
+``name@N``
+    the feature map averaged down to at most N x N, (B, C, n, n); for N = 1 the pooled embedding (B, C).
+``name@attention``
+    the mean square over the channels, (B, 1, H, W), scaled to unit length by sample (Zagoruyko and Komodakis, 2017).
+
+Tokens (B, T, C) of a square of patches, with or without a class token, count as a map; (B, D) counts as 1 x 1.
+"""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.hooks import RemovableHandle
 
 from understudy import ConfigError
+
+ATTENTION = "attention"
 
 
 class FeatureCapture:
@@ -23,8 +37,7 @@ class FeatureCapture:
 
     def __init__(self, network: nn.Module, layers: Iterable[str], owner: str = "network") -> None:
         self.features: dict[str, Tensor] = {}
-        modules = {name: module for name, module in network.named_modules() if name}
-        self._chosen = {name: _find(modules, name, owner) for name in layers}
+        self._chosen = {name: find_layer(network, name.partition("@")[0], owner) for name in layers}
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> FeatureCapture:
@@ -40,19 +53,57 @@ class FeatureCapture:
         self.features.clear()
 
     def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+        layer, _, form = name.partition("@")
+
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             if not isinstance(output, Tensor):
                 raise ConfigError(
-                    f"layer {name!r} gives {type(output).__name__}, but a feature must be one tensor: "
+                    f"layer {layer!r} gives {type(output).__name__}, but a feature must be one tensor: "
                     "name a layer inside it"
                 )
-            self.features[name] = output
+            self.features[name] = in_form(output, form)
 
         return hook
 
 
-def _find(modules: dict[str, nn.Module], name: str, owner: str) -> nn.Module:
+def find_layer(network: nn.Module, name: str, owner: str) -> nn.Module:
+    """The layer of that name; raises ``ConfigError`` with the nearest names where there is none."""
+    modules = {known: module for known, module in network.named_modules() if known}
     if name in modules:
         return modules[name]
     near = difflib.get_close_matches(name, modules, n=3, cutoff=0.3) or list(modules)[:3]
     raise ConfigError(f"the {owner} has no layer {name!r}: the nearest are {', '.join(near)}")
+
+
+def in_form(output: Tensor, form: str) -> Tensor:
+    """A layer's output in the form of its name (see the module), the output itself for the form ``""``."""
+    if not form:
+        return output
+    if form == ATTENTION:
+        energy = as_map(output).pow(2).mean(1, keepdim=True)
+        return energy / energy.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+    pooled = pool(as_map(output), int(form))
+    return pooled.flatten(1) if form == "1" else pooled
+
+
+def as_map(output: Tensor) -> Tensor:
+    """Features as a map (B, C, H, W): maps as they are, tokens (B, T, C) by their places, (B, D) as 1 x 1."""
+    if output.ndim == 3:
+        side = token_side(output.shape[1])
+        patches = output[:, output.shape[1] - side * side :]
+        return patches.transpose(1, 2).reshape(len(output), -1, side, side)
+    return output[:, :, None, None] if output.ndim == 2 else output
+
+
+def token_side(tokens: int) -> int:
+    """The side of the square of patches that so many tokens are, without the few that come before them."""
+    return math.isqrt(tokens)
+
+
+def pool(features: Tensor, side: int) -> Tensor:
+    """A map (B, C, H, W) averaged down to at most ``side`` x ``side``."""
+    if side == 1:
+        return features.mean((2, 3), keepdim=True)
+    if max(features.shape[2:]) <= side:
+        return features
+    return functional.adaptive_avg_pool2d(features, side)

@@ -1,27 +1,42 @@
-"""Where a step's teacher signals come from: the stored outputs, or the live teacher."""
+"""Where a step's teacher signals come from: what is stored of the teacher, or the live one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
 from evaluators.distill.distiller import Distiller
+from evaluators.distill.evaluate import Guard, batches
+from evaluators.distill.feature_store import store_features, stored_features
 from evaluators.distill.features import FeatureCapture
+from evaluators.distill.layout import lay_out
 from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_outputs import TeacherOutputs
+from evaluators.tasks.pixels import locked
 from understudy import ConfigError, TeacherError
 
 if TYPE_CHECKING:
     from evaluators.tasks.image_task import ImageTask
     from evaluators.teachers.teacher import Teacher
 
-TeacherSignals = Callable[[np.ndarray, int], Signals]
-"""From the ids of training images and their view to the teacher's signals on them."""
+BATCH = 128
+
+
+class TeacherSignals(ABC):
+    """A teacher's signals on the training images."""
+
+    def open(self, view: int, guard: Guard) -> None:  # noqa: B027 (most sources have nothing to open)
+        """Make ready for an epoch on a view; ``guard`` is entered around each batch of what that takes."""
+
+    @abstractmethod
+    def __call__(self, ids: np.ndarray, view: int) -> Signals:
+        """The signals on the images of these ids, (B,), as the view shows them."""
 
 
 def teacher_signals(
@@ -38,12 +53,14 @@ def teacher_signals(
     distiller needs is not given, ``TeacherError`` for layers of a teacher that has no module.
     """
     if not distiller.uses_teacher:
-        return lambda ids, view: Signals.none()
+        return _Nothing()
     if distiller.teacher_layers:
-        return _live(distiller, task, teacher, device, stack)
+        check_teacher(distiller, teacher)
+        live = _Live(distiller, task, teacher, device, stack)
+        return live if outputs is None else _StoredLayers(outputs, live, task, device)
     if outputs is None:
         raise ConfigError(f"distiller {distiller.name!r} learns from a teacher: give the teacher's outputs")
-    return _stored(outputs, device)
+    return _Stored(outputs, device)
 
 
 def check_teacher(distiller: Distiller, teacher: Teacher | None) -> None:
@@ -64,28 +81,84 @@ def check_teacher(distiller: Distiller, teacher: Teacher | None) -> None:
         )
 
 
-def _stored(outputs: TeacherOutputs, device: str) -> TeacherSignals:
-    opened: dict[int, np.ndarray] = {}
+class _Nothing(TeacherSignals):
+    """No teacher."""
 
-    def signals(ids: np.ndarray, view: int) -> Signals:
-        if view not in opened:
-            opened[view] = outputs.logits("train", view)
-        return Signals(torch.from_numpy(opened[view][ids]).to(device))
-
-    return signals
+    def __call__(self, ids: np.ndarray, view: int) -> Signals:
+        return Signals.none()
 
 
-def _live(
-    distiller: Distiller, task: ImageTask, teacher: Teacher | None, device: str, stack: ExitStack
-) -> TeacherSignals:
-    assert teacher is not None
-    assert teacher.module is not None
-    module: nn.Module = teacher.module.eval().to(device)
-    capture = stack.enter_context(FeatureCapture(module, distiller.teacher_layers, "teacher"))
+class _Stored(TeacherSignals):
+    """The stored logits."""
 
-    def signals(ids: np.ndarray, view: int) -> Signals:
-        with torch.no_grad():
-            logits = module(task.images("train", ids, teacher.resolution, view).to(device))
-        return Signals(logits.float(), dict(capture.features))
+    def __init__(self, outputs: TeacherOutputs, device: str) -> None:
+        self._outputs, self._device = outputs, device
+        self._opened: dict[int, np.ndarray] = {}
 
-    return signals
+    def __call__(self, ids: np.ndarray, view: int) -> Signals:
+        if view not in self._opened:
+            self._opened[view] = self._outputs.logits("train", view)
+        return Signals(torch.from_numpy(self._opened[view][ids]).to(self._device))
+
+
+class _Live(TeacherSignals):
+    """Logits and layers from a pass of the teacher itself."""
+
+    def __init__(
+        self, distiller: Distiller, task: ImageTask, teacher: Teacher | None, device: str, stack: ExitStack
+    ) -> None:
+        assert teacher is not None
+        assert teacher.module is not None
+        self.layers = distiller.teacher_layers
+        self._task, self._resolution, self._device = task, teacher.resolution, device
+        self._module = teacher.module.eval().to(device)
+        lay_out(self._module, self._images(np.arange(1), 0))
+        self._capture = stack.enter_context(FeatureCapture(self._module, self.layers, "teacher"))
+
+    def __call__(self, ids: np.ndarray, view: int) -> Signals:
+        images = self._images(ids, view)
+        with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
+            logits = self._module(images)
+        return Signals(logits.float(), {name: value.float() for name, value in self._capture.features.items()})
+
+    def _images(self, ids: np.ndarray, view: int) -> torch.Tensor:
+        images = self._task.images("train", ids, self._resolution, view).to(self._device)
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+class _StoredLayers(TeacherSignals):
+    """Logits and layers as stored, written on first use; from the live teacher where they do not fit."""
+
+    def __init__(self, outputs: TeacherOutputs, live: _Live, task: ImageTask, device: str) -> None:
+        self._logits, self._live, self._task, self._device = _Stored(outputs, device), live, task, device
+        self._folder: Path = outputs.folder / "features"
+        self._opened: dict[int, Mapping[str, np.ndarray] | None] = {}
+
+    def open(self, view: int, guard: Guard) -> None:
+        view = self._as_seen(view)
+        if view in self._opened:
+            return
+        self._folder.mkdir(exist_ok=True)
+        layers, samples = self._live.layers, self._task.size("train")
+        with locked(self._folder / ".lock"):
+            found = stored_features(self._folder, layers, view, samples)
+            if found is None and store_features(self._folder, self._passes(view, guard), view, samples):
+                found = stored_features(self._folder, layers, view, samples)
+        self._opened[view] = found
+
+    def __call__(self, ids: np.ndarray, view: int) -> Signals:
+        stored = self._opened.get(self._as_seen(view))
+        if stored is None:
+            return self._live(ids, view)
+        features = {name: torch.from_numpy(array[ids]).to(self._device).float() for name, array in stored.items()}
+        return Signals(self._logits(ids, view).logits, features)
+
+    def _as_seen(self, view: int) -> int:
+        return 0 if self._task.augment.clean else view
+
+    def _passes(self, view: int, guard: Guard) -> Iterator[dict[str, np.ndarray]]:
+        for ids in batches(np.arange(self._task.size("train")), BATCH):
+            with guard():
+                features = self._live(ids, view).features
+                part = {name: value.cpu().numpy() for name, value in features.items()}
+            yield part

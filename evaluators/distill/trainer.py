@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import Guard, agreement, predict_logits
 from evaluators.distill.features import FeatureCapture
+from evaluators.distill.layout import lay_out
 from evaluators.distill.schedule import Schedule
-from evaluators.distill.steps import EpochFigures, Steps, lay_out
+from evaluators.distill.steps import EpochFigures, Steps
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.distill.teacher_signals import check_teacher, teacher_signals
 

@@ -1,0 +1,89 @@
+"""Features of a teacher on the training images, kept on disk so that a search runs the teacher once a view.
+
+Beside the teacher's outputs lies one file a layer, form and view: ``features/<layer@form>-<view>.npy``,
+float16 (N, ...), written by the first training that asks and read, memory-mapped, by all others.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+import numpy as np
+
+LIMIT = 2 << 30
+"""Bytes on disk that the features of one teacher on one data set may take; what does not fit is computed anew
+at every step."""
+
+Part = Mapping[str, np.ndarray]
+
+
+def stored_features(folder: Path, layers: Sequence[str], view: int, samples: int) -> Part | None:
+    """The features of all training images by layer, float16 (samples, ...); None where one is not there."""
+    try:
+        stored = {name: np.load(_path(folder, name, view), mmap_mode="r", allow_pickle=False) for name in layers}
+    except (OSError, ValueError, EOFError):
+        return None
+    return stored if all(len(array) == samples for array in stored.values()) else None
+
+
+def store_features(folder: Path, parts: Iterable[Part], view: int, samples: int) -> bool:
+    """Write what ``parts`` gives, float32 (B, ...) by layer and batch after batch; all of it or nothing.
+
+    False where it does not fit: the limit, the disk, or values beyond float16.
+    """
+    written: dict[Path, Path] = {}
+    try:
+        with ExitStack() as stack:
+            files: dict[str, BinaryIO] = {}
+            for part in parts:
+                if not files:
+                    if not _fits(folder, part, samples):
+                        return False
+                    files = _create(folder, part, view, samples, written, stack)
+                for name, features in part.items():
+                    with np.errstate(over="ignore"):
+                        halved = np.ascontiguousarray(features, np.float16)
+                    if not np.isfinite(halved).all():
+                        return False
+                    files[name].write(halved.data)
+        for temporary, path in written.items():
+            temporary.replace(path)
+    except OSError:
+        return False
+    finally:
+        for temporary in written:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return True
+
+
+def _fits(folder: Path, part: Part, samples: int) -> bool:
+    """Whether the limit and half of what the disk has free leave room."""
+    wanted = sum(features[0].size * 2 * samples for features in part.values())
+    used = sum(file.stat().st_size for file in folder.glob("*.npy"))
+    return used + wanted <= LIMIT and 2 * wanted <= shutil.disk_usage(folder).free
+
+
+def _create(
+    folder: Path, part: Part, view: int, samples: int, written: dict[Path, Path], stack: ExitStack
+) -> dict[str, BinaryIO]:
+    files = {}
+    for name, features in part.items():
+        path = _path(folder, name, view)
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")
+        written[temporary] = path
+        files[name] = stack.enter_context(temporary.open("wb"))
+        shape = (samples, *features.shape[1:])
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(files[name], header)
+    return files
+
+
+def _path(folder: Path, layer: str, view: int) -> Path:
+    return folder / f"{quote(layer, safe='@')}-{view}.npy"
