@@ -8,11 +8,15 @@ from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import Value, settings_of, split_text, with_settings
+from evaluators.distill.methods.contrastive import Contrastive
 from evaluators.distill.methods.correlation import Dist
 from evaluators.distill.methods.decoupled import Decoupled
+from evaluators.distill.methods.features import AttentionTransfer, Hints, Information, SimilarityPreserving
 from evaluators.distill.methods.mutual import Mutual
 from evaluators.distill.methods.own import ProgressiveSelf
+from evaluators.distill.methods.relations import Congruence, Relational, RelationGraph
 from evaluators.distill.methods.response import HardDistillation, HardLabels, SoftTargets
+from evaluators.distill.methods.review import Review
 from evaluators.distill.methods.standard import StandardisedTargets
 from understudy import ConfigError, unknown_name
 
@@ -21,6 +25,8 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "labels": (HardLabels,),
         "self and peers": (ProgressiveSelf, Mutual),
         "response": (SoftTargets, HardDistillation, Decoupled, Dist, StandardisedTargets),
+        "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
+        "relations": (Relational, RelationGraph, Congruence),
     }
 )
 """What methods learn from, and the methods, whose docstrings' first paragraphs name the papers."""

@@ -65,15 +65,15 @@ def store_features(folder: Path, parts: Iterable[Part], view: int, samples: int)
 
 def _fits(folder: Path, part: Part, samples: int) -> bool:
     """Whether the limit and half of what the disk has free leave room."""
-    wanted = sum(features[0].size * 2 * samples for features in part.values())
-    used = sum(file.stat().st_size for file in folder.glob("*.npy"))
-    return used + wanted <= LIMIT and 2 * wanted <= shutil.disk_usage(folder).free
+    wanted: int = sum(features[0].size * 2 * samples for features in part.values())
+    used: int = sum(file.stat().st_size for file in folder.glob("*.npy"))
+    return used + wanted <= LIMIT and 2 * wanted <= int(shutil.disk_usage(folder).free)
 
 
 def _create(
     folder: Path, part: Part, view: int, samples: int, written: dict[Path, Path], stack: ExitStack
 ) -> dict[str, BinaryIO]:
-    files = {}
+    files: dict[str, BinaryIO] = {}
     for name, features in part.items():
         path = _path(folder, name, view)
         temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp")

@@ -5,7 +5,7 @@ A layer is asked for as ``name`` (its output as it is) or as ``name@form``:
 ``name@N``
     the feature map averaged down to at most N x N, (B, C, n, n); for N = 1 the pooled embedding (B, C).
 ``name@attention``
-    the mean square over the channels, (B, 1, H, W), scaled to unit length by sample (Zagoruyko and Komodakis, 2017).
+    the mean square over the channels, (B, 1, H, W), scaled to unit length by sample (Zagoruyko, Komodakis, 2017).
 
 Tokens (B, T, C) of a square of patches, with or without a class token, count as a map; (B, D) counts as 1 x 1.
 """
@@ -68,7 +68,7 @@ class FeatureCapture:
 
 def find_layer(network: nn.Module, name: str, owner: str) -> nn.Module:
     """The layer of that name; raises ``ConfigError`` with the nearest names where there is none."""
-    modules = {known: module for known, module in network.named_modules() if known}
+    modules: dict[str, nn.Module] = {known: module for known, module in network.named_modules() if known}
     if name in modules:
         return modules[name]
     near = difflib.get_close_matches(name, modules, n=3, cutoff=0.3) or list(modules)[:3]
@@ -81,7 +81,7 @@ def in_form(output: Tensor, form: str) -> Tensor:
         return output
     if form == ATTENTION:
         energy = as_map(output).pow(2).mean(1, keepdim=True)
-        return energy / energy.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        return functional.normalize(energy.flatten(1), dim=1).view_as(energy)
     pooled = pool(as_map(output), int(form))
     return pooled.flatten(1) if form == "1" else pooled
 

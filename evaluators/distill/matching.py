@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -92,8 +93,8 @@ def named_layers(layers: Layers, network: nn.Module, names: str, owner: str) -> 
         find_layer(network, name, owner)
         if name not in known:
             raise ConfigError(
-                f"layer {name!r} of the {owner} gives no feature map, square of tokens or embedding: name one that "
-                f"does, such as {layers.stages[-1].name}"
+                f"layer {name!r} of the {owner} gives no feature map, square of tokens or embedding: name one "
+                f"that does, such as {layers.stages[-1].name}"
             )
         chosen.append(known[name])
     return chosen
@@ -161,7 +162,7 @@ def _stages(maps: Sequence[Layer]) -> tuple[Layer, ...]:
     if len(sides) == 1:
         count = min(MOST_STAGES, len(maps))
         bounds = [round(index * len(maps) / count) for index in range(count + 1)]
-        return tuple(_outermost(maps[low:high]) for low, high in zip(bounds, bounds[1:], strict=False))
+        return tuple(_outermost(maps[low:high]) for low, high in itertools.pairwise(bounds))
     return tuple(_last([layer for layer in maps if layer.side == side]) for side in sides)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.evaluate import Guard, batches

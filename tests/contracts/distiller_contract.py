@@ -54,18 +54,25 @@ class Case:
     def distiller(self) -> Distiller:
         return self.make()
 
+    @property
+    def attached(self) -> Distiller:
+        """The distiller as it has met both networks."""
+        return self.distiller.attached(ConvNet(1, 8, 10), teacher(), torch.rand(1, 1, 8, 8))
+
     def signals(self, seed: int = 0, size: int = 12) -> tuple[Signals, Signals, torch.Tensor]:
         """Student, teacher and targets of one random batch; both networks' own parameters want gradients."""
+        attached = self.attached
         with seeded(seed):
-            student = _signals(ConvNet(1, 8, 10), torch.rand(size, 1, 8, 8), self.distiller.student_layers)
-            teacher = _signals(ConvNet(1, 16, 10), torch.rand(size, 1, 16, 16), self.distiller.teacher_layers)
+            wide = Normalised(ConvNet(1, 16, 10), [0.0], [1.0])
+            student = _signals(ConvNet(1, 8, 10), torch.rand(size, 1, 8, 8), attached.student_layers)
+            teacher = _signals(wide, torch.rand(size, 1, 16, 16), attached.teacher_layers)
             return student, teacher, torch.randint(0, 10, (size,))
 
     def loss(self, with_targets: bool = True) -> tuple[Loss, Signals]:
         student, teacher, targets = self.signals()
         used = Signals(teacher.logits.detach(), {n: f.detach() for n, f in teacher.features.items()})
         used = used if self.distiller.uses_teacher else Signals.none()
-        ready = self.distiller.prepared(student, used)
+        ready = self.attached.prepared(student, used)
         return ready.loss(student, used, targets if with_targets else None), student
 
     def train(self, epochs: int = 2, seed: int = 0) -> Trained:
@@ -134,7 +141,7 @@ def the_total_teaches_the_student(case):
 
 def wanted_features_teach_the_student(case):
     loss, student = case.loss()
-    for name in case.distiller.student_layers:
+    for name in case.attached.student_layers:
         (gradient,) = torch.autograd.grad(loss.distillation, student.features[name], retain_graph=True)
         assert float(gradient.abs().sum()) > 0, name
 
@@ -151,7 +158,7 @@ def data_without_labels_is_taught_or_refused(case):
 
 def preparing_leaves_the_recipe_as_it_was(case):
     student, teacher_signals, _ = case.signals()
-    recipe = case.distiller
+    recipe = case.attached
     before = list(recipe.parameters())
     recipe.prepared(student, teacher_signals)
     assert list(recipe.parameters()) == before

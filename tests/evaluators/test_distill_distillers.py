@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -47,25 +46,11 @@ class Hint(Distiller):
         return Loss(answers.total + hint, answers.task, answers.distillation + hint)
 
 
-@dataclass(frozen=True)
-class HintCase(Case):
-    """Here the teacher is bare, so its layer has no prefix."""
-
-    def signals(self, seed: int = 0, size: int = 12) -> tuple[Signals, Signals, Tensor]:
-        torch.manual_seed(seed)
-        images = torch.rand(size, 1, 16, 16)
-        student, teacher = ConvNet(1, 8, 10), nn.ModuleDict({"network": ConvNet(1, 16, 10)})
-        with FeatureCapture(student, ["high"]) as ours, FeatureCapture(teacher, ["network.high"]) as theirs:
-            said, taught = student(images[..., ::2, ::2]), teacher["network"](images)
-            signals = Signals(said, dict(ours.features)), Signals(taught, dict(theirs.features))
-        return *signals, torch.randint(0, 10, (size,))
-
-
 CASES = {
     "soft-targets": Case(SoftTargets),
     "soft-targets-only": Case(lambda: SoftTargets(temperature=1.0, weight=1.0)),
     "hard-labels": Case(HardLabels),
-    "hint": HintCase(Hint),
+    "hint": Case(Hint),
 }
 
 
