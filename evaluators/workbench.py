@@ -12,7 +12,7 @@ from evaluators.distill.distiller import Distiller
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.target import Target
-from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.task import Task
 from evaluators.teachers.teacher import Teacher
 from results.goals import Goals
 from spaces.space import Space
@@ -29,7 +29,7 @@ class Workbench:
     """
 
     space: Space
-    task: ImageTask
+    task: Task
     teacher_outputs: TeacherOutputs
     distiller: Distiller
     schedule: Schedule

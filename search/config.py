@@ -54,16 +54,20 @@ class SearchConfig:
     """
 
     data: str = _option(
-        "digits", "digits, an image folder, an .npz file, a Hugging Face dataset or file.py:function"
+        "digits",
+        "digits, an image folder, an .npz or .csv file, a graph, a Hugging Face dataset or file.py:function",
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
     runs: str = _option("results/runs", "folder of the runs")
     teacher: str | None = _option(
         None,
-        "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); default: trained here",
+        "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); for a graph gcn, gat "
+        "or sage; default: trained here",
     )
     teacher_model: str | None = _option(None, "file.py:function that builds the network of --teacher's weights")
-    space: str = _option("mobile", "mobile, residual, nni:NAME or file.py:Class")
+    space: str | None = _option(
+        None, "mobile, residual, mlp, nni:NAME or file.py:Class (default: mobile for images, mlp for vectors)"
+    )
     profile: tuple[str, ...] = _option(
         ("x86-host",),
         "hardware profile (see `understudy profiles`); several, one set of candidates for all of them",
@@ -166,7 +170,7 @@ class SearchConfig:
             data=_anchor(self.data),
             teacher=self.teacher and _anchor(self.teacher),
             teacher_model=self.teacher_model and _anchor(self.teacher_model),
-            space=_anchor(self.space),
+            space=self.space and _anchor(self.space),
             name=self.run_path.name,
             runs=str(self.run_path.parent.absolute()),
         )

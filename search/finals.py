@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from results.bundle.manifest import input_shape
 from results.candidate import Candidate, Student
 from results.finalists import compared_on
 from results.goals import LIBRARY, Goal
@@ -115,9 +116,7 @@ def _remeasured(student: Student, latencies: Sequence[Measurement], profile: Pro
 
 
 def _input(student: Student) -> NDArray[np.float32]:
-    side = student.preprocess["size"]
-    shape = (1, student.preprocess["channels"], side, side)
-    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    return np.random.default_rng(0).standard_normal(input_shape(student.preprocess), dtype=np.float32)
 
 
 def _finish(

@@ -42,12 +42,15 @@ class Plan:
 
     def space(self) -> Space:
         """The space at the size of the task."""
-        from evaluators.tasks.image_task import ImageTask
+        from evaluators.tasks.opening import open_task
         from spaces.catalogue import load_space
 
-        task = ImageTask.open(self.task)
+        task = open_task(self.task)
         return load_space(
-            self.config.space, channels=task.channels, image_size=task.image_size, classes=len(task.labels)
+            self.config.space or task.space,
+            channels=task.channels,
+            image_size=task.image_size,
+            classes=len(task.labels),
         )
 
     def quiet(self) -> QuietCores:
@@ -99,13 +102,13 @@ class Plan:
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
-        from evaluators.tasks.image_task import ImageTask
+        from evaluators.tasks.opening import open_task
         from evaluators.workbench import Workbench
         from search.teacher import open_teacher
 
         os.chdir(self.folder)
         config = self.config
-        task = ImageTask.open(self.task)
+        task = open_task(self.task)
         samples = len(task.targets("train"))
         opened: Sequence[Device | None] = devices or [None] * len(self.profiles)
         return Workbench(

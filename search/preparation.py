@@ -22,7 +22,7 @@ from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unkno
 if TYPE_CHECKING:
     from torch import nn
 
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
 
@@ -46,7 +46,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     from hw_profiles.profile import load_profile
     from spaces.catalogue import space_names
 
-    if ":" not in config.space and config.space not in space_names():
+    if config.space is not None and ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
     load_distiller(config.distill)
     profiles = tuple(
@@ -99,13 +99,13 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     return Prepared(plan, _facts(plan, task, teacher, store, display))
 
 
-def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Plan, ImageTask]:
+def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Plan, Task]:
     """The plan of a run as far as its data tell it, without the teacher's answers; raises ``UnderstudyError``."""
     from evaluators.latency.quiet import QuietCores
 
     task = _load_task(config, _cache(config), display)
     plan = Plan(
-        config=config,
+        config=replace(config, space=config.space or task.space),
         folder=Path.cwd(),
         run=store.path.resolve(),
         task=task.folder,
@@ -123,7 +123,7 @@ def _cache(config: SearchConfig) -> Path:
     return cache
 
 
-def _origin(plan: Plan, task: ImageTask, teacher: Teacher) -> dict[str, str]:
+def _origin(plan: Plan, task: Task, teacher: Teacher) -> dict[str, str]:
     """What the figures of a run depend on."""
     return {"data": task.fingerprint, "teacher": teacher.fingerprint, "processor": _processors(plan)}
 
@@ -142,7 +142,7 @@ def _check_same(store: RunStore, origin: Mapping[str, str]) -> None:
         )
 
 
-def _load_task(config: SearchConfig, cache: Path, display: Display) -> ImageTask:
+def _load_task(config: SearchConfig, cache: Path, display: Display) -> Task:
     from evaluators.tasks.load import load_task
 
     with display.stage(f"data {config.data}"):
@@ -159,20 +159,20 @@ def _load_task(config: SearchConfig, cache: Path, display: Display) -> ImageTask
     return task
 
 
-def _load_teacher(config: SearchConfig, task: ImageTask, cache: Path, display: Display) -> Teacher:
+def _load_teacher(config: SearchConfig, task: Task, cache: Path, display: Display) -> Teacher:
     own = config.teacher is None
     with display.stage("teacher, trained here once and kept" if own else f"teacher {config.teacher}") as advance:
         return open_teacher(config, task, cache, advance)
 
 
-def _views(config: SearchConfig, task: ImageTask) -> int:
+def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.distill.schedule import final_schedule, search_schedule
 
     samples = task.size("train")
     return max(search_schedule(samples, config.epochs).views, final_schedule(samples, config.final_epochs).views)
 
 
-def _check_smallest(plan: Plan, task: ImageTask) -> None:
+def _check_smallest(plan: Plan, task: Task) -> None:
     """Compile and measure the smallest student; raises ``ConfigError`` when even that is over the budget."""
     from evaluators.candidate import build_student, real_inputs
     from evaluators.cost import cost_of
@@ -196,7 +196,7 @@ def _check_smallest(plan: Plan, task: ImageTask) -> None:
         )
 
 
-def _facts(plan: Plan, task: ImageTask, teacher: Teacher, store: RunStore, display: Display) -> dict[str, Any]:
+def _facts(plan: Plan, task: Task, teacher: Teacher, store: RunStore, display: Display) -> dict[str, Any]:
     """What is known of the run before its search; the teacher's cost is measured once."""
     import numpy as np
     import torch
@@ -248,7 +248,7 @@ def _teacher_cost(
     plan: Plan,
     profile: Profile,
     goal: Goal,
-    task: ImageTask,
+    task: Task,
     teacher: Teacher,
     store: RunStore,
     display: Display,
@@ -270,9 +270,7 @@ def _teacher_cost(
             return {}
 
 
-def _cost_on(
-    plan: Plan, profile: Profile, task: ImageTask, teacher: Teacher, network: nn.Module
-) -> dict[str, Any]:
+def _cost_on(plan: Plan, profile: Profile, task: Task, teacher: Teacher, network: nn.Module) -> dict[str, Any]:
     """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
     import numpy as np
 

@@ -10,12 +10,12 @@ from search.config import SearchConfig
 from understudy import ConfigError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
 
 
 def open_teacher(
-    config: SearchConfig, task: ImageTask, cache: Path, progress: Callable[[int, int], None] | None = None
+    config: SearchConfig, task: Task, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> Teacher:
     """The user's teacher, or the built-in one, which is trained unless ``cache`` holds it.
 

@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spaces.space import Space
+from spaces.space import VECTOR, Space
 from understudy import SpaceError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual")
+_OWN = ("mobile", "residual", "mlp")
+_OF_IMAGES = ("mobile", "residual")
 
 
 def space_names() -> tuple[str, ...]:
@@ -22,16 +23,19 @@ def space_names() -> tuple[str, ...]:
 
 
 def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Space:
-    """The space for images of (channels, image_size, image_size) in so many classes.
+    """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
 
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
-    ``ModelSpace`` of the user's. Raises ``SpaceError`` when there is none of that name (with the nearest one)
-    or it cannot be used.
+    ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features.
+    Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
-    for name, size, least in (("channels", channels, 1), ("image_size", image_size, 8), ("classes", classes, 2)):
-        if size < least:
-            raise SpaceError(f"a space needs {name} of at least {least}, but got {size}")
+    least = {"channels": 1, "image_size": VECTOR if image_size == VECTOR else 8, "classes": 2}
+    for name, size in sizes.items():
+        if size < least[name]:
+            raise SpaceError(f"a space needs {name} of at least {least[name]}, but got {size}")
+    if image_size == VECTOR and (spec in _OF_IMAGES or spec.startswith(_HUB_PREFIX)):
+        raise SpaceError(f"space {spec} is for images, but the data are vectors: use --space mlp")
     if spec.startswith(_HUB_PREFIX):
         from spaces.hub import hub_space
 
@@ -48,10 +52,11 @@ def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Sp
 
 
 def _own(name: str, *, channels: int, image_size: int, classes: int) -> Space:
+    from spaces.mlp import MlpSpace
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
     from spaces.residual import ResidualSpace
 
-    own: dict[str, type[nn.Module]] = {"mobile": MobileSpace, "residual": ResidualSpace}
+    own: dict[str, type[nn.Module]] = {"mobile": MobileSpace, "residual": ResidualSpace, "mlp": MlpSpace}
     make = partial(own[name], channels, image_size, classes)
     return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes)

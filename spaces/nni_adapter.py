@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from spaces.choice import Choice, Value
-from spaces.space import RESOLUTION, Space, check_choice, first_choice
+from spaces.space import RESOLUTION, Space, check_choice, first_choice, sample_shape
 from spaces.structure import cost, fingerprint
 from understudy import SpaceError, UnderstudyError
 
@@ -25,6 +25,7 @@ with warnings.catch_warnings():
     from nni.nas.nn.pytorch import (
         LayerChoice,
         ModelSpace,
+        MutableBatchNorm1d,
         MutableBatchNorm2d,
         MutableConv2d,
         MutableLinear,
@@ -35,6 +36,7 @@ with warnings.catch_warnings():
 __all__ = [
     "LayerChoice",
     "ModelSpace",
+    "MutableBatchNorm1d",
     "MutableBatchNorm2d",
     "MutableConv2d",
     "MutableExpression",
@@ -178,10 +180,10 @@ def _try_out(space: Space, channels: int, classes: int) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         network = space.build(choice).eval()
         try:
-            shape = tuple(network(torch.zeros(2, channels, size, size)).shape)
+            shape = tuple(network(torch.zeros(2, *sample_shape(channels, size))).shape)
         except Exception as error:  # a forward of anyone's may raise anything
             raise SpaceError(
-                f"space {space.name} takes no images of {channels} x {size} x {size}: its forward raised "
+                f"space {space.name} takes no inputs of {sample_shape(channels, size)}: its forward raised "
                 f"{type(error).__name__}: {error}"
             ) from error
     if shape != (2, classes):

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 
 RESOLUTION = "resolution"
 """The choice of this name, where a space has it, is the student's input size."""
+VECTOR = 1
+"""The input size of students that take vectors instead of images: as many features as there are channels."""
 
 
 class Space(ABC):
     """A family of networks with named choices.
 
     ``domain`` maps every named choice to its values, in a stable order; ``resolutions`` are the input sizes
-    (pixels, square) that occur, smallest first.
+    (pixels, square, or ``VECTOR``) that occur, smallest first.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Space(ABC):
 
     @abstractmethod
     def build(self, choice: Mapping[str, Value]) -> nn.Module:
-        """The untrained network: (N, C, R, R) float32 -> logits (N, classes), in training mode.
+        """The untrained network: (N, C, R, R) or (N, C) float32 -> logits (N, classes), in training mode.
 
         The same seed of torch's generator gives the same weights. Raises ``SpaceError`` for a choice outside
         the domain.
@@ -47,6 +49,11 @@ class Space(ABC):
     @abstractmethod
     def smallest(self) -> Choice:
         """The cheapest choice found, by parameters and multiply-adds; always the same one."""
+
+
+def sample_shape(channels: int, size: int) -> tuple[int, ...]:
+    """The shape of one input: (channels, size, size), or (channels,) where ``size`` is ``VECTOR``."""
+    return (channels,) if size == VECTOR else (channels, size, size)
 
 
 def check_choice(space: Space, choice: Mapping[str, Value]) -> Choice:

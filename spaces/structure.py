@@ -12,7 +12,19 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-_ELEMENTWISE = (nn.BatchNorm2d, nn.ReLU, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.GELU, nn.Dropout, nn.LayerNorm)
+from spaces.space import sample_shape
+
+_ELEMENTWISE = (
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.ReLU,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.SiLU,
+    nn.GELU,
+    nn.Dropout,
+    nn.LayerNorm,
+)
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
@@ -28,7 +40,7 @@ def fingerprint(network: nn.Module, resolution: int) -> str:
 
 
 def cost(network: nn.Module, channels: int, resolution: int) -> int:
-    """Parameters plus multiply-adds for one image of (channels, resolution, resolution).
+    """Parameters plus multiply-adds for one image of (channels, resolution, resolution), or one vector.
 
     Counts convolutions, matrix products and attention; the network, left in evaluation mode, may live on torch's
     meta device.
@@ -38,7 +50,7 @@ def cost(network: nn.Module, channels: int, resolution: int) -> int:
     counter = FlopCounterMode(display=False)
     network.eval()
     with torch.no_grad(), _passing_over(network, _ELEMENTWISE), counter:
-        network(torch.empty(1, channels, resolution, resolution, device=device))
+        network(torch.empty(1, *sample_shape(channels, resolution), device=device))
     return parameters + int(counter.get_total_flops()) // 2
 
 

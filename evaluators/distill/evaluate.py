@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask, Split
+    from evaluators.tasks.task import Split, Task
 
 Guard = Callable[[], AbstractContextManager[object]]
 
 
 def predict_logits(
     network: nn.Module,
-    task: ImageTask,
+    task: Task,
     split: Split,
     resolution: int,
     *,

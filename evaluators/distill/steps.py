@@ -16,10 +16,11 @@ from evaluators.distill.features import FeatureCapture
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_signals import TeacherSignals
+from evaluators.tasks.task import UNLABELLED
 from understudy import TrainError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.task import Task
 
 MOMENTUM = 0.9
 MAX_GRADIENT_NORM = 5.0
@@ -44,7 +45,7 @@ class Steps:
     def __init__(
         self,
         network: nn.Module,
-        task: ImageTask,
+        task: Task,
         resolution: int,
         distiller: Distiller,
         source: TeacherSignals,
@@ -61,6 +62,7 @@ class Steps:
         self._schedule = schedule
         self._device = device
         self._targets = torch.as_tensor(np.array(task.targets("train")))
+        self._labelled = (self._targets != UNLABELLED).numpy()
         self._optimiser: torch.optim.Optimizer | None = None
         self._parameters: list[nn.Parameter] = []
 
@@ -70,7 +72,7 @@ class Steps:
         """One pass over the training images; the mean of the three losses."""
         self._network.train()
         self._source.open(self._schedule.view(epoch), guard)
-        parts = batches(order, self._schedule.batch_size)
+        parts = self._batches(order)
         sums = np.zeros(3)
         for number, ids in enumerate(parts):
             with guard():
@@ -80,6 +82,19 @@ class Steps:
             sums += losses
         total, task, distillation = sums / len(parts)
         return float(total), float(task), float(distillation)
+
+    def _batches(self, order: np.ndarray) -> list[np.ndarray]:
+        """The samples in the epoch's order, in batches that have labels throughout or nowhere.
+
+        Samples without a label teach only where there is a teacher.
+        """
+        known = self._labelled[order]
+        parts = batches(order[known], self._schedule.batch_size)
+        if known.all() or not self._distiller.uses_teacher:
+            return parts
+        parts += batches(order[~known], self._schedule.batch_size)
+        place = np.argsort(order)
+        return sorted(parts, key=lambda ids: int(place[ids[0]]))
 
     def _step(self, ids: np.ndarray, view: int, epoch: float) -> tuple[tuple[float, float, float], float]:
         loss = self._loss(ids, view, epoch / self._schedule.epochs)
@@ -100,7 +115,8 @@ class Steps:
         teacher = self._source(ids, view)
         if self._optimiser is None:
             self._begin(student, teacher)
-        return self._distiller.loss(student, teacher, self._targets[ids].to(self._device))
+        targets = self._targets[ids].to(self._device) if self._labelled[ids[0]] else None
+        return self._distiller.loss(student, teacher, targets)
 
     def _begin(self, student: Signals, teacher: Signals) -> None:
         self._distiller = self._distiller.prepared(student, teacher)

@@ -22,7 +22,7 @@ from results.store import write_atomically
 from understudy import TeacherError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask, Split
+    from evaluators.tasks.task import Split, Task
     from evaluators.teachers.teacher import Teacher
 
 Progress = Callable[[int, int], None]
@@ -57,7 +57,7 @@ class TeacherOutputs:
 
 def compute_outputs(
     teacher: Teacher,
-    task: ImageTask,
+    task: Task,
     *,
     views: int,
     cache: Path,
@@ -97,7 +97,7 @@ def _link_views(folder: Path, views: int) -> None:
 
 
 def _answer(
-    teacher: Teacher, task: ImageTask, split: Split, view: int, batch_size: int, report: Callable[[int], None]
+    teacher: Teacher, task: Task, split: Split, view: int, batch_size: int, report: Callable[[int], None]
 ) -> np.ndarray:
     parts: list[np.ndarray] = []
     count = 0

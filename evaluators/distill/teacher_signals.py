@@ -22,7 +22,7 @@ from evaluators.tasks.pixels import locked
 from understudy import ConfigError, TeacherError
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
 
 BATCH = 128
@@ -41,7 +41,7 @@ class TeacherSignals(ABC):
 
 def teacher_signals(
     distiller: Distiller,
-    task: ImageTask,
+    task: Task,
     outputs: TeacherOutputs | None,
     teacher: Teacher | None,
     device: str,
@@ -105,7 +105,7 @@ class _Live(TeacherSignals):
     """Logits and layers from a pass of the teacher itself."""
 
     def __init__(
-        self, distiller: Distiller, task: ImageTask, teacher: Teacher | None, device: str, stack: ExitStack
+        self, distiller: Distiller, task: Task, teacher: Teacher | None, device: str, stack: ExitStack
     ) -> None:
         assert teacher is not None
         assert teacher.module is not None
@@ -123,13 +123,13 @@ class _Live(TeacherSignals):
 
     def _images(self, ids: np.ndarray, view: int) -> torch.Tensor:
         images = self._task.images("train", ids, self._resolution, view).to(self._device)
-        return images.contiguous(memory_format=torch.channels_last)
+        return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 class _StoredLayers(TeacherSignals):
     """Logits and layers as stored, written on first use; from the live teacher where they do not fit."""
 
-    def __init__(self, outputs: TeacherOutputs, live: _Live, task: ImageTask, device: str) -> None:
+    def __init__(self, outputs: TeacherOutputs, live: _Live, task: Task, device: str) -> None:
         self._logits, self._live, self._task, self._device = _Stored(outputs, device), live, task, device
         self._folder: Path = outputs.folder / "features"
         self._opened: dict[int, Mapping[str, np.ndarray] | None] = {}

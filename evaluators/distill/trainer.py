@@ -22,7 +22,7 @@ from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.distill.teacher_signals import check_teacher, teacher_signals
 
 if TYPE_CHECKING:
-    from evaluators.tasks.image_task import ImageTask
+    from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
 
 
@@ -44,7 +44,7 @@ class Trained:
 
 def train_student(
     network: nn.Module,
-    task: ImageTask,
+    task: Task,
     *,
     resolution: int,
     distiller: Distiller,

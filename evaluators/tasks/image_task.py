@@ -16,26 +16,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from evaluators.distill.evaluate import accuracy
 from evaluators.tasks.augment import Augment
 from evaluators.tasks.images import Images, open_images
 from evaluators.tasks.pixels import locked, write_pixels
+from evaluators.tasks.task import Split, Task, read_facts
 from results.store import write_atomically
-from understudy import DataError
-
-Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class ImageTask:
+class ImageTask(Task):
     """Image classification on one prepared data set.
 
     ``labels``: class names; ``channels``: 1 or 3; ``image_size``: the largest square side in use, pixels;
@@ -43,6 +39,9 @@ class ImageTask:
     ``fingerprint``: a hash of content, split, seed and size; ``notes``: what the user should know of the
     data; ``folder``: where it is prepared (``open`` brings it back in another process).
     """
+
+    kind: ClassVar[str] = "images"
+    space: ClassVar[str] = "mobile"
 
     folder: Path
     labels: tuple[str, ...]
@@ -60,12 +59,7 @@ class ImageTask:
     @staticmethod
     def open(folder: Path) -> ImageTask:
         """The task prepared in a folder; raises ``DataError`` when there is none."""
-        try:
-            facts = json.loads((folder / "task.json").read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise DataError(
-                f"{folder} holds no prepared task ({error}): let `understudy resume` prepare the data again"
-            ) from error
+        facts = read_facts(folder)
         sequences = {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
         return ImageTask(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
 
@@ -77,19 +71,6 @@ class ImageTask:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ImageTask.open, (self.folder,)
-
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        return len(self.labels)
-
-    def size(self, split: Split) -> int:
-        """Number of samples of a split."""
-        return self.counts[split]
-
-    def targets(self, split: Split) -> NDArray[np.int64]:
-        """Classes of a split, int64 (N,)."""
-        return self._targets[self._slice(split)]
 
     def pixels(self, split: Split, resolution: int) -> NDArray[np.uint8]:
         """Pictures of a split, uint8 (N, C, R, R), memory-mapped; made once for all processes."""
@@ -133,27 +114,9 @@ class ImageTask:
             "std": list(self.std),
         }
 
-    def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:
-        """Share of samples whose largest logit is the target's; logits (N, classes), targets (N,)."""
-        return accuracy(torch.as_tensor(logits), torch.as_tensor(targets))
-
     def _store(self, resolution: int) -> Path:
         return self.folder / f"pixels-{resolution}.npy"
-
-    def _slice(self, split: Split) -> slice:
-        start = sum(self.counts[name] for name in SPLITS[: SPLITS.index(split)])
-        return slice(start, start + self.counts[split])
 
     @cached_property
     def _images(self) -> Images:
         return open_images(self.folder)
-
-    @cached_property
-    def _order(self) -> NDArray[np.int64]:
-        order: NDArray[np.int64] = np.load(self.folder / "order.npy", allow_pickle=False)
-        return order
-
-    @cached_property
-    def _targets(self) -> NDArray[np.int64]:
-        targets: NDArray[np.int64] = np.load(self.folder / "targets.npy", allow_pickle=False)
-        return targets

@@ -10,15 +10,20 @@ from typing import Any
 
 import numpy as np
 
+from evaluators.graphs.prepare import Graph, create_graph_task
+from evaluators.graphs.read import from_arrays, holds_vectors
+from evaluators.graphs.tables import is_graph_folder, read_graph, read_vectors
 from evaluators.tasks.augment import POLICIES, augment_policy
 from evaluators.tasks.folder import folder_samples
 from evaluators.tasks.hub import hub_samples, is_dataset_folder
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
-from evaluators.tasks.npz import npz_samples
+from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
+from evaluators.tasks.task import Task
 from evaluators.tasks.user_code import user_function
 from evaluators.tasks.variation import with_augment
+from evaluators.tasks.vectors import Vectors, create_vector_task
 from understudy import DataError, UnderstudyError
 
 
@@ -30,38 +35,48 @@ def load_task(
     image_size: int | None = None,
     augment: str | None = None,
     on_bad: OnBad = "refuse",
-) -> ImageTask:
+) -> Task:
     """The task of the data that ``spec`` names, prepared under ``cache`` (once).
 
     ``spec``: ``digits``; a folder of class folders, with or without train/val/test above them; an
     ``.npz`` file; a Hugging Face data set (folder or id); or ``file.py:function``, which runs the user's
     function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
-    ``ImageTask`` that it returns.
+    task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
+    the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``.
     ``image_size``: pixels, by default from the data; ``augment``: a policy's name, by default what suits
     the kind of data. Raises ``DataError`` when the data cannot be used, ``ConfigError`` for an unknown
     policy.
     """
     policy = None if augment is None else augment_policy(augment)
-    if ".py:" in spec:
-        task = _from_code(spec, cache, seed, image_size, on_bad)
-        return task if policy is None else with_augment(task, policy)
-    return create_task(
-        _samples(spec), cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad
-    )
+    source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec)
+    if isinstance(source, ImageTask):
+        return source if policy is None else with_augment(source, policy)
+    if isinstance(source, Samples):
+        return create_task(source, cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad)
+    if image_size is not None or policy is not None or on_bad == "skip":
+        raise DataError(f"{spec} holds vectors, not images: leave out --image-size, --augment and --skip-bad")
+    if isinstance(source, Vectors):
+        return create_vector_task(source, cache=cache, seed=seed)
+    return create_graph_task(source, cache=cache, seed=seed) if isinstance(source, Graph) else source
 
 
-def _samples(spec: str) -> Samples:
+def _source(spec: str) -> Samples | Vectors | Graph:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
     if path.suffix == ".npz":
-        return npz_samples(path)
+        arrays = read_npz(path)
+        return from_arrays(path, arrays) if holds_vectors(arrays) else npz_samples(path, arrays)
+    if path.suffix == ".csv":
+        return read_vectors(path)
     if path.is_dir():
+        if is_graph_folder(path):
+            return read_graph(path)
         if is_dataset_folder(path):
             return hub_samples(spec)
         return folder_samples(path)
     if path.exists():
-        raise DataError(f"{spec} is neither a folder of images nor an .npz file: name one of these")
+        raise DataError(f"{spec} is neither a folder of images nor an .npz or .csv file: name one of these")
     return hub_samples(spec)
 
 
@@ -80,7 +95,7 @@ def digits() -> Samples:
     )
 
 
-def _from_code(spec: str, cache: Path, seed: int, image_size: int | None, on_bad: OnBad) -> ImageTask:
+def _from_code(spec: str, cache: Path, seed: int, image_size: int | None, on_bad: OnBad) -> Task:
     function = user_function(spec, DataError)
     more = {"on_bad": on_bad} if _takes(function, "on_bad") else {}
     if on_bad == "skip" and not more:
@@ -94,8 +109,8 @@ def _from_code(spec: str, cache: Path, seed: int, image_size: int | None, on_bad
         raise
     except Exception as error:  # the user's own code may raise anything
         raise DataError(f"{spec} failed with {type(error).__name__}: {error}") from error
-    if not isinstance(task, ImageTask):
-        raise DataError(f"{spec} must return an ImageTask (see create_task), but returned {type(task).__name__}")
+    if not isinstance(task, Task):
+        raise DataError(f"{spec} must return a task (see create_task), but returned {type(task).__name__}")
     return task
 
 

@@ -20,25 +20,26 @@ _SPLITS = ("train", "val", "test")
 _NAMES = "class_names"
 
 
-def npz_samples(path: Path) -> Samples:
-    """Samples of an ``.npz`` file, read without unpickling.
-
-    Pictures are (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float in 0..1; labels are integers, and
-    ``class_names`` may name them. Raises ``DataError`` for missing arrays, other shapes, NaN and labels
-    that are not integers.
-    """
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` file by name, read without unpickling; raises ``DataError`` when it is none."""
     if not path.is_file():
         raise DataError(f"there is no file {path}: check the path")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return _samples(path, {name: archive[name] for name in archive.files})
+            return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read as arrays ({error}): save plain arrays with numpy.savez"
         ) from error
 
 
-def _samples(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Samples:
+def npz_samples(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Samples:
+    """Samples in the arrays of an ``.npz`` file.
+
+    Pictures are (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or float in 0..1; labels are integers, and
+    ``class_names`` may name them. Raises ``DataError`` for missing arrays, other shapes, NaN and labels
+    that are not integers.
+    """
     pairs = {split: (f"x_{split}", f"y_{split}") for split in _SPLITS if f"x_{split}" in arrays}
     divided = "train" in pairs
     if not divided:

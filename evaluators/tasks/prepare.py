@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.augment import POLICIES, Augment
-from evaluators.tasks.image_task import SPLITS, ImageTask
+from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import Images, Look
 from evaluators.tasks.split import divide, shared_pictures
+from evaluators.tasks.task import SPLITS
 from understudy import DataError
 
 OnBad = Literal["refuse", "skip"]

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.task import Task
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
@@ -19,15 +20,16 @@ from understudy import TeacherError
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def load_teacher(spec: str, model: str | None, task: ImageTask) -> Teacher:
+def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
     """The teacher that ``spec`` names, tried on two images of the task.
 
     ``spec``: a ``transformers`` model folder or hub id; a ``torch.export`` program (``.pt2``); an ONNX
     file; weights (``.safetensors``, or a state dict in ``.pt``/``.pth``) of the network that ``model``
     (``file.py:function``) builds; or ``file.py:function`` itself, returning a trained network. All but the
     first take images normalised by the task's mean and std. The input size is the one that the file fixes,
-    else the task's. Loading runs no code but what ``file.py:function`` names. Raises ``TeacherError`` when
-    the teacher cannot be loaded, takes other images, answers with NaN, or has other classes than the task.
+    else the task's. For vectors it is a program, weights or a function. Loading runs no code but what
+    ``file.py:function`` names. Raises ``TeacherError`` when the teacher cannot be loaded, takes other
+    images, answers with NaN, or has other classes than the task.
     """
     teacher = _open(spec, model, task)
     if task.channels > teacher.channels:
@@ -38,7 +40,7 @@ def load_teacher(spec: str, model: str | None, task: ImageTask) -> Teacher:
     return teacher
 
 
-def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
+def _open(spec: str, model: str | None, task: Task) -> Teacher:
     path = Path(spec).expanduser()
     if model is not None and path.suffix not in _WEIGHTS:
         raise TeacherError(
@@ -47,13 +49,13 @@ def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
     if ".py:" in spec:
         return _as_built(build_network(spec), spec, task)
     if path.suffix not in (".onnx", ".pt2", *_WEIGHTS):
-        module, resolution = load_pretrained(spec, task)
+        module, resolution = load_pretrained(spec, _images(spec, task))
         channels, fingerprint = len(module.mean.flatten()), hash_weights(module)
         return _teacher(module, path.name, task, channels, resolution, fingerprint)
     if not path.is_file():
         raise TeacherError(f"there is no teacher file {path}: check the path")
     if path.suffix == ".onnx":
-        return OnnxTeacher(path, task)
+        return OnnxTeacher(path, _images(spec, task))
     if path.suffix == ".pt2":
         return _open_program(path, task)
     if model is None:
@@ -63,8 +65,19 @@ def _open(spec: str, model: str | None, task: ImageTask) -> Teacher:
     return _as_built(network, path.name, task)
 
 
-def _open_program(path: Path, task: ImageTask) -> Teacher:
+def _images(spec: str, task: Task) -> ImageTask:
+    if isinstance(task, ImageTask):
+        return task
+    raise TeacherError(
+        f"{spec} cannot teach vectors: name a torch.export program (.pt2), weights with --teacher-model, or "
+        "file.py:function"
+    )
+
+
+def _open_program(path: Path, task: Task) -> Teacher:
     program = Program(path)
+    if not isinstance(task, ImageTask):
+        return _as_task(program, path.name, task, task.channels, task.image_size, hash_files([path]))
     if len(program.input_shape) != 4:
         raise TeacherError(f"{path} takes {program.input_shape}, but a teacher takes (N, C, H, W): export it so")
     _, channels, height, width = program.input_shape
@@ -74,21 +87,22 @@ def _open_program(path: Path, task: ImageTask) -> Teacher:
     return _as_task(program, path.name, task, channels or task.channels, height or task.image_size, fingerprint)
 
 
-def _as_built(network: nn.Module, name: str, task: ImageTask) -> Teacher:
+def _as_built(network: nn.Module, name: str, task: Task) -> Teacher:
     return _as_task(network, name, task, _input_channels(network, task), task.image_size, hash_weights(network))
 
 
 def _as_task(
-    network: nn.Module, name: str, task: ImageTask, channels: int, resolution: int, fingerprint: str
+    network: nn.Module, name: str, task: Task, channels: int, resolution: int, fingerprint: str
 ) -> Teacher:
     """A teacher whose network takes what the task's students take."""
     widen = channels if task.channels == 1 else 1
-    module = Normalised(network, list(task.mean) * widen, list(task.std) * widen)
+    vectors = not isinstance(task, ImageTask)
+    module = Normalised(network, list(task.mean) * widen, list(task.std) * widen, vectors=vectors)
     return _teacher(module, name, task, channels, resolution, fingerprint)
 
 
 def _teacher(
-    module: Normalised, name: str, task: ImageTask, channels: int, resolution: int, fingerprint: str
+    module: Normalised, name: str, task: Task, channels: int, resolution: int, fingerprint: str
 ) -> Teacher:
     return ModuleTeacher(
         module,
@@ -100,16 +114,18 @@ def _teacher(
     )
 
 
-def _input_channels(network: nn.Module, task: ImageTask) -> int:
+def _input_channels(network: nn.Module, task: Task) -> int:
     """Channels that the network's first convolution takes; those of the task where it has none."""
     first = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first if first in (1, 3) else task.channels
+    return first if isinstance(task, ImageTask) and first in (1, 3) else task.channels
 
 
-def _try(teacher: Teacher, task: ImageTask) -> None:
+def _try(teacher: Teacher, task: Task) -> None:
     """Ask the teacher about two images, scaled to its size; raises ``TeacherError`` when it does not fit."""
-    size = (teacher.resolution, teacher.resolution)
-    images = functional.interpolate(task.images("train", np.arange(2), task.image_size), size, mode="bilinear")
+    images = task.images("train", np.arange(2), task.image_size)
+    if isinstance(task, ImageTask):
+        size = (teacher.resolution, teacher.resolution)
+        images = functional.interpolate(images, size, mode="bilinear")
     shape = tuple(teacher.logits(images).shape)
     if len(shape) != 2 or shape[0] != 2:
         raise TeacherError(

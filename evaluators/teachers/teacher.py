@@ -73,7 +73,8 @@ class Normalised(nn.Module):
     """A network as the rest of Understudy sees it: images in 0..1 in, logits in the data's class order out.
 
     ``mean`` and ``std`` by channel of the network; images of one channel are repeated for a network of
-    three. ``order[i]`` is the network's output for the data's class i (None: as they are).
+    three. ``order[i]`` is the network's output for the data's class i (None: as they are). With ``vectors`` it
+    takes (N, features), ``mean`` and ``std`` by feature.
     """
 
     mean: Tensor
@@ -85,13 +86,16 @@ class Normalised(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         order: Sequence[int] | None = None,
+        *,
+        vectors: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
         self.order = None if order is None else list(order)
         self._preparation = f"mean={list(mean)}, std={list(std)}, order={self.order}"
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        shape = (1, -1) if vectors else (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean).view(shape), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(shape), persistent=False)
 
     def extra_repr(self) -> str:
         """What happens around the network, so that it is part of the hash."""
@@ -99,7 +103,7 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, R, R) in 0..1 -> (N, classes)."""
-        wide = images.expand(-1, self.mean.shape[1], -1, -1)
+        wide = images.expand(-1, self.mean.shape[1], *images.shape[2:])
         logits = first_tensor(self.network((wide - self.mean) / self.std))
         return logits if self.order is None else logits[:, self.order]
 
@@ -121,7 +125,7 @@ def in_batches(network: Callable[[Tensor], Tensor], images: Tensor, size: int | 
         return network(images)
     parts = []
     for part in torch.split(images, size):
-        full = torch.cat([part, part[:1].expand(size - len(part), -1, -1, -1)]) if len(part) < size else part
+        full = torch.cat([part, part[:1].expand(size - len(part), *part.shape[1:])]) if len(part) < size else part
         parts.append(network(full)[: len(part)])
     return torch.cat(parts)
 

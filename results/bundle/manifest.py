@@ -6,7 +6,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students: channels, size, mean, std: what is done to an image (``runner.preprocess``)
+    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std; what is done
+                  to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     choice        of students: the architecture, by the names of its space
@@ -37,6 +38,7 @@ _HOW: Mapping[str, str] = {
     "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
+_OF_IMAGES, _OF_VECTORS = ("channels", "size", "mean", "std"), ("features", "mean", "std")
 _TARGET = ("isa", "features", "threads", "mcpu")
 
 
@@ -78,7 +80,8 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     Raises ``BundleError`` when the run's facts or the student lack what the runner needs.
     """
     try:
-        preprocess = {name: student.preprocess[name] for name in ("channels", "size", "mean", "std")}
+        kept = _OF_VECTORS if _OF_VECTORS[0] in student.preprocess else _OF_IMAGES
+        preprocess = {name: student.preprocess[name] for name in kept}
         labels = list(facts["task"]["labels"])
         target = _target(facts["profile"])
     except KeyError as error:
@@ -86,11 +89,10 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
             f"the record of student {student.number} has no {error}: it was made by another version, "
             "so search again, or deploy with that version"
         ) from error
-    channels, side = preprocess["channels"], preprocess["size"]
     return {
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
-        "inputs": [{**TensorSpec("input", (1, channels, side, side), "float32").to_json(), "layout": "NCHW"}],
+        "inputs": [_input(preprocess)],
         "outputs": [{**TensorSpec("logits", (1, len(labels)), "float32").to_json(), "meaning": "logits"}],
         "preprocess": preprocess,
         "labels": labels,
@@ -100,3 +102,16 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "versions": dict(facts.get("versions", {})),
         "files": dict(files),
     }
+
+
+def input_shape(preprocess: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of a student's one input, by what is done to a sample: (1, C, R, R) or (1, features)."""
+    if "features" in preprocess:
+        return (1, preprocess["features"])
+    return (1, preprocess["channels"], preprocess["size"], preprocess["size"])
+
+
+def _input(preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    shape = input_shape(preprocess)
+    layout = {"layout": "NCHW"} if len(shape) == 4 else {}
+    return {**TensorSpec("input", shape, "float32").to_json(), **layout}

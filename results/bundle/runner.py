@@ -2,6 +2,7 @@
 """Run a compiled network: what a bundle carries as ``run.py``, and what the search measures with.
 
     python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
+    python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -26,7 +27,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -146,12 +147,47 @@ def normalise(image: Pixels, mean: Sequence[float], std: Sequence[float]) -> Flo
     return planes
 
 
-def preprocess(source: str | Path | Pixels, spec: Mapping[str, Any]) -> Floats:
+def standardise(vector: Array, mean: Sequence[float], std: Sequence[float]) -> Floats:
+    """Numbers (features,) -> float32 (1, features): less ``mean``, over ``std`` (by feature).
+
+    Raises ``BundleProblem`` for another shape and for what is no finite number.
+    """
+    if vector.shape != (len(mean),) or vector.dtype.kind not in "fiub" or not np.isfinite(vector).all():
+        raise BundleProblem(
+            f"the student takes vectors of {len(mean)} finite numbers, but got {vector.dtype} {vector.shape}"
+        )
+    scaled: Floats = _aligned((1, len(mean)), np.dtype(np.float32))
+    scaled[0] = (vector.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return scaled
+
+
+def read_vectors(path: str | Path) -> Array:
+    """The feature vectors in a file, (N, features): one or many in ``.npy``, a row a line in text with commas.
+
+    Raises ``BundleProblem`` for a file that holds none.
+    """
+    try:
+        held = (
+            np.load(path, allow_pickle=False) if Path(path).suffix == ".npy" else np.loadtxt(path, delimiter=",")
+        )
+    except (OSError, ValueError, EOFError) as error:
+        raise BundleProblem(f"{path} cannot be read as vectors in .npy or lines of numbers ({error})") from error
+    vectors = np.atleast_2d(held)
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise BundleProblem(f"{path} must hold vectors (N, features), but got {vectors.shape}")
+    return vectors
+
+
+def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
     """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
 
     ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
-    mean and std by channel for pixels in 0..1.
+    mean and std by channel for pixels in 0..1; or ``{"features": int, "mean": [...], "std": [...]}`` for an array
+    (features,), which becomes (1, features).
     """
+    if "features" in spec:
+        vector = source if isinstance(source, np.ndarray) else read_vectors(source)[0]
+        return standardise(vector, spec["mean"], spec["std"])
     image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
     return normalise(resize(image, spec["size"]), spec["mean"], spec["std"])
 
@@ -403,17 +439,17 @@ class Bundle:
         target = self.manifest["target"]
         self.student = CompiledStudent(self.folder / "student.so", target["threads"], "gpu" in target)
 
-    def logits(self, source: str | Path | Pixels) -> Floats:
-        """The network's output (labels,) for an image file or a uint8 array (H, W, C).
+    def logits(self, source: str | Path | Array) -> Floats:
+        """The network's output (labels,) for an image file, a uint8 array (H, W, C) or a vector (features,).
 
-        Raises ``BundleProblem`` when the network is no student of images.
+        Raises ``BundleProblem`` when the network is no student.
         """
         if "preprocess" not in self.manifest:
             raise BundleProblem(f"{self.folder} takes arrays, not images: give it .npy or .npz files")
         logits: Floats = self.student(preprocess(source, self.manifest["preprocess"]))[0]
         return logits
 
-    def predict(self, source: str | Path | Pixels, top: int = 3) -> list[tuple[str, float]]:
+    def predict(self, source: str | Path | Array, top: int = 3) -> list[tuple[str, float]]:
         """The ``top`` likeliest labels with their probabilities, likeliest first."""
         logits = self.logits(source).astype(np.float64)
         odds = np.exp(logits - logits.max())
@@ -489,16 +525,16 @@ def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[A
 
 
 def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
-    """Print the three likeliest labels of each image; of a network that takes arrays, its outputs.
+    """Print the three likeliest labels of each image or vector; of a network that takes arrays, its outputs.
 
     The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name.
     """
     if "preprocess" in bundle.manifest:
         if to is not None:
             raise BundleProblem("--to writes the outputs of networks that take arrays, not of students of images")
-        for image in files:
-            best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(image))
-            print(f"{image}:  {best}")
+        for name, source in _samples(files, "features" in bundle.manifest["preprocess"]):
+            best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(source))
+            print(f"{name}:  {best}")
         return
     if to is not None and len(files) != 1:
         raise BundleProblem(f"--to takes the outputs of one file, but got {len(files)} files")
@@ -509,6 +545,17 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
             print(f"{file}:  {name} {array.dtype} {array.shape}  {_values(array)}")
         if to is not None:
             _write_arrays(to, named)
+
+
+def _samples(files: Sequence[str], vectors: bool) -> Iterator[tuple[str, str | Array]]:
+    """What to predict of, with its name: each image, or each vector of each file."""
+    for file in files:
+        if not vectors:
+            yield file, file
+            continue
+        held = read_vectors(file)
+        for number, vector in enumerate(held):
+            yield f"{file}[{number}]" if len(held) > 1 else file, vector
 
 
 def _values(array: Array, count: int = 6) -> str:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluators.tasks.image_task import SPLITS, ImageTask
+from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.load import load_task
+from evaluators.tasks.task import SPLITS
 from results.bundle import runner
 from understudy import ConfigError, DataError
 

@@ -213,7 +213,7 @@ def test_code_of_the_user(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(CODE)
     assert load(f"{tmp_path}/mine.py:mine", tmp_path, image_size=8).image_size == 8
     for name, text in (
-        ("wrong", "must return an ImageTask"),
+        ("wrong", "must return a task"),
         ("broken", "KeyError"),
         ("min", "did you mean 'mine'"),
     ):

@@ -1,0 +1,17 @@
+"""A prepared task of whatever kind, from its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evaluators.graphs.graph_task import GraphTask
+from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.task import Task, read_facts
+from evaluators.tasks.vector_task import VectorTask
+
+_KINDS = {kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask)}
+
+
+def open_task(folder: Path) -> Task:
+    """The task prepared in a folder; raises ``DataError`` when there is none."""
+    return _KINDS[read_facts(folder).get("kind", ImageTask.kind)](folder)

@@ -1,0 +1,107 @@
+"""What every task offers to teaching, scoring and compiling, whatever its data are."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from evaluators.distill.evaluate import accuracy
+from evaluators.tasks.augment import Augment
+from understudy import DataError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+UNLABELLED = -1
+"""The target of a training sample without a label: what the teacher says of it can still be learnt."""
+
+
+class Task(ABC):
+    """Classification of the samples of one prepared data set, which any process can open from its folder.
+
+    ``labels``: class names; ``channels``: of an image, or features of a vector; ``image_size``: the largest
+    square side in use, pixels, or ``VECTOR``; ``mean``, ``std``: by channel over the training split; ``counts``:
+    samples a split; ``space``: the space of students where the user names none; ``fingerprint``: a hash of
+    content, split and seed; ``notes``: what the user should know of the data; ``folder``: where it is prepared.
+
+    A folder holds ``task.json`` and ``targets.npy``, int64 (N,), of train, then val, then test samples.
+    """
+
+    kind: ClassVar[str]
+    space: ClassVar[str]
+    folder: Path
+    labels: tuple[str, ...]
+    channels: int
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    counts: Mapping[str, int]
+    augment: Augment
+    seed: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.labels)
+
+    def size(self, split: Split) -> int:
+        """Number of samples of a split."""
+        return self.counts[split]
+
+    def targets(self, split: Split) -> NDArray[np.int64]:
+        """Classes of a split, int64 (N,); ``UNLABELLED`` where a training sample has none."""
+        return self._targets[self._slice(split)]
+
+    def prepare(self, resolutions: Iterable[int]) -> None:  # noqa: B027 (most tasks have nothing to make)
+        """Make what samples of these sizes need, once for all processes."""
+
+    @abstractmethod
+    def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+        """Samples by number within a split as the teacher takes them, batch first; view 0 is the clean one."""
+
+    @abstractmethod
+    def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+        """The same samples as a student takes them: (B, C, R, R), or (B, features), float32."""
+
+    @abstractmethod
+    def preprocess(self, resolution: int) -> dict[str, Any]:
+        """What a device must do to a sample, for the manifest of a bundle (see ``results.bundle.runner``)."""
+
+    def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:
+        """Share of samples whose largest logit is the target's; logits (N, classes), targets (N,)."""
+        return accuracy(torch.as_tensor(logits), torch.as_tensor(targets))
+
+    def _slice(self, split: Split) -> slice:
+        start = sum(self.counts[name] for name in SPLITS[: SPLITS.index(split)])
+        return slice(start, start + self.counts[split])
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        order: NDArray[np.int64] = np.load(self.folder / "order.npy", allow_pickle=False)
+        return order
+
+    @cached_property
+    def _targets(self) -> NDArray[np.int64]:
+        targets: NDArray[np.int64] = np.load(self.folder / "targets.npy", allow_pickle=False)
+        return targets
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What ``task.json`` of a prepared task says; raises ``DataError`` when there is none."""
+    try:
+        facts: dict[str, Any] = json.loads((folder / "task.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"{folder} holds no prepared task ({error}): let `understudy resume` prepare the data again"
+        ) from error
+    return facts
