@@ -22,6 +22,7 @@ from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unkno
 if TYPE_CHECKING:
     from torch import nn
 
+    from evaluators.distill.distiller import Distiller
     from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
@@ -76,7 +77,6 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     from evaluators.distill.allocator import keep_freed_memory
     from evaluators.distill.catalogue import load_distiller
     from evaluators.distill.teacher_outputs import compute_outputs
-    from evaluators.distill.teacher_signals import check_teacher
 
     keep_freed_memory()
     cache = _cache(config)
@@ -91,7 +91,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
     teacher = _load_teacher(config, task, cache, display)
-    check_teacher(load_distiller(config.distill), teacher)
+    _check_distiller(load_distiller(config.distill), plan, task, teacher)
     _check_same(store, _origin(plan, task, teacher))
     with display.stage("teacher's answers") as advance:
         outputs = compute_outputs(teacher, task, views=plan.views, cache=cache, progress=advance)
@@ -194,6 +194,20 @@ def _check_smallest(plan: Plan, task: Task) -> None:
             f"the budget is below the smallest student of {bench.space.name}: {broken} (it reaches {reached}). "
             "Raise the limit, or search a smaller space"
         )
+
+
+def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher) -> None:
+    """Refuse a teacher without the layers that are read, and layers that the smallest student does not have."""
+    import numpy as np
+
+    from evaluators.distill.teacher_signals import check_teacher
+
+    check_teacher(distiller, teacher)
+    if distiller.needs_network:
+        space = plan.space()
+        choice = space.smallest()
+        images = task.batch("train", np.arange(1), space.resolution(choice))
+        distiller.attached(space.build(choice), teacher, images)
 
 
 def _facts(plan: Plan, task: Task, teacher: Teacher, store: RunStore, display: Display) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from evaluators.distill.features import find_layer, token_side
 from understudy import ConfigError
 
 MOST_STAGES = 4
+_LAYERS_A_STAGE = 4
+"""Fewer layers of one resolution are parts of one block."""
 _Item = TypeVar("_Item")
 
 
@@ -160,7 +162,7 @@ def _before_classifier(network: nn.Module, found: Sequence[Layer], classes: int)
 def _stages(maps: Sequence[Layer]) -> tuple[Layer, ...]:
     sides = sorted({layer.side for layer in maps}, reverse=True)
     if len(sides) == 1:
-        count = min(MOST_STAGES, len(maps))
+        count = max(1, min(MOST_STAGES, len(maps) // _LAYERS_A_STAGE))
         bounds = [round(index * len(maps) / count) for index in range(count + 1)]
         return tuple(_outermost(maps[low:high]) for low, high in itertools.pairwise(bounds))
     return tuple(_last([layer for layer in maps if layer.side == side]) for side in sides)

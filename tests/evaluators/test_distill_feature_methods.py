@@ -153,7 +153,7 @@ def test_congruence_approaches_the_gaussian_kernel():
 
     expected = ((kernel(FLAT[0][0]) - kernel(FLAT[1][0])) ** 2).mean()
     assert distance(Congruence(order=8), *FLAT) == pytest.approx(expected, rel=1e-3)
-    assert distance(Congruence(), *FLAT) == pytest.approx(expected, rel=0.1)
+    assert distance(Congruence(), *FLAT) == pytest.approx(expected, rel=0.2)
 
 
 def test_contrastive_leaves_out_negatives_of_the_same_class():
@@ -183,9 +183,10 @@ def test_a_batch_of_one_or_two_is_finite(name, size):
     student, taught, targets = case.signals(size=size)
     ready = case.attached.prepared(student, taught)
     loss = ready.loss(student, taught, targets)
-    loss.total.backward()
-    assert all(torch.isfinite(features.grad).all() for features in student.features.values() if features.grad)
+    learning = [student.logits, *student.features.values(), *ready.parameters()]
+    gradients = torch.autograd.grad(loss.total, learning, allow_unused=True)
     assert bool(torch.isfinite(loss.total))
+    assert all(bool(gradient.isfinite().all()) for gradient in gradients if gradient is not None)
 
 
 @pytest.mark.parametrize(
