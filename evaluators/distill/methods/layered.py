@@ -80,7 +80,7 @@ class LayerMethod(Distiller):
         assert teacher is not None
         assert teacher.module is not None
         ours = trace_layers(student, images, "student")
-        theirs = trace_layers(teacher.module, _example(teacher), "teacher")
+        theirs = trace_layers(teacher.module, _example(teacher, images), "teacher")
         pairs = self.matched(ours, theirs)
         if self.student:
             pairs = list(
@@ -182,8 +182,9 @@ def mean(distances: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(distances)).mean()
 
 
-def _example(teacher: Teacher) -> Tensor:
-    """Images as the teacher takes them, where its network lies."""
+def _example(teacher: Teacher, images: Tensor) -> Tensor:
+    """Samples as the teacher takes them, where its network lies: vectors where the student takes vectors."""
     assert teacher.module is not None
     weight = next(teacher.module.parameters(), torch.empty(0))
-    return torch.zeros(2, teacher.channels, teacher.resolution, teacher.resolution, device=weight.device)
+    sides = [teacher.resolution] * (images.ndim - 2)
+    return torch.zeros(2, teacher.channels, *sides, device=weight.device)
