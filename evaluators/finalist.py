@@ -14,6 +14,7 @@ from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.trainer import train_student
+from evaluators.half_precision import keep_precise
 from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
@@ -41,6 +42,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     with stages.stage("scratch"):
         alone = _taught(bench, choice, number, HardLabels())[1] if compare_scratch else {}
     inputs = real_inputs(bench, resolution)
+    bench, half = keep_precise(bench, network, resolution, learnt["val"])
     cost = cost_of(bench, network, inputs, folder, stages)
     with stages.stage("export_onnx"), bench.working():
         export_onnx(network, inputs[:1], folder / FILES["onnx"])
@@ -58,7 +60,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         number=number,
         choice=dict(choice),
         key=candidate.key,
-        measurements={**figures, **cost},
+        measurements={**figures, **half, **cost},
         before=dict(candidate.measurements),
         on_front=broken is None,
         note=broken or "",

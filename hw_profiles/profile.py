@@ -133,6 +133,17 @@ class Profile:
         """The same processor for students that use so many threads; ``ProfileError`` outside 1..cores."""
         return dataclasses.replace(self, threads=threads, sources={**self.sources, "threads": "asked for"})
 
+    @property
+    def in_half(self) -> bool:
+        """Whether its students compute in float16: on a GPU that is faster in it than in float32."""
+        return self.gpu is not None and self.peak("float16") > self.peak("float32")
+
+    def in_single(self) -> Profile:
+        """The same hardware for students that must keep float32."""
+        assert self.gpu is not None
+        peak = {"float32": self.gpu.peak["float32"]}
+        return dataclasses.replace(self, gpu=dataclasses.replace(self.gpu, peak=peak))
+
     def on_board(self) -> Profile:
         """The same hardware, reached as a board that was named."""
         return dataclasses.replace(self, reach="board")

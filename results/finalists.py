@@ -8,7 +8,7 @@ from dataclasses import replace
 from results.budget import Budget
 from results.candidate import Candidate, Student
 from results.front import pareto_front
-from results.goals import Goal, Goals
+from results.goals import HALF_ACCURACY, Goal, Goals
 from results.measurement import Measurement
 
 
@@ -22,7 +22,11 @@ def compared(students: Sequence[Student], objectives: Sequence[str], budget: Bud
     within = [final for final in finals.values() if _surely_within(final, budget)]
     front = {final.number for final in pareto_front(within, objectives, budget)}
     return [
-        replace(student, on_front=student.number in front, note=_note(student, finals, front, objectives, budget))
+        replace(
+            student,
+            on_front=student.number in front,
+            note="; ".join(filter(None, (_note(student, finals, front, objectives, budget), _precision(student)))),
+        )
         for student in sorted(students, key=lambda student: student.number)
     ]
 
@@ -80,6 +84,16 @@ def _note(
     better = [other for number, other in finals.items() if number in front and _beats(other, final, objectives)]
     names = ", ".join(f"#{other.number}" for other in better)
     return f"fell off the front when fully taught: beaten by {names}" if names else "the same figures as another"
+
+
+def _precision(student: Student) -> str:
+    """What the student loses in float16, where its device computes in it."""
+    half = student.measurements.get(HALF_ACCURACY)
+    if half is None:
+        return ""
+    lost = round(100 * (student.measurements["accuracy"].value - half.value), 2)
+    kept = f", so it is {half.conditions}" if half.conditions else ""
+    return f"float16 costs {lost:.2f} points of accuracy on validation (simulated){kept}"
 
 
 def _beats(other: Candidate, final: Candidate, objectives: Sequence[str]) -> bool:

@@ -14,6 +14,8 @@ from understudy import RunError, unknown_name
 
 LIBRARY = "library"
 """The file of a student that is compiled for a target."""
+HALF_ACCURACY = "half_accuracy"
+"""The figure of a student for a target that computes in float16: its accuracy on validation there."""
 Recorded = TypeVar("Recorded", Candidate, Student)
 
 
@@ -31,7 +33,9 @@ class Goal:
 
     def name(self, metric: str) -> str:
         """The name in the record of a metric, or of a file, that depends on the target."""
-        return f"{metric}@{self.target}" if self.target and metric in (*HARDWARE, LIBRARY) else metric
+        return (
+            f"{metric}@{self.target}" if self.target and metric in (*HARDWARE, LIBRARY, HALF_ACCURACY) else metric
+        )
 
     def seen(self, entry: Recorded) -> Recorded:
         """A candidate or student of the record as if this target were the only one."""

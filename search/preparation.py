@@ -54,6 +54,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
         load_profile(name).on_board() if name in config.boards else load_profile(name) for name in config.profile
     )
     _check_power(config, profiles)
+    _check_tuning(config, profiles)
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
 
 
@@ -65,6 +66,13 @@ def _check_power(config: SearchConfig, profiles: Sequence[Profile]) -> None:
                 f"the profile {profile.name} gives no power (active_w), so energy cannot be estimated: leave "
                 "energy out, or give the figure in a profile of your own"
             )
+
+
+def _check_tuning(config: SearchConfig, profiles: Sequence[Profile]) -> None:
+    """Refuse to tune the kernels of a GPU, which nothing here does."""
+    untuned = [profile.name for profile in profiles if profile.gpu is not None]
+    if config.tune is not None and untuned:
+        raise ConfigError(f"kernels of a GPU are not tuned ({', '.join(untuned)}): leave out --tune")
 
 
 def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared:

@@ -93,7 +93,7 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
     seconds: dict[str, float] = {}
     inputs, outputs = _signature(scheduled["main"])
     with _timed(seconds, "lower"), _refusing():
-        planned, memory = plan_memory(scheduled)
+        planned, memory = plan_memory(scheduled, cuda_graph=profile.gpu is not None)
         check_room(Path(tempfile.gettempdir()), _LEAST_ROOM)
         if profile.gpu is None:
             executable = executable_of(planned, profile.tvm_target, default_objects())

@@ -29,8 +29,12 @@ _SMALLER = ("-Wl,--gc-sections", "-s")
 """Linked without what nothing calls (each kernel brings TVM's conversions of float16) and without symbols."""
 
 
-def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
-    """The module with every activation given its place, and the peak memory of that plan in bytes."""
+def plan_memory(module: tvm.IRModule, cuda_graph: bool = False) -> tuple[tvm.IRModule, int]:
+    """The module with every activation given its place, and the peak memory of that plan in bytes.
+
+    With ``cuda_graph``, kernels whose operands have fixed places (all but those that read the network's inputs or
+    write its outputs) are recorded by the first inference as CUDA graphs, which later ones launch whole.
+    """
     planned = tvm.transform.Sequential(
         [
             relax.transform.ToNonDataflow(),
@@ -39,8 +43,9 @@ def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
             relax.transform.StaticPlanBlockMemory(),
         ]
     )(module)
-    lowered = tvm.transform.Sequential(
+    lower = tvm.transform.Sequential(
         [
+            relax.transform.RewriteCUDAGraph(),
             relax.transform.LowerAllocTensor(),
             relax.transform.KillAfterLastUse(),
             relax.transform.LowerRuntimeBuiltin(),
@@ -48,8 +53,9 @@ def plan_memory(module: tvm.IRModule) -> tuple[tvm.IRModule, int]:
             relax.transform.VMShapeLower(),
             relax.transform.AttachGlobalSymbol(),
         ]
-    )(planned)
-    return lowered, planned_bytes(planned)
+    )
+    with tvm.transform.PassContext(config={"relax.backend.use_cuda_graph": cuda_graph}):
+        return lower(planned), planned_bytes(planned)
 
 
 def build(module: tvm.IRModule, target: Mapping[str, object]) -> tvm.runtime.Executable:

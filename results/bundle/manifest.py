@@ -31,6 +31,7 @@ _HOW: Mapping[str, str] = {
     "accuracy": "share of the validation split answered right, after full training",
     "test_accuracy": "share of the test split answered right; the search never saw that split",
     "scratch_accuracy": "as test_accuracy, for the same network taught without the teacher",
+    "half_accuracy": "as accuracy, with the rounding of weights and of every result to float16 simulated",
     "agreement": "share of the test split on which student and teacher give the same answer",
     "latency": "median time of a call, numpy in and numpy out, on the target's profile; `run.py bench` repeats it",
     "size": "the compiled library as a file, weights included",

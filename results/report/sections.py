@@ -137,6 +137,7 @@ def _of_front(view: RunView) -> str:
 _COLUMNS = (
     ("test_accuracy", "accuracy (test)"),
     ("scratch_accuracy", "without teacher (test)"),
+    ("half_accuracy", "accuracy in float16 (validation)"),
     ("agreement", "agreement (test)"),
     ("latency", "latency"),
     ("size", "size"),

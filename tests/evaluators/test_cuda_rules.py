@@ -21,11 +21,16 @@ from evaluators.compile.cuda import tensor_cores, toolkit, window
 from evaluators.compile.cuda.fragments import loops
 from evaluators.compile.cuda.gemm_tiles import tile_of
 from evaluators.compile.export import import_network
+from evaluators.compile.link import plan_memory
 from evaluators.compile.rules.apply import rule_of
+from evaluators.compile.tune.tuned import TuningRequest, compile_tuned
+from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import load_profile
 from search.compilation import compile_file
+from search.config import SearchConfig
 from search.display import Display, make_console
-from understudy import CompileError
+from search.preparation import check_names
+from understudy import CompileError, ConfigError, MeasureError
 
 JETSON = load_profile("jetson-orin-nano")
 
@@ -111,6 +116,15 @@ def test_a_large_product_has_larger_tiles_than_a_small_one_and_all_fit_the_gpu()
     assert all(tile.shared_bytes <= JETSON.gpu.shared_bytes for tile in tiles)
 
 
+def test_all_kernels_but_the_first_and_the_last_are_launched_as_one_graph(kernels) -> None:
+    planned, memory = plan_memory(kernels[1], cuda_graph=True)
+    assert memory == plan_memory(kernels[1])[1]
+    calls = {name: planned[name].script().count("fused_") for name in ("main", "main_cuda_graph_capture")}
+    assert calls["main"] == 2
+    assert calls["main_cuda_graph_capture"] >= 7
+    assert "vm.builtin.cuda_graph.run_or_capture" in planned["main"].script()
+
+
 @pytest.mark.skipif(not nvcc(), reason="no nvcc: `pip install 'understudy[cuda]'`")
 def test_a_file_becomes_a_bundle_for_a_jetson(tmp_path: Path) -> None:
     path = tmp_path / "block.onnx"
@@ -122,6 +136,33 @@ def test_a_file_becomes_a_bundle_for_a_jetson(tmp_path: Path) -> None:
     manifest = json.loads((bundled.folder / "manifest.json").read_text())
     assert manifest["target"]["gpu"] == "sm_87"
     assert any("neither checked nor timed" in note for note in bundled.notes)
+
+
+def test_nvcc_of_python_packages_is_found_behind_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages, installed = (tmp_path / name for name in ("site-packages", "cuda"))
+    for folder, known in ((packages / "nvidia" / "cu13", "compute_87"), (installed, "compute_90")):
+        (folder / "bin").mkdir(parents=True)  # as the wheel nvidia-cuda-nvcc lays it out
+        (folder / "bin" / "nvcc").write_text(f"#!/bin/sh\necho {known}\n")
+        (folder / "bin" / "nvcc").chmod(0o755)
+    monkeypatch.setattr(toolkit.sysconfig, "get_path", lambda _: str(packages))
+    monkeypatch.setenv("CUDA_HOME", str(installed))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = list(toolkit._candidates())
+    assert (found[0], found[-1]) == (installed / "bin" / "nvcc", packages / "nvidia" / "cu13" / "bin" / "nvcc")
+    monkeypatch.setattr(toolkit, "_candidates", lambda: iter((found[0], found[-1])))
+    assert toolkit._nvcc_for(JETSON.gpu) == found[-1]
+    with pytest.raises(CompileError, match=r"does not build for sm_72 .*CUDA_HOME"):
+        toolkit._nvcc_for(load_profile("jetson-xavier-nx").gpu)
+
+
+def test_kernels_of_a_gpu_are_not_tuned(tmp_path: Path) -> None:
+    quiet = QuietCores(tmp_path / "lock")
+    with pytest.raises(MeasureError, match=r"not tuned.*leave out --tune"):
+        compile_tuned(tvm.IRModule(), JETSON, tmp_path / "student.so", TuningRequest(1), quiet)
+    with pytest.raises(ConfigError, match=r"jetson-orin-nano.*leave out --tune"):
+        check_names(SearchConfig(data="digits", profile=(JETSON.name,), tune=1.0))
 
 
 def test_without_a_toolkit_for_the_gpu_the_user_hears_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ def lower_for_gpu(prepared: tvm.IRModule, profile: Profile) -> tuple[tvm.IRModul
     assert profile.gpu is not None
     machine = tvm.target.Target(dict(profile.tvm_target))
     with machine:
-        computed = make_gpu_kernels(prepared, profile.peak("float16") > profile.peak("float32"))
+        computed = make_gpu_kernels(prepared, profile.in_half)
         return computed, schedule_gpu_kernels(computed, profile.gpu, machine)
 
 

@@ -57,8 +57,10 @@ class Tuning:
 def open_tuner(profile: Profile, seconds: float, quiet: QuietCores) -> Iterator[Tuner]:
     """A tuner on this computer with the user's own database.
 
-    Raises ``MeasureError`` when the profile's code does not run here.
+    Raises ``MeasureError`` for a GPU and when the profile's code does not run here.
     """
+    if profile.gpu is not None:
+        raise MeasureError(f"kernels of a GPU are not tuned ({profile.name}): leave out --tune")
     if profile.reach != "host":
         raise MeasureError(
             f"kernels for {profile.name} cannot be timed on this computer: leave out --tune, or tune on the device"
