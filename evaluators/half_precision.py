@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from evaluators.distill.evaluate import accuracy, predict_logits
-from evaluators.tasks.image_task import ImageTask
+from evaluators.distill.evaluate import predict_logits
+from evaluators.tasks.task import Task
 from evaluators.workbench import Workbench
 from results.goals import HALF_ACCURACY
 from results.measurement import Measurement
@@ -39,10 +39,10 @@ class Half(nn.Module):
             for parameter in self.network.parameters():
                 parameter.copy_(parameter.half())
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, C, R, R)."""
-        with _Rounding():
-            logits: Tensor = self.network(images.half().float())
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits (N, classes) of what the network takes."""
+        with _Rounding():  # type: ignore[no-untyped-call]
+            logits: Tensor = self.network(inputs.half().float() if inputs.is_floating_point() else inputs)
         return logits
 
 
@@ -69,13 +69,13 @@ def keep_precise(
     return replace(bench, targets=tuple(precise)), figures
 
 
-def half_accuracy(network: nn.Module, task: ImageTask, resolution: int, guard: Guard) -> float:
+def half_accuracy(network: nn.Module, task: Task, resolution: int, guard: Guard) -> float:
     """The accuracy on validation, 0..1, of the network in float16; ``guard`` is entered around each batch."""
     logits = predict_logits(Half(network), task, "val", resolution, guard=guard)
-    return accuracy(logits, task.targets("val"))
+    return task.score(logits, task.targets("val"))
 
 
-class _Rounding(TorchDispatchMode):
+class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Rounds every floating-point result to float16 where it lies; a view is of what was rounded before."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
