@@ -35,6 +35,7 @@ def load_task(
     image_size: int | None = None,
     augment: str | None = None,
     on_bad: OnBad = "refuse",
+    least_classes: int = 2,
 ) -> Task:
     """The task of the data that ``spec`` names, prepared under ``cache`` (once).
 
@@ -44,15 +45,23 @@ def load_task(
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
     the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``.
     ``image_size``: pixels, by default from the data; ``augment``: a policy's name, by default what suits
-    the kind of data. Raises ``DataError`` when the data cannot be used, ``ConfigError`` for an unknown
-    policy.
+    the kind of data; ``least_classes``: 1 for data that are added to others. Raises ``DataError`` when the
+    data cannot be used, ``ConfigError`` for an unknown policy.
     """
     policy = None if augment is None else augment_policy(augment)
     source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec)
     if isinstance(source, ImageTask):
         return source if policy is None else with_augment(source, policy)
     if isinstance(source, Samples):
-        return create_task(source, cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad)
+        return create_task(
+            source,
+            cache=cache,
+            seed=seed,
+            image_size=image_size,
+            augment=policy,
+            on_bad=on_bad,
+            least_classes=least_classes,
+        )
     if image_size is not None or policy is not None or on_bad == "skip":
         raise DataError(f"{spec} holds vectors, not images: leave out --image-size, --augment and --skip-bad")
     if isinstance(source, Vectors):

@@ -48,15 +48,16 @@ def create_task(
     image_size: int | None = None,
     augment: Augment | None = None,
     on_bad: OnBad = "refuse",
+    least_classes: int = 2,
 ) -> ImageTask:
     """Prepare samples as a task in a folder of ``cache``, or open it there if it was prepared before.
 
     ``image_size`` (pixels) defaults to the median shorter side, a multiple of 8 in 8..224. Raises
-    ``DataError`` for a single class, a class too small to split, and a picture that cannot be read
+    ``DataError`` for fewer than ``least_classes``, a class too small to split, and a picture that cannot be read
     (``on_bad="skip"`` leaves such out and notes it).
     """
     kept, looks, notes = _survey(samples.images, on_bad)
-    if len(set(samples.targets[kept].tolist())) < 2:
+    if len(set(samples.targets[kept].tolist())) < least_classes:
         raise DataError(
             f"the data have fewer than two classes ({', '.join(samples.labels)}): add images of another"
         )

@@ -42,6 +42,7 @@ def command(
     from results.bundle.write import refuse_existing, select_student, write_bundle
     from results.store import RunStore
     from results.units import parse_size, parse_time
+    from results.updates import in_use
     from results.view import read_view
 
     request = tuning_request(tune, tune_with)
@@ -54,6 +55,7 @@ def command(
         max_size=parse_size(max_size) if max_size else None,
         number=number,
     )
+    view, student = in_use(view, store.path, student)
     program = runtime == "cpp"
     if request is None:
         path = write_bundle(view, store.path, student, folder, program)

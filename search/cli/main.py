@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "report": "Write a run's report (one HTML file) and its front as PNG and SVG.",
         "compile": "Compile any ONNX file or torch.export program into a bundle.",
         "deploy": "Write the bundle of a student: what its device needs, and nothing else.",
+        "update": "Teach a student new data or classes without forgetting the earlier ones; roll back.",
         "confirm": "Measure a run's front and its neighbours on a board, and correct the front.",
         "predict": "What a bundle's network says of an image, or of arrays.",
         "bench": "Measure a bundle's student again.",

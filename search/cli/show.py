@@ -15,6 +15,7 @@ def command(run: Path, everything: bool) -> None:
     from results.goals import target_names
     from results.store import RunStore
     from results.table import candidates_table, front_table, students_table, time_table
+    from results.updates import Versions, version_table
     from results.view import read_view
     from search.display import make_console
 
@@ -30,3 +31,6 @@ def command(run: Path, everything: bool) -> None:
     for view in views:
         if view.students:
             console.print(students_table(view.students, view.facts, view.target))
+    versions = Versions(store.path).all()
+    if versions:
+        console.print(version_table(versions))
