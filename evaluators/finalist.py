@@ -53,7 +53,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     figures = share_figures(
         accuracy=learnt["val"],
         test_accuracy=learnt["test"],
-        agreement=learnt["agreement"],
+        agreement=learnt.get("agreement"),
         scratch_accuracy=alone.get("test"),
     )
     return Student(
@@ -73,7 +73,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
 def _taught(
     bench: Workbench, choice: Choice, number: int, distiller: Distiller
 ) -> tuple[nn.Module, dict[str, float]]:
-    """A student after the full schedule, with its validation and test accuracy and agreement on test."""
+    """A student after the full schedule, its accuracies and its agreement with the teacher on test."""
     network = build_student(bench, choice, number)
     resolution = bench.space.resolution(choice)
     trained = train_student(
@@ -89,8 +89,7 @@ def _taught(
         teacher=bench.teacher_for(distiller),
     )
     logits = predict_logits(network, bench.task, "test", resolution, guard=bench.working)
-    return network, {
-        "val": trained.val_accuracy,
-        "test": accuracy(logits, bench.task.targets("test")),
-        "agreement": agreement(logits, np.array(bench.teacher_outputs.logits("test"))),
-    }
+    figures = {"val": trained.val_accuracy, "test": accuracy(logits, bench.task.targets("test"))}
+    if bench.teacher_outputs is not None:
+        figures["agreement"] = agreement(logits, np.array(bench.teacher_outputs.logits("test")))
+    return network, figures

@@ -25,12 +25,12 @@ class Workbench:
     ``working`` is entered around work that would disturb a measurement; ``scratch`` is where a candidate's
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
     ``torch_device`` is where training happens (``cpu`` or ``cuda``). ``open_teacher`` loads the teacher itself,
-    which most ways of teaching never need: their share of it is ``teacher_outputs``.
+    which most ways of teaching never need: their share of it is ``teacher_outputs``, None where nobody teaches.
     """
 
     space: Space
     task: Task
-    teacher_outputs: TeacherOutputs
+    teacher_outputs: TeacherOutputs | None
     distiller: Distiller
     schedule: Schedule
     final_schedule: Schedule

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from evaluators.boards.address import BoardAddress
+from evaluators.teachers.named import NamedTeacher, parse_teachers
 from results.goals import Goal, Goals
 from results.measurement import METRICS
 from results.units import parse_time
@@ -17,6 +18,7 @@ from search.boards import boards_by_profile
 from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
+COMBINED = ("mean", "agreement")
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers"), 1),
@@ -37,7 +39,7 @@ _UNITS = {
     "max_memory": "a size with its unit, such as 1MB",
     "max_energy": "an energy with its unit, such as 5mJ",
 }
-REPEATED = ("profile", "board", *LIMITS)
+REPEATED = ("profile", "board", "teacher", "teacher_model", *LIMITS)
 """Options that may be given several times; in a file, as a list. A single one may stand as text."""
 
 
@@ -59,12 +61,15 @@ class SearchConfig:
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
     runs: str = _option("results/runs", "folder of the runs")
-    teacher: str | None = _option(
-        None,
+    teacher: tuple[str, ...] = _option(
+        (),
         "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); for a graph gcn, gat "
-        "or sage; default: trained here",
+        "or sage; builtin (trained here: the default) or builtin:seed=1; none; several, weighed as in a.onnx=0.7",
     )
-    teacher_model: str | None = _option(None, "file.py:function that builds the network of --teacher's weights")
+    teacher_model: tuple[str, ...] = _option(
+        (), "file.py:function that builds the network of --teacher's weights; of several, one each or one for all"
+    )
+    combine: str = _option("mean", "how several teachers' answers become one: mean, or agreement sample by sample")
     space: str | None = _option(
         None, "mobile, residual, mlp, nni:NAME or file.py:Class (default: mobile for images, mlp for vectors)"
     )
@@ -125,6 +130,9 @@ class SearchConfig:
         emulated = any(address.emulated for address in self.boards.values())
         if emulated and self.tune is not None:
             raise ConfigError("tune chooses kernels by their times, and an emulated board has none: leave it out")
+        _ = self.teachers
+        if self.combine not in COMBINED:
+            raise ConfigError(unknown_name("way to combine teachers", self.combine, COMBINED))
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
         for objective in self.objectives:
@@ -150,6 +158,11 @@ class SearchConfig:
         return boards_by_profile(self.board, self.profile)
 
     @property
+    def teachers(self) -> tuple[NamedTeacher, ...]:
+        """The teachers that students learn from; nobody where there is to be none."""
+        return parse_teachers(self.teacher)
+
+    @property
     def _limits(self) -> dict[str, tuple[str, ...]]:
         return {option: getattr(self, option) for option in LIMITS}
 
@@ -168,8 +181,8 @@ class SearchConfig:
         return replace(
             self,
             data=_anchor(self.data),
-            teacher=self.teacher and _anchor(self.teacher),
-            teacher_model=self.teacher_model and _anchor(self.teacher_model),
+            teacher=tuple(map(_anchor_weighted, self.teacher)),
+            teacher_model=tuple(map(_anchor, self.teacher_model)),
             space=self.space and _anchor(self.space),
             name=self.run_path.name,
             runs=str(self.run_path.parent.absolute()),
@@ -231,6 +244,12 @@ def _anchor(spec: str) -> str:
         return spec
     path, colon, name = spec.rpartition(":") if ".py:" in spec else (spec, "", "")
     return f"{Path(path).absolute()}{colon}{name}" if Path(path).exists() else spec
+
+
+def _anchor_weighted(text: str) -> str:
+    """A teacher's path made absolute, its weight kept."""
+    source, equals, weight = text.rpartition("=")
+    return f"{_anchor(source)}={weight}" if equals and not Path(text).exists() else _anchor(text)
 
 
 def default_of(item: Field[Any]) -> Any:

@@ -38,7 +38,7 @@ class Plan:
     views: int
     lock: Path
     cache: Path
-    outputs: Path = Path()
+    outputs: Path | None = None
 
     def space(self) -> Space:
         """The space at the size of the task."""
@@ -114,7 +114,7 @@ class Plan:
         return Workbench(
             space=self.space(),
             task=task,
-            teacher_outputs=TeacherOutputs(self.outputs, self.views),
+            teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             distiller=load_distiller(config.distill),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),

@@ -16,7 +16,7 @@ from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
-from search.teacher import open_teacher
+from search.teacher import answers_of, open_teacher
 from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
@@ -43,13 +43,18 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
 
     Raises the ``UnderstudyError`` that fits.
     """
-    from evaluators.distill.catalogue import load_distiller
+    from evaluators.distill.catalogue import load_distiller, methods
     from hw_profiles.profile import load_profile
     from spaces.catalogue import space_names
 
     if config.space is not None and ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
-    load_distiller(config.distill)
+    if load_distiller(config.distill).uses_teacher and not config.teachers:
+        alone = ", ".join(name for name, method in methods().items() if not method.kind.uses_teacher)
+        raise ConfigError(
+            f"--teacher none leaves {config.distill} nobody to learn from: name a --teacher, or with --distill a "
+            f"method that needs none ({alone})"
+        )
     profiles = tuple(
         load_profile(name).on_board() if name in config.boards else load_profile(name) for name in config.profile
     )
@@ -84,7 +89,6 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     """
     from evaluators.distill.allocator import keep_freed_memory
     from evaluators.distill.catalogue import load_distiller
-    from evaluators.distill.teacher_outputs import compute_outputs
 
     keep_freed_memory()
     cache = _cache(config)
@@ -98,12 +102,13 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
-    teacher = _load_teacher(config, task, cache, display)
+    teacher = _load_teacher(config, task, cache, display) if config.teachers else None
     _check_distiller(load_distiller(config.distill), plan, task, teacher)
     _check_same(store, _origin(plan, task, teacher))
-    with display.stage("teacher's answers") as advance:
-        outputs = compute_outputs(teacher, task, views=plan.views, cache=cache, progress=advance)
-    plan = replace(plan, outputs=outputs.folder)
+    if teacher is not None:
+        with display.stage("teacher's answers") as advance:
+            outputs = answers_of(teacher, task, plan.views, cache, advance)
+        plan = replace(plan, outputs=outputs.folder)
     return Prepared(plan, _facts(plan, task, teacher, store, display))
 
 
@@ -131,9 +136,10 @@ def _cache(config: SearchConfig) -> Path:
     return cache
 
 
-def _origin(plan: Plan, task: Task, teacher: Teacher) -> dict[str, str]:
+def _origin(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, str]:
     """What the figures of a run depend on."""
-    return {"data": task.fingerprint, "teacher": teacher.fingerprint, "processor": _processors(plan)}
+    taught = "none" if teacher is None else teacher.fingerprint
+    return {"data": task.fingerprint, "teacher": taught, "processor": _processors(plan)}
 
 
 def _processors(plan: Plan) -> str:
@@ -168,8 +174,10 @@ def _load_task(config: SearchConfig, cache: Path, display: Display) -> Task:
 
 
 def _load_teacher(config: SearchConfig, task: Task, cache: Path, display: Display) -> Teacher:
-    own = config.teacher is None
-    with display.stage("teacher, trained here once and kept" if own else f"teacher {config.teacher}") as advance:
+    named = config.teachers
+    own = len(named) == 1 and named[0].builtin
+    what = "teacher, trained here once and kept" if own else f"teacher {' + '.join(each.source for each in named)}"
+    with display.stage(what) as advance:
         return open_teacher(config, task, cache, advance)
 
 
@@ -204,7 +212,7 @@ def _check_smallest(plan: Plan, task: Task) -> None:
         )
 
 
-def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher) -> None:
+def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher | None) -> None:
     """Refuse a teacher without the layers that are read, and layers that the smallest student does not have."""
     import numpy as np
 
@@ -218,19 +226,8 @@ def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teac
         distiller.attached(space.build(choice), teacher, images)
 
 
-def _facts(plan: Plan, task: Task, teacher: Teacher, store: RunStore, display: Display) -> dict[str, Any]:
+def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, display: Display) -> dict[str, Any]:
     """What is known of the run before its search; the teacher's cost is measured once."""
-    import numpy as np
-    import torch
-
-    from evaluators.distill.evaluate import accuracy
-    from evaluators.distill.teacher_outputs import TeacherOutputs
-
-    outputs = TeacherOutputs(plan.outputs, plan.views)
-    scores = {
-        split: accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
-        for split in ("val", "test")
-    }
     by_target: dict[str, dict[str, Any]] = {
         goal.target: {
             "profile": asdict(profile),
@@ -250,14 +247,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher, store: RunStore, display: D
             "image_size": task.image_size,
             "counts": dict(task.counts),
         },
-        "teacher": {
-            "name": teacher.name,
-            "accuracy": scores["test"],
-            "val_accuracy": scores["val"],
-            "parameters": sum(p.numel() for p in teacher.module.parameters()) if teacher.module else None,
-            "latency": None,
-            **only.get("teacher_cost", {}),
-        },
+        "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},
         **(only or {"targets": by_target}),
         "origin": _origin(plan, task, teacher),
         "space": plan.config.space,
@@ -266,22 +256,44 @@ def _facts(plan: Plan, task: Task, teacher: Teacher, store: RunStore, display: D
     }
 
 
+def _taught_by(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, Any]:
+    """Name and scores of the teacher; nothing where there is none."""
+    import numpy as np
+    import torch
+
+    from evaluators.distill.evaluate import accuracy
+    from evaluators.distill.teacher_outputs import TeacherOutputs
+
+    if teacher is None or plan.outputs is None:
+        return {}
+    outputs = TeacherOutputs(plan.outputs, plan.views)
+    test, val = (
+        accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
+        for split in ("test", "val")
+    )
+    parameters = None if teacher.module is None else sum(p.numel() for p in teacher.module.parameters())
+    scores = {"accuracy": test, "val_accuracy": val}
+    return {"name": teacher.name, **scores, "parameters": parameters, "latency": None}
+
+
 def _teacher_cost(
     plan: Plan,
     profile: Profile,
     goal: Goal,
     task: Task,
-    teacher: Teacher,
+    teacher: Teacher | None,
     store: RunStore,
     display: Display,
 ) -> dict[str, Any]:
     """Latency and size of the teacher on a target, as known or measured now; nothing where that is impossible."""
+    if teacher is None:
+        return {}
     before = store.facts()
     known = before.get("targets", {"": before}).get(goal.target, {})
     if "teacher_cost" in known:
         return dict(known["teacher_cost"])
     if teacher.module is None:
-        display.note("note: the teacher is no torch network, so its latency is not known")
+        display.note("note: the teacher is not one torch network, so its latency is not known")
         return {}
     on = f" on {goal.target}" if goal.target else ""
     with display.stage(f"teacher's latency{on}"):

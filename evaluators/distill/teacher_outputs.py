@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from evaluators.teachers.teacher import Teacher
 
 Progress = Callable[[int, int], None]
+Report = Callable[[int], None]
+Answer = Callable[["Split", int, Report], np.ndarray]
+"""From a split and a view to float32 logits (N, classes), told on the way how many images are done."""
 SPLITS: tuple[Split, ...] = ("val", "test", "train")
 
 
@@ -70,7 +73,22 @@ def compute_outputs(
     ``progress`` is told images done and images in all. Raises ``TeacherError`` when the teacher gives
     something other than one finite logit a class.
     """
-    folder = cache / "teacher-outputs" / _key(teacher.fingerprint, task.fingerprint, str(task.augment))
+
+    def answer(split: Split, view: int, report: Report) -> np.ndarray:
+        return _answer(teacher, task, split, view, batch_size, report)
+
+    return fill_outputs(outputs_folder(teacher, task, cache), task, views, answer, progress)
+
+
+def outputs_folder(teacher: Teacher, task: Task, cache: Path) -> Path:
+    """Where the outputs of a teacher on a task are kept."""
+    return cache / "teacher-outputs" / _key(teacher.fingerprint, task.fingerprint, str(task.augment))
+
+
+def fill_outputs(
+    folder: Path, task: Task, views: int, answer: Answer, progress: Progress | None = None
+) -> TeacherOutputs:
+    """The outputs in a folder, asking ``answer`` for the files that it lacks; see ``compute_outputs``."""
     folder.mkdir(parents=True, exist_ok=True)
     outputs = TeacherOutputs(folder, views)
     wanted: list[tuple[Split, int]] = [(split, 0) for split in SPLITS]
@@ -81,8 +99,7 @@ def compute_outputs(
     for (split, view), size in zip(wanted, sizes, strict=True):
         report = _shifted(progress, done, sum(sizes))
         if not _is_whole(outputs, split, view, (size, len(task.labels))):
-            logits = _answer(teacher, task, split, view, batch_size, report)
-            write_atomically(folder / _file_name(split, view), _npy(logits))
+            write_atomically(folder / _file_name(split, view), _npy(answer(split, view, report)))
         done += size
         report(size)
     if task.augment.clean:
@@ -96,9 +113,7 @@ def _link_views(folder: Path, views: int) -> None:
             (folder / _file_name("train", view)).symlink_to(_file_name("train", 0))
 
 
-def _answer(
-    teacher: Teacher, task: Task, split: Split, view: int, batch_size: int, report: Callable[[int], None]
-) -> np.ndarray:
+def _answer(teacher: Teacher, task: Task, split: Split, view: int, batch_size: int, report: Report) -> np.ndarray:
     parts: list[np.ndarray] = []
     count = 0
     with torch.inference_mode():
@@ -146,7 +161,7 @@ def _npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _shifted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+def _shifted(progress: Progress | None, before: int, total: int) -> Report:
     def report(count: int) -> None:
         if progress is not None:
             progress(before + count, total)

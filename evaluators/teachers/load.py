@@ -17,7 +17,8 @@ from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash
 from evaluators.teachers.weights import build_network, load_weights
 from understudy import TeacherError
 
-_WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
+"""Endings of files that hold weights only, so that code must build their network."""
 
 
 def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
@@ -42,13 +43,13 @@ def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
 
 def _open(spec: str, model: str | None, task: Task) -> Teacher:
     path = Path(spec).expanduser()
-    if model is not None and path.suffix not in _WEIGHTS:
+    if model is not None and path.suffix not in WEIGHTS:
         raise TeacherError(
             f"teacher {spec} is a whole network: leave out --teacher-model, or name its weights file"
         )
     if ".py:" in spec:
         return _as_built(build_network(spec), spec, task)
-    if path.suffix not in (".onnx", ".pt2", *_WEIGHTS):
+    if path.suffix not in (".onnx", ".pt2", *WEIGHTS):
         module, resolution = load_pretrained(spec, _images(spec, task))
         channels, fingerprint = len(module.mean.flatten()), hash_weights(module)
         return _teacher(module, path.name, task, channels, resolution, fingerprint)
