@@ -60,7 +60,7 @@ def test_paths_mean_the_same_from_any_folder(tmp_path, monkeypatch):
     config = SearchConfig(data="photos", space="mine.py:Space", teacher="google/some-model").anchored()
     assert config.data == str(tmp_path / "photos")
     assert config.space == f"{tmp_path}/mine.py:Space"
-    assert config.teacher == "google/some-model"
+    assert config.teacher == ("google/some-model",)
     assert config.run_path == tmp_path / "results" / "runs" / "photos"
     assert SearchConfig().anchored().data == "digits"
 
