@@ -62,13 +62,15 @@ def test_hints_is_the_mean_square_to_the_adapted_maps():
     assert comparison(batch(*MAPS)).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_attention_is_the_papers_formula():
+@pytest.mark.parametrize("side", [4, 8, 16])
+def test_attention_is_the_papers_formula_on_the_papers_sizes(side):
     def attention(features):
         energy = (features.numpy().astype(float) ** 2).mean(1).reshape(len(features), -1)
         return energy / np.linalg.norm(energy, axis=1, keepdims=True)
 
-    expected = ((attention(MAPS[0][0]) - attention(MAPS[1][0])) ** 2).mean()
-    seen = [[in_form(maps, "attention") for maps in side] for side in MAPS]
+    maps = random(6, 5, side, side, seed=1), random(6, 7, side, side, seed=2)
+    expected = ((attention(maps[0]) - attention(maps[1])) ** 2).sum() / 6 / max(side**2, 64)
+    seen = [[in_form(each, "attention")] for each in maps]
     assert distance(AttentionTransfer(), *seen) == pytest.approx(expected, rel=1e-4)
 
 

@@ -37,7 +37,9 @@ class Hints(StageMethod):
 class AttentionTransfer(StageMethod):
     """Where the teacher looks: squared activations over the places (Zagoruyko and Komodakis, 2017).
 
-    The distance of a pair is the mean square between maps of unit length; the weight is the paper's beta.
+    The distance of a pair is the mean square between maps of unit length; the weight is the paper's beta. The
+    paper's maps have 8 x 8 places or more: the mean of a smaller one is taken as over so many, or its few places
+    would outweigh all else.
     """
 
     name: ClassVar[str] = "attention"
@@ -115,7 +117,8 @@ class _Attention(Comparison):
         total = batch.student[0].new_zeros(())
         for ours, theirs in batch.pairs:
             side = min(ours.shape[-1], theirs.shape[-1])
-            total = total + functional.mse_loss(_unit(pool(ours, side)), _unit(pool(theirs, side)))
+            apart = (_unit(pool(ours, side)) - _unit(pool(theirs, side))).square()
+            total = total + apart.sum() / max(apart.numel(), _FEWEST_PLACES * len(apart))
         return total
 
 
@@ -143,6 +146,9 @@ class _Information(Comparison):
 
 _SPREAD = 4.993
 """Softplus of it is 5, the variance to begin with."""
+
+
+_FEWEST_PLACES = 64
 
 
 def _unit(maps: Tensor) -> Tensor:
