@@ -132,7 +132,7 @@ class _Information(Comparison):
     def __init__(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
         super().__init__()
         pairs = [(ours.shape[1], theirs.shape[1]) for ours, theirs in zip(student, teacher, strict=True)]
-        self.regressors = nn.ModuleList(adapter(ours, theirs, 2 * theirs) for ours, theirs in pairs)
+        self.regressors = nn.ModuleList(adapter(ours, theirs, theirs) for ours, theirs in pairs)
         self.spreads = nn.ParameterList(nn.Parameter(torch.full((theirs,), _SPREAD)) for _, theirs in pairs)
 
     def forward(self, batch: Compared) -> Tensor:
