@@ -6,33 +6,35 @@ import itertools
 
 from torch import Tensor, nn
 
-WIDTHS = (32, 64, 128, 256)
+WIDTH = 32
+"""Channels of the first stage; each of the four stages has twice as many as the one before."""
 LARGEST = 32
 """The first stage sees at most this many pixels a side; the stem halves larger images until they fit."""
 
 
 class ResidualNet(nn.Module):
-    """Pre-activation residual network (He et al., 2016), one block a stage, 1.2 million parameters.
+    """Pre-activation residual network (He et al., 2016), one block a stage, 1.2 million parameters at ``WIDTH``.
 
     Maps float32 images (N, channels, R, R) of any size R >= 8 to logits (N, classes).
     """
 
-    def __init__(self, channels: int, classes: int, image_size: int) -> None:
+    def __init__(self, channels: int, classes: int, image_size: int, width: int = WIDTH) -> None:
         super().__init__()
-        stem = [nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)]
+        widths = [width * 2**stage for stage in range(4)]
+        stem = [nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)]
         while image_size > LARGEST:
-            stem += [nn.Conv2d(WIDTHS[0], WIDTHS[0], 3, 2, padding=1, bias=False)]
+            stem += [nn.Conv2d(widths[0], widths[0], 3, 2, padding=1, bias=False)]
             image_size //= 2
         self.stem = nn.Sequential(*stem)
-        blocks = [_Block(WIDTHS[0], WIDTHS[0], 1)]
-        blocks += [_Block(before, after, 2) for before, after in itertools.pairwise(WIDTHS)]
+        blocks = [_Block(widths[0], widths[0], 1)]
+        blocks += [_Block(before, after, 2) for before, after in itertools.pairwise(widths)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
-            nn.BatchNorm2d(WIDTHS[-1]),
+            nn.BatchNorm2d(widths[-1]),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(WIDTHS[-1], classes),
+            nn.Linear(widths[-1], classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:

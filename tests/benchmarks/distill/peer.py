@@ -1,0 +1,182 @@
+"""The peer: torchdistill's own training box, with networks, batches, optimiser and learning rates as ours.
+
+It runs the teacher in every step, which ours does only for methods that read its layers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evaluators.distill.distiller import Distiller
+from evaluators.distill.evaluate import batches
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.steps import MAX_GRADIENT_NORM, MOMENTUM, lay_out
+from evaluators.distill.trainer import seeded
+from evaluators.tasks.image_task import ImageTask
+from tests.benchmarks.distill.setting import Pair
+
+Terms = dict[str, Any]
+_LOGITS = {
+    "student_module_path": "network",
+    "student_module_io": "output",
+    "teacher_module_path": "network",
+    "teacher_module_io": "output",
+}
+_LABELS = {
+    "criterion": {"key": "CrossEntropyLoss", "kwargs": {}},
+    "criterion_wrapper": {
+        "key": "SimpleLossWrapper",
+        "kwargs": {
+            "input": {"is_from_teacher": False, "module_path": "network", "io": "output"},
+            "target": {"uses_label": True},
+        },
+    },
+}
+
+
+def _soft_targets(distiller: Any) -> Terms:
+    settings = {"temperature": distiller.temperature, "alpha": 1 - distiller.weight, "beta": distiller.weight}
+    return {"kd": _term("KDLoss", {**_LOGITS, **settings})}
+
+
+TERMS: Mapping[str, Callable[[Any], Terms]] = MappingProxyType({"soft-targets": _soft_targets})
+"""The methods that the peer has, too: the terms of its loss from the settings of ours."""
+
+
+def peer_missing() -> str | None:
+    """Why there is no peer, or None when there is one."""
+    if importlib.util.find_spec("torchdistill") is None:
+        return "torchdistill is not installed (pip install torchdistill): no comparison with it"
+    return None
+
+
+def train_with_peer(
+    network: nn.Module,
+    task: ImageTask,
+    pair: Pair,
+    distiller: Distiller,
+    schedule: Schedule,
+    seed: int,
+    step: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Train a student in place with the peer, as ``train_student`` would; ``step`` is entered around each step."""
+    box_class = _box_class()
+    first = task.batch("train", np.arange(1), pair.resolution)
+    with seeded(seed):
+        lay_out(network, first)
+        distiller = distiller.attached(network, pair.teacher, first)
+        student, teacher = _Takes(network, 0), _Takes(pair.teacher.module, 1)
+        config = _config(TERMS[distiller.name](distiller), distiller, schedule, task)
+        box = box_class(teacher, student, {}, config, torch.device("cpu"), None, False, 1)
+        box.train_data_loader = ()
+        generator = np.random.default_rng(seed)
+        for epoch in range(schedule.epochs):
+            order = generator.permutation(task.size("train"))
+            box.pre_epoch_process(epoch=epoch)
+            for ids in batches(order, schedule.batch_size):
+                with step():
+                    images, targets = _batch(task, pair, ids, schedule.view(epoch))
+                    box.pre_forward_process()
+                    box.post_forward_process(loss=box.forward_process(images, targets, {}))
+            box.post_epoch_process()
+    network.eval()
+
+
+class _Takes(nn.Module):
+    """One of the two networks, each of which takes its own size of the same pictures."""
+
+    def __init__(self, network: nn.Module | None, place: int) -> None:
+        super().__init__()
+        assert network is not None
+        self.network, self._place = network, place
+
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        logits: Tensor = self.network(images[self._place])
+        return logits
+
+
+def _batch(task: ImageTask, pair: Pair, ids: np.ndarray, view: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    small = task.batch("train", ids, pair.resolution, view)
+    large = task.images("train", ids, pair.teacher.resolution, view)
+    return (small, large), torch.as_tensor(np.array(task.targets("train")[ids]))
+
+
+def _config(terms: Terms, distiller: Distiller, schedule: Schedule, task: ImageTask) -> dict[str, Any]:
+    steps = len(batches(np.arange(task.size("train")), schedule.batch_size))
+    optimiser = {
+        "lr": 1.0,
+        "momentum": MOMENTUM,
+        "nesterov": True,
+        "weight_decay": schedule.weight_decay,
+        "fused": True,
+    }
+    return {
+        "num_epochs": schedule.epochs,
+        "teacher": {"requires_grad": False, **_hooks(distiller.teacher_layers)},
+        "student": _hooks(distiller.student_layers),
+        "criterion": {
+            "key": "WeightedSumLoss",
+            "kwargs": {"sub_terms": terms},
+            "func2extract_model_loss": "extract_model_loss_dict",
+        },
+        "optimizer": {"key": "SGD", "kwargs": optimiser, "max_grad_norm": MAX_GRADIENT_NORM},
+        "scheduler": {
+            "key": "LambdaLR",
+            "kwargs": {"lr_lambda": lambda done: schedule.rate(done / steps)},
+            "scheduling_step": 1,
+        },
+    }
+
+
+def _hooks(layers: Sequence[str]) -> dict[str, Any]:
+    wanted = ["network", *(f"network.{layer}" for layer in layers)]
+    return {"forward_proc": "forward_batch_only", "forward_hook": {"output": wanted}}
+
+
+def _term(key: str, settings: Mapping[str, Any], weight: float = 1.0) -> dict[str, Any]:
+    return {"criterion": {"key": key, "kwargs": dict(settings)}, "weight": weight}
+
+
+def _box_class() -> Any:
+    """torchdistill's box. It imports torchvision for lists of models and data sets that are of no use here: where
+    torchvision is missing, modules without contents stand in."""
+    if importlib.util.find_spec("torchvision") is None and not any(isinstance(f, _Empty) for f in sys.meta_path):
+        sys.meta_path.append(_Empty())
+        importlib.import_module("torchvision.datasets")  # looked for among the modules that are there already
+    from torchdistill.core.distillation import DistillationBox
+
+    logging.getLogger("torchdistill").setLevel(logging.ERROR)
+    return DistillationBox
+
+
+class _Empty:
+    """Finds torchvision and its parts as modules whose every name is an empty class."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> Any:
+        if name.split(".")[0] != "torchvision":
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=True)
+
+    def create_module(self, spec: Any) -> ModuleType:
+        return _EmptyModule(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        pass
+
+
+class _EmptyModule(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (nn.Module,), {})
