@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install search test pytest bench-cuda bench-kernels bench-latency-model lint emulator clean
+.PHONY: install search test pytest bench-cuda bench-distill bench-kernels bench-latency-model lint emulator clean
 
 search: $(STAMP)
 	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
@@ -20,6 +20,9 @@ pytest: $(STAMP)
 
 bench-latency-model: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.latency_model --out results/runs/latency-model
+
+bench-distill: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.distill --out results/runs/distill
 
 bench-kernels: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.kernels --out results/runs/kernels

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.cost import cost_of
+from evaluators.distill.method_text import method_text
 from evaluators.distill.trainer import train_student
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
@@ -30,38 +31,50 @@ class Outcome:
     measurements: Mapping[str, Measurement]
     seconds: Mapping[str, float]
     reason: str = ""
+    taught_by: str = ""
 
 
-def evaluate_candidate(bench: Workbench, choice: Choice, number: int) -> Outcome:
+def evaluate_candidate(
+    bench: Workbench, choice: Choice, number: int, known: Mapping[str, Measurement] | None = None
+) -> Outcome:
     """Evaluate one choice, cheap things first.
 
     Compiled size and planned memory are held against the budget, then the measured latency; only what is
-    within all limits of a target is taught. Raises ``UnderstudyError`` when a stage fails.
+    within all limits of a target is taught. ``known`` are these figures of the same architecture where it was
+    compiled and measured before, taught in another way; they are not taken again. Raises ``UnderstudyError`` when
+    a stage fails.
     """
     stages = Stages()
     with stages.stage("build"), bench.working():
         network = build_student(bench, choice, number)
-    bench.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=bench.scratch) as folder:
-        figures = cost_of(bench, network, real_inputs(bench, bench.space.resolution(choice)), Path(folder), stages)
+    figures = known or _cost(bench, choice, network, stages)
     broken = bench.goals.violation(figures)
     if broken:
         return Outcome("infeasible", figures, stages.seconds, broken)
+    distiller = bench.distiller_for(choice)
     with stages.stage("train"):
         trained = train_student(
             network,
             bench.task,
             resolution=bench.space.resolution(choice),
-            distiller=bench.distiller,
+            distiller=distiller,
             teacher_outputs=bench.teacher_outputs,
             schedule=bench.schedule,
             seed=candidate_seed(bench.seed, number),
             device=bench.torch_device,
             step_guard=bench.working,
-            teacher=bench.teacher_for(bench.distiller),
+            teacher=bench.teacher_for(distiller),
         )
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
-    return Outcome("done", {**learnt, **figures}, stages.seconds)
+    return Outcome("done", {**learnt, **figures}, stages.seconds, taught_by=method_text(distiller))
+
+
+def _cost(bench: Workbench, choice: Choice, network: nn.Module, stages: Stages) -> Mapping[str, Measurement]:
+    """What the network costs on every target, compiled and measured now."""
+    inputs = real_inputs(bench, bench.space.resolution(choice))
+    bench.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bench.scratch) as folder:
+        return cost_of(bench, network, inputs, Path(folder), stages)
 
 
 def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:

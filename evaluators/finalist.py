@@ -12,6 +12,7 @@ from evaluators.candidate import build_student, candidate_seed, real_inputs, sha
 from evaluators.cost import cost_of, library_name
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
+from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.trainer import train_student
 from evaluators.half_precision import keep_precise
@@ -36,11 +37,12 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     resolution = bench.space.resolution(choice)
     folder = run / "students" / str(number)
     folder.mkdir(parents=True, exist_ok=True)
-    stages = Stages()
+    stages, distiller = Stages(), bench.distiller_for(choice)
     with stages.stage("train"):
-        network, learnt = _taught(bench, choice, number, bench.distiller)
+        network, learnt = _taught(bench, choice, number, distiller)
     with stages.stage("scratch"):
-        alone = _taught(bench, choice, number, HardLabels())[1] if compare_scratch else {}
+        apart = compare_scratch and distiller != HardLabels()
+        alone = _taught(bench, choice, number, HardLabels())[1] if apart else learnt
     inputs = real_inputs(bench, resolution)
     bench, half = keep_precise(bench, network, resolution, learnt["val"])
     cost = cost_of(bench, network, inputs, folder, stages)
@@ -54,7 +56,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         accuracy=learnt["val"],
         test_accuracy=learnt["test"],
         agreement=learnt.get("agreement"),
-        scratch_accuracy=alone.get("test"),
+        scratch_accuracy=alone["test"] if compare_scratch else None,
     )
     return Student(
         number=number,
@@ -67,6 +69,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         files={name: str(Path("students") / str(number) / file) for name, file in files.items()},
         preprocess=bench.task.preprocess(resolution),
         seconds=stages.seconds,
+        taught_by=method_text(distiller),
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from evaluators.distill.auto import teaching_text
+from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs
@@ -15,6 +17,7 @@ from evaluators.target import Target
 from evaluators.tasks.task import Task
 from evaluators.teachers.teacher import Teacher
 from results.goals import Goals
+from spaces.choice import Choice
 from spaces.space import Space
 
 
@@ -26,12 +29,13 @@ class Workbench:
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
     ``torch_device`` is where training happens (``cpu`` or ``cuda``). ``open_teacher`` loads the teacher itself,
     which most ways of teaching never need: their share of it is ``teacher_outputs``, None where nobody teaches.
+    ``distiller`` is None in a search that chooses it for each candidate.
     """
 
     space: Space
     task: Task
     teacher_outputs: TeacherOutputs | None
-    distiller: Distiller
+    distiller: Distiller | None
     schedule: Schedule
     final_schedule: Schedule
     targets: tuple[Target, ...]
@@ -45,6 +49,10 @@ class Workbench:
     def teacher(self) -> Teacher:
         """The teacher itself, loaded on first use; raises ``TeacherError`` when it cannot be."""
         return self.open_teacher()
+
+    def distiller_for(self, choice: Choice) -> Distiller:
+        """How the student of a choice is taught."""
+        return self.distiller or load_distiller(teaching_text(choice))
 
     def teacher_for(self, distiller: Distiller) -> Teacher | None:
         """The teacher if the distiller needs more of it than its stored outputs."""

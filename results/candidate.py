@@ -17,11 +17,13 @@ class Candidate:
     """One evaluated choice.
 
     ``number`` counts proposals from 0; ``choice`` maps the names of the space to values; ``key`` is the
-    signature of the architecture (equal for equal networks); ``reason`` says why a candidate is not
+    signature of the architecture (equal for equal networks; behind a ``+`` that of the way of teaching, where the
+    search chooses it); ``reason`` says why a candidate is not
     ``done``; ``measurements`` holds what was measured before it ended (any of ``METRICS``, and
     ``agreement``: share of validation samples on which it gives the teacher's answer); ``seconds`` is
     where its time went, by stage; ``finished`` is a UTC time, ISO 8601, and ``elapsed`` the seconds the
-    search had been running by then (interruptions left out).
+    search had been running by then (interruptions left out). ``taught_by`` is the way of teaching, as
+    ``--distill`` takes it; empty for one that was not taught.
     """
 
     number: int
@@ -33,6 +35,12 @@ class Candidate:
     seconds: Mapping[str, float] = field(default_factory=dict)
     finished: str = ""
     elapsed: float = 0.0
+    taught_by: str = ""
+
+    @property
+    def architecture(self) -> str:
+        """The part of the key that two networks of the same architecture share, however they are taught."""
+        return self.key.partition("+")[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of ``from_json``."""
@@ -53,7 +61,8 @@ class Student:
     ``scratch_accuracy`` (test, the same student without the teacher) where asked for; ``before`` the
     figures the search had. ``on_front`` is False when the student fell off the front or out of the
     budget, and ``note`` says why. ``files`` maps ``weights``, ``onnx`` and ``library`` to paths inside
-    the run folder; ``preprocess`` is what the bundle's runner does to an input.
+    the run folder; ``preprocess`` is what the bundle's runner does to an input; ``taught_by`` is the way of
+    teaching, as ``--distill`` takes it.
     """
 
     number: int
@@ -66,6 +75,7 @@ class Student:
     files: Mapping[str, str]
     preprocess: Mapping[str, Any]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    taught_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of ``from_json``."""

@@ -97,7 +97,9 @@ class SearchConfig:
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")
     distill: str = _option(
-        "soft-targets", "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`)"
+        "soft-targets",
+        "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`); "
+        "auto: chosen for each candidate",
     )
     tune: float | None = _option(
         None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"

@@ -39,19 +39,22 @@ class Plan:
     lock: Path
     cache: Path
     outputs: Path | None = None
+    methods: tuple[str, ...] = ()
 
     def space(self) -> Space:
-        """The space at the size of the task."""
+        """The space at the size of the task; with the ways of teaching, where the search chooses among some."""
+        from evaluators.distill.auto import TaughtSpace
         from evaluators.tasks.opening import open_task
         from spaces.catalogue import load_space
 
         task = open_task(self.task)
-        return load_space(
+        space = load_space(
             self.config.space or task.space,
             channels=task.channels,
             image_size=task.image_size,
             classes=len(task.labels),
         )
+        return TaughtSpace(space, self.methods) if self.methods else space
 
     def quiet(self) -> QuietCores:
         """The gate between measuring and all other work on this computer."""
@@ -99,6 +102,7 @@ class Plan:
     def open(self, devices: Sequence[Device | None] = (), torch_device: str = "cpu") -> Workbench:
         """The workbench of this process; ``devices``, one a profile, are opened here unless given
         (None for one that is predicted)."""
+        from evaluators.distill.auto import auto_methods
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
@@ -115,7 +119,7 @@ class Plan:
             space=self.space(),
             task=task,
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
-            distiller=load_distiller(config.distill),
+            distiller=None if auto_methods(config.distill) else load_distiller(config.distill),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
             targets=tuple(

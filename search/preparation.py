@@ -17,7 +17,7 @@ from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
 from search.teacher import answers_of, open_teacher
-from understudy import ConfigError, RunError, SpaceError, UnderstudyError, unknown_name
+from understudy import ConfigError, RunError, SpaceError, TeacherError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -43,13 +43,14 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
 
     Raises the ``UnderstudyError`` that fits.
     """
-    from evaluators.distill.catalogue import load_distiller, methods
+    from evaluators.distill.auto import usable_methods
+    from evaluators.distill.catalogue import methods
     from hw_profiles.profile import load_profile
     from spaces.catalogue import space_names
 
     if config.space is not None and ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
-    if load_distiller(config.distill).uses_teacher and not config.teachers:
+    if not usable_methods(config.distill, bool(config.teachers)):
         alone = ", ".join(name for name, method in methods().items() if not method.kind.uses_teacher)
         raise ConfigError(
             f"--teacher none leaves {config.distill} nobody to learn from: name a --teacher, or with --distill a "
@@ -88,7 +89,6 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     data or on another processor than it began with.
     """
     from evaluators.distill.allocator import keep_freed_memory
-    from evaluators.distill.catalogue import load_distiller
 
     keep_freed_memory()
     cache = _cache(config)
@@ -103,7 +103,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         with display.stage("smallest student and the space's inputs"):
             _check_smallest(plan, task)
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
-    _check_distiller(load_distiller(config.distill), plan, task, teacher)
+    plan = replace(plan, methods=_methods(plan, task, teacher, store))
     _check_same(store, _origin(plan, task, teacher))
     if teacher is not None:
         with display.stage("teacher's answers") as advance:
@@ -181,6 +181,36 @@ def _load_teacher(config: SearchConfig, task: Task, cache: Path, display: Displa
         return open_teacher(config, task, cache, advance)
 
 
+def _methods(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore) -> tuple[str, ...]:
+    """The ways of teaching that the search chooses among, those with which it began; () where it has one way only.
+
+    Raises ``ConfigError`` or ``TeacherError`` where these networks do not fit the one way, or too few of several.
+    """
+    from evaluators.distill.auto import auto_methods, usable_methods
+    from evaluators.distill.catalogue import load_distiller
+
+    usable = usable_methods(plan.config.distill, teacher is not None)
+    if auto_methods(plan.config.distill) is None:
+        _check_distiller(load_distiller(plan.config.distill), plan, task, teacher)
+        return ()
+    known = store.facts().get("methods")
+    fitting = tuple(known or (name for name in usable if _fits(load_distiller(name), plan, task, teacher)))
+    if len(fitting) < 2:
+        raise ConfigError(
+            f"--distill {plan.config.distill} has nothing to choose, as teacher and students have no layers to "
+            "compare: name several methods that compare outputs"
+        )
+    return fitting
+
+
+def _fits(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher | None) -> bool:
+    try:
+        _check_distiller(distiller, plan, task, teacher)
+    except (ConfigError, TeacherError):
+        return False
+    return True
+
+
 def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.distill.schedule import final_schedule, search_schedule
 
@@ -250,6 +280,8 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},
         **(only or {"targets": by_target}),
         "origin": _origin(plan, task, teacher),
+        "distill": plan.config.distill,
+        "methods": list(plan.methods),
         "space": plan.config.space,
         "objectives": list(plan.config.objectives),
         "seed": plan.config.seed,

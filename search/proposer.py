@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import statistics
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -12,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.candidate import Candidate
 from results.goals import Goals
-from results.measurement import metric_of
+from results.measurement import HARDWARE, Measurement, metric_of
 from results.store import RunStore, unwritable
 from search.sampler import distributions, make_sampler, new_study, trials_in_file
 from spaces.choice import Choice
@@ -25,11 +26,12 @@ NUMBER = "candidate"
 
 @dataclass(frozen=True)
 class Proposal:
-    """A choice to evaluate: its number in the run and the signature of its architecture."""
+    """A choice to evaluate: its number in the run, its signature, and what its architecture is known to cost."""
 
     number: int
     choice: Choice
     key: str
+    known: Mapping[str, Measurement] = field(default_factory=dict)
 
 
 class Proposer:
@@ -55,6 +57,10 @@ class Proposer:
         self._distributions = distributions(space.domain)
         self.candidates = store.candidates()
         self._known = {candidate.key for candidate in self.candidates}
+        self._hopeless: set[str] = set()
+        self._costs: dict[str, Mapping[str, Measurement]] = {}
+        for candidate in self.candidates:
+            self._learn_cost(candidate)
         self._next = 1 + max((candidate.number for candidate in self.candidates), default=-1)
         self._random = random.Random(f"{seed}:{self._next}")
         self._study = new_study(make_sampler(sampler, seed + self._next, trials), self._objectives)
@@ -62,14 +68,14 @@ class Proposer:
         self._running: dict[int, optuna.Trial] = {}
 
     def propose(self) -> Proposal | None:
-        """The next choice, never one whose architecture was proposed before; None when none is left."""
+        """The next choice, never one of a signature proposed before; None when none is left."""
         for attempt in range(SAMPLER_TRIES + RANDOM_TRIES):
             if attempt >= SAMPLER_TRIES:
                 self._study.enqueue_trial(self._draw())
             trial = self._study.ask(self._distributions)
             choice = self._choice_of(trial.params)
             key = self._space.signature(choice)
-            if key not in self._known:
+            if key not in self._known and key.partition("+")[0] not in self._hopeless:
                 return self._accept(trial, choice, key)
             self._study.tell(trial, state=TrialState.FAIL)
         return None
@@ -78,6 +84,7 @@ class Proposer:
         """Append a finished candidate to the record, then tell the sampler how it ended."""
         self._store.append(candidate)
         self.candidates.append(candidate)
+        self._learn_cost(candidate)
         trial = self._running.pop(candidate.number)
         trial.set_user_attr(NUMBER, candidate.number)
         for name, excess in self._constraints(candidate).items():
@@ -92,10 +99,21 @@ class Proposer:
 
     def _accept(self, trial: optuna.Trial, choice: Choice, key: str) -> Proposal:
         self._known.add(key)
-        proposal = Proposal(self._next, choice, key)
+        proposal = Proposal(self._next, choice, key, self._costs.get(key.partition("+")[0], {}))
         self._running[self._next] = trial
         self._next += 1
         return proposal
+
+    def _learn_cost(self, candidate: Candidate) -> None:
+        """Remember what an architecture costs; one over the budget stays so, however it is taught."""
+        if candidate.state == "infeasible":
+            self._hopeless.add(candidate.architecture)
+        if candidate.state == "done":
+            self._costs[candidate.architecture] = {
+                name: figure
+                for name, figure in candidate.measurements.items()
+                if name.partition("@")[0] in HARDWARE
+            }
 
     def _choice_of(self, params: dict[str, Any]) -> Choice:
         return Choice({name: params.get(name, values[0]) for name, values in self._space.domain.items()})

@@ -60,7 +60,13 @@ class ProposerSearcher(Searcher):
             return FINISHED
         self._left -= 1
         self._proposals[trial_id] = proposal
-        return {"number": proposal.number, "choice": dict(proposal.choice), "key": proposal.key}
+        known = {name: figure.to_json() for name, figure in proposal.known.items()}
+        return {
+            "number": proposal.number,
+            "choice": dict(proposal.choice),
+            "key": proposal.key,
+            "known": json.dumps(known),
+        }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""

@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 
 from evaluators.candidate import Outcome, evaluate_candidate
-from results.candidate import Candidate
+from results.candidate import Candidate, read_measurements
 from results.store import disk_room
 from search.device_actor import RemoteDevice
 from search.plan import Plan
@@ -62,6 +62,7 @@ class CandidateTrial(tune.Trainable):
             reason=outcome.reason,
             measurements=outcome.measurements,
             seconds=seconds,
+            taught_by=outcome.taught_by,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         return {"candidate": json.dumps(candidate.to_json()), "done": True}
@@ -71,7 +72,8 @@ class CandidateTrial(tune.Trainable):
             raise RunError(self._problem)
         try:
             with disk_room(self._bench.scratch):
-                return evaluate_candidate(self._bench, choice, number)
+                known = read_measurements(json.loads(self._proposal["known"]))
+                return evaluate_candidate(self._bench, choice, number, known)
         except (RunError, DeviceLost):
             raise
         except UnderstudyError as error:

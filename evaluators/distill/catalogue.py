@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
@@ -43,13 +44,16 @@ class Method:
     kind: type[Distiller]
 
 
-def methods() -> dict[str, Method]:
+@cache
+def methods() -> Mapping[str, Method]:
     """All ways of teaching by name, family by family."""
-    return {
-        kind.name: Method(kind.name, family, _summary(kind), settings_of(kind), kind)
-        for family, kinds in FAMILIES.items()
-        for kind in kinds
-    }
+    return MappingProxyType(
+        {
+            kind.name: Method(kind.name, family, _summary(kind), settings_of(kind), kind)
+            for family, kinds in FAMILIES.items()
+            for kind in kinds
+        }
+    )
 
 
 def load_distiller(text: str) -> Distiller:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
+from evaluators.distill.auto import TaughtSpace
 from results.budget import Budget
 from results.candidate import Candidate
 from results.goals import Goal, Goals
@@ -122,3 +123,23 @@ def test_failed_candidates_are_kept_and_not_proposed_again(store):
     keys = {candidate.key for candidate in run(store, 30, "random").candidates[1:]}
     assert proposal.key not in keys
     assert len(keys) == 23
+
+
+def test_an_architecture_is_measured_once_however_it_is_taught(store):
+    space = TaughtSpace(Stairs(), ("hard-labels", "soft-targets", "dkd"))
+    proposer = Proposer(space, store, GOALS, "random", 1, trials=90)
+    costs, hopeless = {}, set()
+    for _ in range(90):
+        proposal = proposer.propose()
+        architecture = proposal.key.partition("+")[0]
+        assert architecture not in hopeless
+        assert {name: figure.value for name, figure in proposal.known.items()} == costs.get(architecture, {})
+        candidate = outcome(proposal)
+        proposer.conclude(candidate)
+        if candidate.state == "infeasible":
+            hopeless.add(architecture)
+        else:
+            costs[architecture] = {name: candidate.measurements[name].value for name in ("latency", "size")}
+    assert len(costs) < 60
+    again = Proposer(space, store, GOALS, "random", 1, trials=90).propose()
+    assert again.known.keys() == costs.get(again.key.partition("+")[0], {}).keys()
