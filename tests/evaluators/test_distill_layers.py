@@ -193,7 +193,7 @@ def signals(distiller, view=1):
 
 def test_features_are_stored_once_and_then_read(monkeypatch):
     distiller = SoftTargets()
-    object.__setattr__(distiller, "teacher_layers", ("network.high@2", "network.low@attention"))
+    object.__setattr__(distiller, "teacher_layers", ("network.high.0@2", "network.low.0@attention"))
     first, seen = signals(distiller)
     again, later = signals(distiller)
     assert seen > digits().size("train")
