@@ -17,6 +17,7 @@ from evaluators.boards.client import CONNECT_S, BoardLostError
 from evaluators.boards.pool import ClientPool
 from evaluators.boards.reference import compile_reference
 from evaluators.boards.sampling import Samples
+from evaluators.compile.kernel_times import Kernel, link_alone, stream_kernel
 from evaluators.compile.tune.child import START_S
 from evaluators.latency.race import Lap
 from hw_profiles.profile import Profile
@@ -97,6 +98,33 @@ class BoardDevice:
 
         laps: list[Lap] = self._ask(race_there, [_present(each) for each in libraries], as_tuple(inputs))[1]
         return laps
+
+    def time_kernels(
+        self, library: Path, inputs: Inputs, kernels_library: Path, kernels: Sequence[Kernel]
+    ) -> tuple[float, list[float]]:
+        """Seconds of a student, and of kernels that lie in a library of their own; raises as ``measure`` does.
+
+        A board that was slower at the end than at the beginning is given time to cool, and asked again.
+        """
+        from evaluators.boards.remote_kernels import time_there
+
+        arguments = library, as_tuple(inputs), self._reference(), kernels_library, list(kernels)
+        for rest_s in (COOL_S,) * _COOLINGS + (0.0,):
+            whole, seconds, drift = self._ask(time_there, *arguments, self._limit_s)[1]
+            if self.address.emulated or drift < SLOWED:
+                break
+            time.sleep(rest_s)
+        return whole, seconds
+
+    def bandwidth(self, size: int) -> float:
+        """Bytes a second that the board moves between ``size`` bytes of memory; raises as ``measure`` does."""
+        from evaluators.boards.remote_kernels import time_alone
+
+        scheduled, kernel = stream_kernel(size, self.profile)
+        library = self._folder / "stream.so"
+        link_alone(scheduled, [kernel], self.profile, library)
+        (seconds,) = self._ask(time_alone, library, [kernel])[1]
+        return kernel.bytes / float(seconds)
 
     def close(self) -> None:
         """Give all boards back."""

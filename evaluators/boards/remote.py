@@ -117,11 +117,22 @@ class _Held:
 
     def student(self, library: Path) -> _Student:
         """The student of a library, uploaded once a session."""
-        content = library.read_bytes()
-        name = f"{hashlib.sha256(content).hexdigest()[:16]}.so"
+        content, name = _named(library)
         if name not in self.students:
             self.students[name] = _Student(self.session, content, name)
         return self.students[name]
+
+    def module(self, library: Path) -> Any:
+        """A library that is no student, loaded on the board."""
+        content, name = _named(library)
+        self.session.upload(bytearray(content), name)
+        return self.session.load_module(name)
+
+
+def _named(library: Path) -> tuple[bytes, str]:
+    """A library and a name that no other has: a loader answers a name that it knows with what it has."""
+    content = library.read_bytes()
+    return content, f"{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +163,7 @@ def disconnect() -> None:
 
 def run(library: Path, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
     """The outputs of a student on the board."""
-    with _connected() as held:
+    with connected() as held:
         return held.student(library)(*inputs)
 
 
@@ -163,7 +174,7 @@ def measure(
 
     That is its clock (kHz) and temperature (thousandths of a degree), where its kernel has them.
     """
-    with _connected() as held:
+    with connected() as held:
         student, other = held.student(library), held.student(reference)
         student.feed(inputs)
         other.feed((np.zeros(SHAPE, np.float32),))
@@ -172,7 +183,7 @@ def measure(
 
 def race_there(libraries: Sequence[Path], inputs: tuple[Array, ...]) -> list[Lap]:
     """Libraries that compute the same, timed on the board in turn."""
-    with _connected() as held:
+    with connected() as held:
         students = [held.student(library) for library in libraries]
         return race(students, inputs, lambda student, _, calls: student.seconds(calls))
 
@@ -187,7 +198,7 @@ def _conditions(session: Any) -> Mapping[str, float]:
 
 
 @contextmanager
-def _connected() -> Iterator[_Held]:
+def connected() -> Iterator[_Held]:
     """The session; an error after which it still answers is the student's, any other ends this process."""
     held = _held()
     try:

@@ -25,12 +25,17 @@ from tvm.tirx import PrimFunc
 
 from evaluators.compile.choices import OPERATIONS, Choice, Chooser, KernelKey, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
+from evaluators.compile.link import link
+from evaluators.compile.machine_code import machine_of
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
+from evaluators.compile.vector_math import PIPELINE
 from hw_profiles.profile import Profile
 from results.bundle.runner import CompiledStudent, measure_latency
 
 SAMPLES = 5
 SAMPLE_MS = 4
+_ROOM = 16 * 2**20
+"""Bytes that must be free on the disk to link a few kernels."""
 
 
 @dataclass(frozen=True)
@@ -97,17 +102,22 @@ def time_network(
 
 def streaming_bandwidth(size: int, profile: Profile) -> float:
     """Bytes a second that an element-wise kernel moves on ``size`` bytes, half of them read and half written."""
+    scheduled, kernel = stream_kernel(size, profile)
+    target = tvm.target.Target(dict(profile.tvm_target))
+    with target, tvm.transform.PassContext(opt_level=3):
+        library = tvm.compile(scheduled, target)
+    return kernel.bytes / time_kernel(library.mod, kernel, tvm.cpu())
+
+
+def stream_kernel(size: int, profile: Profile) -> tuple[tvm.IRModule, Kernel]:
+    """An element-wise kernel on ``size`` bytes, half of them read and half written, as the rules schedule it."""
     count = max(1, size // 8)
     source = te.placeholder((count,), name="source")
     function = te.create_prim_func([source, te.compute((count,), lambda at: source[at] + 1.0, name="stream")])
     scheduled = schedule_kernel(function, profile).with_attr("global_symbol", "stream")
-    target = tvm.target.Target(dict(profile.tvm_target))
-    with target, tvm.transform.PassContext(opt_level=3):
-        library = tvm.compile(tvm.IRModule({"stream": scheduled}), target)
-    kernel = Kernel(
-        "stream", rule_of(scheduled), 1, ((count,), (count,)), ("float32", "float32"), count, 8 * count
-    )
-    return kernel.bytes / _time(library.mod, kernel)
+    shapes, dtypes = ((count,), (count,)), ("float32", "float32")
+    kernel = Kernel("stream", rule_of(scheduled), 1, shapes, dtypes, count, 8 * count)
+    return tvm.IRModule({"stream": scheduled}), kernel
 
 
 def list_kernels(computed: tvm.IRModule, scheduled: tvm.IRModule) -> list[Kernel]:
@@ -119,7 +129,32 @@ def list_kernels(computed: tvm.IRModule, scheduled: tvm.IRModule) -> list[Kernel
 def time_kernels(library: Path, kernels: list[Kernel]) -> list[float]:
     """Median seconds of one call of each kernel, from the network's own library, on the caller's thread pool."""
     (module,) = tvm.runtime.load_module(str(library.absolute())).imports
-    return [_time(module, kernel) for kernel in kernels]
+    return [time_kernel(module, kernel, tvm.cpu()) for kernel in kernels]
+
+
+def link_alone(scheduled: tvm.IRModule, kernels: Sequence[Kernel], profile: Profile, library: Path) -> None:
+    """Some kernels of a network as a library of nothing else, in which TVM's RPC finds them by name.
+
+    (It looks for what it times in a library itself, not in what that imports.) Raises ``CompileError``.
+    """
+    functions = {each.name: scheduled[each.name].with_attr("global_symbol", each.name) for each in kernels}
+    target = machine_of(profile.tvm_target)
+    with target, tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
+        compiled = tvm.compile(tvm.IRModule(functions), target, tir_pipeline=PIPELINE)
+    link(compiled, library, _ROOM, profile)
+
+
+def time_kernel(module: tvm.runtime.Module, kernel: Kernel, device: tvm.runtime.Device) -> float:
+    """Median seconds of one call of a kernel that a module holds, on a device of this process or behind RPC."""
+    generator = np.random.default_rng(0)
+    arguments = [
+        tvm.runtime.tensor(_values(shape, dtype, generator), device)
+        for shape, dtype in zip(kernel.shapes, kernel.dtypes, strict=True)
+    ]
+    once = module.time_evaluator(kernel.name, device, number=1, repeat=2)(*arguments).min
+    number = max(1, int(SAMPLE_MS / 1e3 / max(once, 1e-7)))
+    timed = module.time_evaluator(kernel.name, device, number=number, repeat=SAMPLES)
+    return float(timed(*arguments).median)
 
 
 def _calls(main: relax.Function) -> Counter[str]:
@@ -183,18 +218,6 @@ def _elements(region: Any) -> int:
 
 def _width(dtype: object) -> int:
     return -(-int(tvm.DataType(str(dtype)).bits) // 8)
-
-
-def _time(module: tvm.runtime.Module, kernel: Kernel) -> float:
-    generator = np.random.default_rng(0)
-    arguments = [
-        tvm.runtime.tensor(_values(shape, dtype, generator))
-        for shape, dtype in zip(kernel.shapes, kernel.dtypes, strict=True)
-    ]
-    once = module.time_evaluator(kernel.name, tvm.cpu(), number=1, repeat=2)(*arguments).min
-    number = max(1, int(SAMPLE_MS / 1e3 / max(once, 1e-7)))
-    timed = module.time_evaluator(kernel.name, tvm.cpu(), number=number, repeat=SAMPLES)
-    return float(timed(*arguments).median)
 
 
 def _values(shape: tuple[int, ...], dtype: str, generator: np.random.Generator) -> Any:

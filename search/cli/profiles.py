@@ -76,8 +76,11 @@ def _rows(profile: Profile) -> list[tuple[str, str, str]]:
     default=Path("/"),
     help="a copy of a device's /proc and /sys",
 )
-def new(name: str, path: Path | None, root: Path) -> None:
-    """Write a profile with all that this computer (or the device whose files are copied) says of itself."""
+@click.option("--board", metavar="TRACKER:KEY", help="ask a board, such as 127.0.0.1:9190:rpi5")
+def new(name: str, path: Path | None, root: Path, board: str | None) -> None:
+    """Write a profile with all that this computer, a board, or a device whose files are copied says of itself."""
+    from evaluators.boards.address import BoardAddress
+    from evaluators.boards.facts import board_facts
     from hw_profiles.detect import as_toml, detected_facts
     from understudy import ProfileError
 
@@ -86,8 +89,8 @@ def new(name: str, path: Path | None, root: Path) -> None:
         raise ProfileError(f"a profile's file must end in .toml, but got {path}")
     if path.exists():
         raise ProfileError(f"{path} exists: name another file with --to, or remove it")
-    facts = detected_facts(root)
+    facts = detected_facts(root) if board is None else board_facts(BoardAddress.parse(board))
     path.write_text(as_toml(facts))
     asked = ", ".join(key for key, value in facts.items() if value == "?")
     click.echo(f"written: {path}")
-    click.echo(f"Fill in {asked}, then: understudy profiles show {path}")
+    click.echo(f"{f'Fill in {asked}, then' if asked else 'Next'}: understudy profiles show {path}")

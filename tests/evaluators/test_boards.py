@@ -22,9 +22,14 @@ from torch import nn
 from evaluators.boards import serve
 from evaluators.boards.address import BoardAddress, Tracker, is_loopback
 from evaluators.boards.device import BoardDevice
+from evaluators.boards.facts import copy_facts
 from evaluators.boards.remote import listed
 from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
 from evaluators.compile.compiler import compile_network
+from evaluators.compile.export import import_network
+from evaluators.latency.predict.calibrate import calibrate
+from evaluators.latency.predict.stopwatch import BoardStopwatch
+from evaluators.latency.predict.store import LatencyStore
 from hw_profiles.profile import load_profile
 from search.cli.main import group
 from understudy import ConfigError, DeviceLost, MeasureError, UnderstudyError
@@ -182,6 +187,38 @@ def test_a_student_that_ends_its_sessions_is_at_fault_and_its_board_comes_back(b
         boards.device().run(library, INPUT)
     assert not isinstance(raised.value, DeviceLost)
     np.testing.assert_allclose(boards.device().run(student[0], INPUT), student[1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_board_tells_what_it_is_and_how_fast_its_memory_is(boards, tmp_path, monkeypatch):
+    boards.add()
+    monkeypatch.setattr("evaluators.boards.facts._MOST_BYTES", 2**20)
+    file = tmp_path / "mine.toml"
+    done = CliRunner().invoke(
+        group, ["profiles", "new", "mine", "--to", str(file), "--board", str(boards.address)]
+    )
+    assert done.exit_code == 0, done.output + str(done.exception)
+    assert f"Next: understudy profiles show {file}" in done.output
+    found, here = load_profile(str(file)), load_profile("x86-host")
+    for fact in ("isa", "mcpu", "features", "clock_ghz", "l1d_bytes", "l2_bytes", "l3_bytes"):
+        assert getattr(found, fact) == getattr(here, fact)
+    assert found.memory_bandwidth > 1e8
+    assert found.sources["memory_bandwidth"].startswith("measured: ")
+
+
+def test_a_board_is_calibrated_over_rpc(boards, tmp_path):
+    boards.add()
+    device, store = boards.device(), LatencyStore(tmp_path / "latency.sqlite")
+    modules = (
+        import_network(nn.Sequential(nn.Conv2d(3, width, 3), nn.ReLU()).eval(), torch.from_numpy(INPUT))
+        for width in (8, 16, 8)
+    )
+    done = calibrate(PROFILE, modules, 60.0, store, BoardStopwatch(device))
+    assert (done.networks, done.kernels) == (1, len(store.keys(PROFILE)))
+    assert done.kernels > 0
+    with pytest.raises(MeasureError, match="say nothing of a device"):
+        BoardStopwatch(BoardDevice(BoardAddress(boards.address.tracker, "x-emulated"), PROFILE))
+    with pytest.raises(MeasureError, match="name a real board"):
+        copy_facts(BoardAddress(boards.address.tracker, "x-emulated"), tmp_path)
 
 
 @pytest.mark.parametrize(

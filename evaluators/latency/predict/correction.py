@@ -21,8 +21,8 @@ FEWEST = 12
 """With fewer kernels timed, one factor is learnt for all of them."""
 
 _TREES = 100
-_UNKNOWN = 1.0
-"""Standard deviation of the logarithm while next to nothing is known."""
+_UNKNOWN, _STRANGE = 1.0, 0.3
+"""Standard deviation of the logarithm while next to nothing is known; while that is of other devices only."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,22 @@ class Timed:
 class Correction:
     """Seconds of kernels from their facts: the roofline times what was learnt of its error.
 
-    A linear model of the features extrapolates; two kinds of trees take what is left of its error. ``deviation``
-    is the standard deviation of the logarithm of a prediction's error, each by trees that did not see it.
+    A linear model of the features extrapolates; two kinds of trees take what is left of its error. What was
+    learnt on other devices is the ``base``: only the rest is learnt, from the few kernels of a new one.
+    ``deviation`` is the standard deviation of the logarithm of a prediction's error, each by trees that did not
+    see it.
     """
 
-    def __init__(self, timed: Sequence[Timed]) -> None:
+    def __init__(self, timed: Sequence[Timed], base: Correction | None = None) -> None:
         """Learn from what was timed, on one device or on several."""
-        self.deviation = _UNKNOWN
+        self._base = base
+        self.deviation: float = _UNKNOWN if base is None else max(base.deviation, _STRANGE)
         self._models: tuple[Any, ...] = ()
         self._factor = 0.0
         if not timed:
             return
         table, errors = _examples(timed)
+        errors = errors - self._from_base(table)
         self._factor = float(np.median(errors))
         if len(timed) < FEWEST:
             return
@@ -58,10 +62,18 @@ class Correction:
 
     def seconds(self, kernels: Sequence[KernelFacts], profile: Profile) -> NDArray[np.float64]:
         """The predicted seconds of a call of each kernel."""
+        if not kernels:
+            return np.empty(0)
         roofs = np.array([roofline_seconds(kernel.counts, profile) for kernel in kernels])
-        if not self._models or not kernels:
-            return np.asarray(roofs * np.exp(self._factor))
-        return np.asarray(roofs * np.exp(_apply(self._models, feature_table(kernels, profile))))
+        return np.asarray(roofs * np.exp(self._logarithms(feature_table(kernels, profile))))
+
+    def _logarithms(self, table: Table) -> NDArray[np.float64]:
+        """How much longer than the roofline kernels take."""
+        own = _apply(self._models, table) if self._models else np.full(len(table), self._factor)
+        return np.asarray(self._from_base(table) + own)
+
+    def _from_base(self, table: Table) -> NDArray[np.float64]:
+        return np.zeros(len(table)) if self._base is None else self._base._logarithms(table)
 
 
 def _examples(timed: Sequence[Timed]) -> tuple[Table, NDArray[np.float64]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student_t
 
 from evaluators.compile.kernel_facts import KernelFacts
 from evaluators.latency.predict.correction import Correction, Timed
@@ -22,8 +23,11 @@ _FOLDS = 5
 _NOISE = 0.03
 """Standard deviation of a logarithm that even a network of known kernels is predicted with."""
 
-_NORMAL = 1.645
-"""Ends of the interval of a normal distribution that holds 90 %, used while no network was timed."""
+_MANY = 40
+"""So many errors show by themselves where their quantiles lie."""
+
+_BELIEF = 10
+"""So many errors of the expected size are what is believed of a device beforehand."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Predictor:
 
     Kernels that were timed there are known; others get the corrected roofline. The interval is conformal
     (Vovk, Gammerman and Shafer, 2005): networks are held out with the kernels that only they have, and the ends
-    are quantiles of their errors, in units of what each prediction's unknown kernels make likely.
+    are quantiles of their errors, in units of what each prediction's unknown kernels make likely. Few networks
+    show no quantiles: there the errors are taken for normal, of a size between theirs and the expected one.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class Predictor:
     ) -> None:
         """``kernels`` by key and ``networks`` were timed on the device, ``elsewhere`` on others."""
         self.profile = profile
-        self._elsewhere = tuple(elsewhere)
+        self._base = Correction(elsewhere) if elsewhere else None
         self._state = self._learnt(kernels, networks)
         self._ends = self._calibrated(kernels, networks)
         self._seconds: dict[str, float] = dict(self._state.known)
@@ -86,7 +91,7 @@ class Predictor:
 
     def _learnt(self, kernels: Mapping[str, Timed], networks: Sequence[TimedNetwork]) -> _State:
         known = {key: timed.seconds for key, timed in kernels.items()}
-        correction = Correction([*kernels.values(), *self._elsewhere])
+        correction = Correction(list(kernels.values()), self._base)
         times = _times([network.kernels for network in networks], known, correction, self.profile)
         terms = np.array([terms_of(network.kernels, times) for network in networks]).reshape(
             len(networks), len(TERMS)
@@ -104,8 +109,8 @@ class Predictor:
             left = {kernel.key for network in rest for kernel in network.kernels}
             state = self._learnt({key: timed for key, timed in kernels.items() if key in left}, rest)
             errors += _errors(state, held, self.profile)
-        if len(errors) < _FOLDS:
-            return -_NORMAL, _NORMAL
+        if len(errors) < _MANY:
+            return _likely(errors)
         low, high = _conformal(np.array(errors))
         return min(low, 0.0), max(high, 0.0)
 
@@ -143,6 +148,14 @@ def _errors(state: _State, held: Sequence[TimedNetwork], profile: Profile) -> li
         math.log(network.seconds / predicted) / state.spread(network.kernels, times)
         for network, predicted in zip(held, state.overheads.seconds(terms), strict=True)
     ]
+
+
+def _likely(errors: Sequence[float]) -> tuple[float, float]:
+    """The ends of a few errors' interval: Student's t on their size, drawn to what the spread says it is."""
+    count = len(errors) + _BELIEF
+    size = math.sqrt((sum(error * error for error in errors) + _BELIEF) / count)
+    end = size * float(student_t.ppf((1 + COVERAGE) / 2, count))
+    return -end, end
 
 
 def _conformal(errors: NDArray[np.float64]) -> tuple[float, float]:

@@ -79,6 +79,12 @@ class LatencyStore:
             connection.executemany("INSERT OR REPLACE INTO kernels_1 VALUES (?, ?, ?, ?, ?, ?)", rows)
             connection.executemany("INSERT OR REPLACE INTO networks_1 VALUES (?, ?, ?, ?)", whole)
 
+    def keys(self, profile: Profile) -> set[str]:
+        """The kernels that were timed on the device; raises ``MeasureError`` when the file cannot be read."""
+        with self._opened() as connection:
+            rows = connection.execute("SELECT key FROM kernels_1 WHERE device = ?", (device_of(profile),))
+            return {key for (key,) in rows}
+
     def predictor(self, profile: Profile) -> Predictor:
         """A predictor of the device, from everything kept; raises ``MeasureError`` when it cannot be read."""
         device = device_of(profile)

@@ -27,6 +27,9 @@ TRAIN, TEST, AFTER = 80, 200, 10
 FEWER = 50
 """Networks predicted on a device not seen before."""
 
+FIRST = 10_000
+"""Where the draw of the networks begins: those of lower numbers are what the model was developed on."""
+
 OTHERS = (
     *("mobilenetv2-0.35-96", "mobilenetv2-96", "mobilenetv1", "mobilenetv2", "resnet-18", "vit-tiny"),
     *("bert-4x256", "wav2vec2-front"),
@@ -98,7 +101,7 @@ def half(spec: str, number: int) -> str:
 
 def _drawn(use: str, count: int) -> Iterator[str]:
     """As many names of networks in that half, the spaces in turn."""
-    numbers = {spec: iter(range(10**6)) for spec in SPACES}
+    numbers = {spec: iter(range(FIRST, 10**6)) for spec in SPACES}
     for index in range(count):
         spec = SPACES[index % len(SPACES)]
         yield f"{spec}#{next(number for number in numbers[spec] if half(spec, number) == use)}"

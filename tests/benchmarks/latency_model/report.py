@@ -17,7 +17,7 @@ from evaluators.latency.predict.predictor import Predictor, TimedNetwork
 from results.measurement import Measurement
 from tests.benchmarks.latency_model.networks import KNOWN, UNSEEN, device
 from tests.benchmarks.latency_model.prepare import COMPILED, TIMED, read_lines
-from tests.benchmarks.latency_model.timing import is_steady
+from tests.benchmarks.latency_model.timing import counting
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def read_measured(folder: Path) -> Measured:
         name: statistics.median(line["before"] for line in timed if line["candidate"][0] == name)
         for name in {line["candidate"][0] for line in timed}
     }
-    for line in filter(is_steady, timed):
+    for line in counting(timed):
         name, use, network = line["candidate"]
         slower = (line["before"] + line["after"]) / 2 / usual[name]
         for key, seconds in line["kernels"].items():

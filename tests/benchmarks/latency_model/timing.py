@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 
 from evaluators.compile.kernel_times import Kernel, time_kernels
+from evaluators.latency.others import ALONE, watch_others
 from results.bundle.runner import CompiledStudent, measure_latency
 from tests.benchmarks.latency_model.networks import device
 from tests.benchmarks.latency_model.prepare import COMPILED, TIMED, append_line, read_lines
 
-STEADY = 1.03
-"""A figure counts where the reference took the same before and after it, within this factor."""
+STEADY = 1.05
+"""A figure counts where the reference took what it takes at best, within this factor, before and after it."""
 
 TWICE = 2
-"""Steady timings wanted of everything, of which the shorter counts: other work on the machine only adds."""
+"""Figures that count wanted of everything, of which the shorter is taken: other work on the machine only adds."""
 
-TRIES = 5
-_LIMIT_S, _REFERENCE_S = 0.2, 0.03
+TRIES = 12
+_LIMIT_S, _REFERENCE_S = 0.2, 0.1
 
 
 def time_all(folder: Path, seconds: float, threads: int) -> bool:
@@ -31,31 +32,49 @@ def time_all(folder: Path, seconds: float, threads: int) -> bool:
     then. A process has one pool of threads, so that each number of threads takes a process of its own.
     """
     lines = [line for line in read_lines(folder / COMPILED) if device(line["candidate"][0]).threads == threads]
-    timed = read_lines(folder / TIMED)
-    tries = Counter(tuple(line["candidate"]) for line in timed)
-    steady = [line for line in timed if is_steady(line)]
-    done = Counter(tuple(line["candidate"]) for line in steady)
-    known = Counter((line["candidate"][0], key) for line in steady for key in line["kernels"])
     end = time.monotonic() + seconds
-    names = [tuple(line["candidate"]) for line in lines]
-    left = [line for line, name in zip(lines, names, strict=True) if done[name] < TWICE and tries[name] < TRIES]
-    left.sort(key=lambda line: done[tuple(line["candidate"])])
     reference = _Reference(folder, lines)
-    for line in left:
-        if time.monotonic() > end:
-            return False
-        before = reference.seconds(line["candidate"][0])
-        found = _timed(folder, line, known)
-        found = {**found, "before": before, "after": reference.seconds(line["candidate"][0])}
-        if is_steady(found):
-            known.update((line["candidate"][0], key) for key in found["kernels"])
-        append_line(folder / TIMED, found)
+    while left := _left(lines, read_lines(folder / TIMED)):
+        timed = read_lines(folder / TIMED)
+        known = Counter((line["candidate"][0], key) for line in counting(timed) for key in line["kernels"])
+        for line in left:
+            if time.monotonic() > end:
+                return False
+            append_line(folder / TIMED, _between(reference, folder, line, known))
     return True
 
 
-def is_steady(line: dict[str, Any]) -> bool:
-    """Whether the machine was as fast after a timing as before it."""
-    return max(line["before"], line["after"]) <= STEADY * min(line["before"], line["after"])
+def counting(timed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The timings during which nobody else used the machine and it was as fast as it can be."""
+    best = {
+        name: float(np.quantile([line["before"] for line in timed if line["candidate"][0] == name], 0.1))
+        for name in {line["candidate"][0] for line in timed}
+    }
+    return [
+        line
+        for line in timed
+        if max(line["before"], line["after"]) <= STEADY * best[line["candidate"][0]] and line["others"] <= ALONE
+    ]
+
+
+def _left(lines: list[dict[str, Any]], timed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is to be timed once more, that first which was timed least."""
+    tries = Counter(tuple(line["candidate"]) for line in timed)
+    done = Counter(tuple(line["candidate"]) for line in counting(timed))
+    names = [tuple(line["candidate"]) for line in lines]
+    left = [line for line, name in zip(lines, names, strict=True) if done[name] < TWICE and tries[name] < TRIES]
+    return sorted(left, key=lambda line: done[tuple(line["candidate"])])
+
+
+def _between(
+    reference: _Reference, folder: Path, line: dict[str, Any], known: Counter[tuple[str, str]]
+) -> dict[str, Any]:
+    """A network timed between two timings of the reference."""
+    with watch_others() as others:
+        before = reference.seconds(line["candidate"][0])
+        found = _timed(folder, line, known)
+        after = reference.seconds(line["candidate"][0])
+    return {**found, "before": before, "after": after, "others": others.cores}
 
 
 class _Reference:
