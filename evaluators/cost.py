@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from evaluators.target import Target
 from evaluators.workbench import Workbench
 from hw_profiles.profile import Profile
 from results.goals import Goal
-from results.measurement import Measurement
+from results.measurement import NOT_MEASURED, Measurement
+from understudy import DeviceLost
 
 Array = NDArray[np.float32]
 Working = Callable[[], AbstractContextManager[object]]
@@ -57,7 +59,8 @@ def cost_on(
 ) -> dict[str, Measurement]:
     """What a relax module costs on one target, by metric; ``working`` is entered around all but measuring.
 
-    Where no device runs its code, nothing can be compared with torch, and the latency is a prediction.
+    Where no device runs its code, or the one that does is lost and the target has a ``fallback``, nothing can be
+    compared with torch, and the latency is a prediction.
     """
     choose: Chooser = first
     if target.tuner is not None:
@@ -79,7 +82,14 @@ def cost_on(
         with working(), stages.stage("predict"):
             latency = _predicted(target.device, computed, scheduled)
     else:
-        latency = _measured(target.device, library, inputs, expected, stages)
+        try:
+            latency = _measured(target.device, library, inputs, expected, stages)
+        except DeviceLost as error:
+            if target.fallback is None:
+                raise
+            with working(), stages.stage("predict"):
+                guess = _predicted(target.fallback(), computed, scheduled)
+            latency = replace(guess, conditions=f"{NOT_MEASURED}{error}")
     return {**figures, "latency": latency, **energy_of(latency, target.profile)}
 
 

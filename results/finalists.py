@@ -7,28 +7,30 @@ from dataclasses import replace
 
 from results.budget import Budget
 from results.candidate import Candidate, Student
-from results.front import pareto_front
+from results.front import minimised, pareto_front
 from results.goals import HALF_ACCURACY, Goal, Goals
-from results.measurement import Measurement
+from results.hypervolume import dominates
+from results.measurement import Measurement, noise_floor
 
 
 def compared(students: Sequence[Student], objectives: Sequence[str], budget: Budget) -> list[Student]:
     """The students with ``on_front`` and ``note`` as their final figures say, by number.
 
     A latency is within the budget only if its upper quartile is, so that the limit holds when the student is
-    measured again.
+    measured again. Figures that are closer than the noise of measuring are not called different: a student stays
+    that no other beats by more.
     """
     finals = {student.number: _as_candidate(student) for student in students}
     within = [final for final in finals.values() if _surely_within(final, budget)]
     front = {final.number for final in pareto_front(within, objectives, budget)}
-    return [
-        replace(
-            student,
-            on_front=student.number in front,
-            note="; ".join(filter(None, (_note(student, finals, front, objectives, budget), _precision(student)))),
-        )
-        for student in sorted(students, key=lambda student: student.number)
-    ]
+    equals = {final.number: _equals(final, within, front, objectives) for final in within}
+    front |= {number for number, others in equals.items() if others}
+    found = []
+    for student in sorted(students, key=lambda student: student.number):
+        standing = equals.get(student.number) or _note(student, finals, front, objectives, budget)
+        note = "; ".join(filter(None, (standing, _precision(student))))
+        found.append(replace(student, on_front=student.number in front, note=note))
+    return found
 
 
 def compared_on(students: Sequence[Student], goals: Goals) -> list[Student]:
@@ -48,6 +50,25 @@ def compared_on(students: Sequence[Student], goals: Goals) -> list[Student]:
 def compared_for(students: Sequence[Student], goal: Goal) -> list[Student]:
     """The students with their figures, files and standing on the goal's target."""
     return compared([goal.seen(student) for student in students], goal.objectives, goal.budget)
+
+
+def _equals(final: Candidate, within: Sequence[Candidate], front: set[int], objectives: Sequence[str]) -> str:
+    """What to say of a student that others beat, none of them by more than the noise; else nothing."""
+    point = minimised(final, objectives)
+    points = [(other, minimised(other, objectives)) for other in within]
+    better = [other for other, its in points if its != point and dominates(its, point)]
+    if final.number in front or not better or any(_clearly_beats(other, final, objectives) for other in better):
+        return ""
+    names = ", ".join(f"#{other.number}" for other in better)
+    return f"not told apart from {names}: they are closer than the noise of measuring"
+
+
+def _clearly_beats(other: Candidate, final: Candidate, objectives: Sequence[str]) -> bool:
+    """Whether a student that beats another does so by more than the noise, in one objective at least."""
+    pairs = [(other.measurements[name], final.measurements[name]) for name in objectives]
+    return any(
+        abs(mine.value - its.value) > max(noise_floor(mine), noise_floor(its)) * its.value for mine, its in pairs
+    )
 
 
 def _numbered(students: Sequence[Student]) -> dict[int, Student]:

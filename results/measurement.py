@@ -34,6 +34,8 @@ METRICS: Mapping[str, Metric] = {
     )
 }
 """The metrics a search may optimise. ``accuracy`` is a share in 0..1 on the validation split."""
+NOT_MEASURED = "not measured: "
+"""How the conditions of a prediction begin that stands for a measurement; the reason follows."""
 HARDWARE = frozenset(METRICS) - {"accuracy"}
 """The metrics that depend on the hardware target."""
 
@@ -92,3 +94,14 @@ class Measurement:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
+
+
+def noise_floor(figure: Measurement) -> float:
+    """How far apart equal students may be measured: half the quartiles' distance as a share of the figure.
+
+    >>> noise_floor(Measurement(2.0, "s", low=1.75, high=2.25))
+    0.125
+    """
+    low = figure.value if figure.low is None else figure.low
+    high = figure.value if figure.high is None else figure.high
+    return (high - low) / 2 / figure.value if figure.value else 0.0

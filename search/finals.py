@@ -139,4 +139,4 @@ def _bench(plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> Workbench:
     """The workbench of this process, kept from one finalist to the next."""
     from search.worker_process import settle_worker
 
-    return plan.open(devices, settle_worker())
+    return plan.open(devices, settle_worker(), outlive_boards=True)

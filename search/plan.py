@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,16 +78,24 @@ class Plan:
         """Whether something at hand runs a profile's students, so that their latencies need not be predicted."""
         return profile.reach == "host" or self.boards(profile) is not None
 
-    def target(self, profile: Profile, goal: Goal, device: Device | None = None) -> Target:
-        """The target of a profile; ``device`` is opened here unless given, or is a predictor."""
+    def target(
+        self, profile: Profile, goal: Goal, device: Device | None = None, outlive_boards: bool = False
+    ) -> Target:
+        """The target of a profile; ``device`` is opened here unless given, or is a predictor.
+
+        With ``outlive_boards`` latencies are predicted when all boards are lost (those of a GPU are not learnt).
+        """
         from evaluators.latency.predict.store import LatencyStore, latency_path
         from evaluators.target import Target
 
+        store = LatencyStore(latency_path())
         if not self.measured(profile):
-            return Target(profile, LatencyStore(latency_path()).predictor(profile), goal)
+            return Target(profile, store.predictor(profile), goal)
+        lost = outlive_boards and self.boards(profile) is not None and profile.gpu is None
+        fallback = lru_cache(maxsize=1)(partial(store.predictor, profile)) if lost else None
         seconds = self.config.tune
         tuner = None if device is None or seconds is None else self._tuner(profile, device, seconds)
-        return Target(profile, device or self.open_device(profile), goal, tuner)
+        return Target(profile, device or self.open_device(profile), goal, tuner, fallback)
 
     def _tuner(self, profile: Profile, device: Device, seconds: float) -> Tuner:
         """Kernels are built by a child of this process, which may crash, and timed on the device."""
@@ -99,9 +107,11 @@ class Plan:
         scratch = self.run / ".scratch"
         return Tuner(profile, Database(default_path()), device, builders, seconds, self.quiet().working, scratch)
 
-    def open(self, devices: Sequence[Device | None] = (), torch_device: str = "cpu") -> Workbench:
+    def open(
+        self, devices: Sequence[Device | None] = (), torch_device: str = "cpu", outlive_boards: bool = False
+    ) -> Workbench:
         """The workbench of this process; ``devices``, one a profile, are opened here unless given
-        (None for one that is predicted)."""
+        (None for one that is predicted). ``outlive_boards`` is as for ``target``."""
         from evaluators.distill.auto import auto_methods
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
@@ -123,7 +133,7 @@ class Plan:
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
             targets=tuple(
-                self.target(profile, goal, device)
+                self.target(profile, goal, device, outlive_boards)
                 for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)
             ),
             working=self.quiet().working,

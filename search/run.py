@@ -13,6 +13,7 @@ from rich.console import Console
 from hw_profiles.host import usable_cores
 from results.candidate import Candidate, Student
 from results.goals import target_names
+from results.measurement import NOT_MEASURED
 from results.report import write_report
 from results.report.details import deploy_command
 from results.store import RunStore
@@ -120,6 +121,7 @@ def _tell(store: RunStore, students: Sequence[Student], facts: dict[str, Any], d
         view = read_view(store, target)
         display.console.print(students_table(view.students, view.facts, target))
     _tell_fallen(students, display)
+    _tell_unmeasured(store.candidates(), display)
     display.note(f"Report: {_shown(report)}")
     front = [student for student in students if student.on_front]
     if not front:
@@ -132,6 +134,21 @@ def _tell_fallen(students: Sequence[Student], display: Display) -> None:
     for student in students:
         if not student.on_front:
             display.note(f"Student #{student.number} is not on the front any more: {student.note}")
+
+
+def _tell_unmeasured(candidates: Sequence[Candidate], display: Display) -> None:
+    """Say how many latencies are predictions because no board was there to measure them."""
+    lost = [
+        candidate.number
+        for candidate in candidates
+        if any(figure.conditions.startswith(NOT_MEASURED) for figure in candidate.measurements.values())
+    ]
+    if lost:
+        names = ", ".join(f"#{number}" for number in lost)
+        display.note(
+            f"note: no board was there for {names}: these latencies are predicted (~); `understudy confirm` "
+            "measures the front and what is near it"
+        )
 
 
 def _why_none(candidates: Sequence[Candidate], students: Sequence[Student]) -> str:

@@ -30,7 +30,7 @@ class CandidateTrial(tune.Trainable):
         """Open the workbench, once a process."""
         self._proposal, self._problem = config, ""
         try:
-            self._bench = plan.open(devices, settle_worker())
+            self._bench = plan.open(devices, settle_worker(), outlive_boards=True)
         except Exception as error:  # said once, by the search, instead of by each candidate
             self._problem = f"a worker cannot start: {error}"
         self._idle_since: float | None = None

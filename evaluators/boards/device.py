@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evaluators.boards.address import BoardAddress
-from evaluators.boards.client import CONNECT_S, BoardLostError
+from evaluators.boards.client import CONNECT_S, BoardLostError, Client
 from evaluators.boards.pool import ClientPool
 from evaluators.boards.reference import compile_reference
 from evaluators.boards.sampling import Samples
@@ -23,13 +23,15 @@ from evaluators.latency.race import Lap
 from hw_profiles.profile import Profile
 from results.bundle.runner import Inputs, as_tuple
 from results.measurement import Measurement
-from understudy import MeasureError
+from understudy import DeviceLost, MeasureError
 
 LIMIT_S = 2.0
 EMULATED_S = 0.2
 """Seconds of timing on an emulated board, where it means nothing."""
 WAIT_S = 120.0
 """Seconds for which a call waits for a free board."""
+AWAY_S = 20.0
+"""Seconds for which a call waits once there was no board for the one before."""
 CALL_S = 60.0
 """Seconds in which a board answers any call, or is taken for lost."""
 TRIES = 2
@@ -61,6 +63,7 @@ class BoardDevice:
         self.address, self.profile = address, profile
         self._limit_s = min(limit_s, EMULATED_S) if address.emulated else limit_s
         self._wait_s = wait_s
+        self._away = False
         self._pool = ClientPool(address, profile.threads, call_s)
         self._fastest: dict[str, float] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-reference-"))
@@ -168,7 +171,7 @@ class BoardDevice:
         lost: list[str] = []
         with self._pool.client() as client:
             for _ in range(TRIES):
-                board = client.lease(self._wait_s)
+                board = self._leased(client)
                 try:
                     return board, client.ask(function, *arguments)
                 except BoardLostError as error:
@@ -177,6 +180,16 @@ class BoardDevice:
             f"the student crashed or hung where it ran ({', then '.join(lost)}): it needs an instruction that "
             f"{self.profile.name} promises and the board lacks, or too much memory"
         )
+
+    def _leased(self, client: Client) -> str:
+        """A board for a client; once there was none, the next calls do not wait long for one to come back."""
+        try:
+            board = client.lease(min(self._wait_s, AWAY_S) if self._away else self._wait_s)
+        except DeviceLost:
+            self._away = True
+            raise
+        self._away = False
+        return board
 
 
 def _present(library: Path) -> Path:

@@ -95,13 +95,6 @@ class HostDevice:
         return self._loaded[1]
 
 
-def noise_floor(latency: Measurement) -> float:
-    """How far apart two equal students may measure: half the quartiles' distance as a share of the median."""
-    low = latency.value if latency.low is None else latency.low
-    high = latency.value if latency.high is None else latency.high
-    return (high - low) / 2 / latency.value
-
-
 def pooled(rounds: Sequence[Measurement]) -> Measurement:
     """One figure of several measurements of the same student: the medians of their medians and quartiles.
 

@@ -36,7 +36,7 @@ from understudy import ConfigError, DeviceLost, MeasureError, UnderstudyError
 
 PROFILE = load_profile("x86-host").with_threads(1)
 INPUT = np.random.default_rng(0).standard_normal((1, 3, 16, 16), np.float32)
-START_S = 60.0
+START_S = 180.0
 
 
 class Boards:
@@ -190,7 +190,7 @@ def test_a_student_that_ends_its_sessions_is_at_fault_and_its_board_comes_back(b
 
 
 def test_a_board_tells_what_it_is_and_how_fast_its_memory_is(boards, tmp_path, monkeypatch):
-    boards.add()
+    boards.add_supervised()
     monkeypatch.setattr("evaluators.boards.facts._MOST_BYTES", 2**20)
     file = tmp_path / "mine.toml"
     done = CliRunner().invoke(

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from evaluators.compile.compiler import compile_network
-from evaluators.latency.host import HostDevice, noise_floor
+from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile, load_profile
-from results.measurement import Measurement
+from results.measurement import Measurement, noise_floor
 from understudy import MeasureError
 
 

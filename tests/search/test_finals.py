@@ -12,6 +12,7 @@ from results.finalists import compared, compared_on
 from results.goals import Goal, Goals
 from results.measurement import Measurement
 from results.store import RunStore
+from search.confirmation import near_front
 from search.finals import measured_again
 from understudy import MeasureError
 
@@ -60,6 +61,35 @@ def test_students_off_the_front_say_why():
         "out of the budget when measured again: latency 11 ms over the limit of 10 ms"
     )
     assert on_front[4][1].startswith("too close to the limit to hold: latency 10.1 ms over the limit of 10 ms")
+
+
+def test_students_closer_than_the_noise_are_not_called_different():
+    first, second, third = (
+        replace(
+            student(number, 0.9, latency),
+            measurements={
+                "accuracy": Measurement(0.9, "share"),
+                "latency": Measurement(latency, "s", low=0.95 * latency, high=1.05 * latency),
+            },
+        )
+        for number, latency in ((1, 0.00200), (2, 0.00204), (3, 0.00230))
+    )
+    found = compared([first, second, third], OBJECTIVES, BUDGET)
+    assert [each.on_front for each in found] == [True, True, False]
+    assert found[1].note == "not told apart from #1: they are closer than the noise of measuring"
+    assert found[2].note.startswith("fell off the front when fully taught: beaten by #1")
+
+
+def test_near_the_front_is_what_would_be_on_it_were_it_a_little_faster():
+    on_it, near, far = candidate(0, 0.9, 0.0020), candidate(1, 0.9, 0.0021), candidate(2, 0.9, 0.0030)
+    unsure = replace(
+        candidate(3, 0.9, 0.0030),
+        measurements={**figures(0.9, 0.0030), "latency": Measurement(0.003, "s", "predicted", 0.0015, 0.004)},
+    )
+    failed = replace(candidate(4, 0.95, 0.0021), state="failed")
+    everyone = [on_it, near, far, unsure, failed]
+    assert [each.number for each in near_front(everyone, GOALS.each[0], 8)] == [1, 3]
+    assert [each.number for each in near_front(everyone, GOALS.each[0], 1)] == [1]
 
 
 class Drifting:
