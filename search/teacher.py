@@ -55,13 +55,18 @@ def _open(
 ) -> Teacher:
     import torch
 
+    from evaluators.graphs.graph_task import GraphTask
+    from evaluators.graphs.teacher import DEFAULT, graph_teacher
     from evaluators.teachers.builtin import builtin_teacher
     from evaluators.teachers.load import load_teacher
 
+    own = seed if named.seed is None else named.seed
+    if isinstance(task, GraphTask):
+        kind = DEFAULT if named.builtin else named.source
+        return graph_teacher(kind, task, cache=cache, seed=own, progress=progress)
     if not named.builtin:
         return load_teacher(named.source, model, task)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    own = seed if named.seed is None else named.seed
     return builtin_teacher(task, cache=cache, seed=own, progress=progress, device=device)
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import nn
 
 from evaluators.distill.methods.response import HardLabels
@@ -18,9 +14,9 @@ from evaluators.distill.steps import EpochFigures
 from evaluators.distill.trainer import seeded, train_student
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
+from evaluators.teachers.kept import trained_once
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
-from results.store import write_atomically
 
 NAME, OF_VECTORS = "builtin-residual", "builtin-perceptron"
 WIDTH = 512
@@ -49,13 +45,10 @@ def builtin_teacher(
     with seeded(seed):
         network = _network(task)
     name = NAME if isinstance(task, ImageTask) else OF_VECTORS
-    key = _key(task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
-    folder = cache / "teachers"
-    if not _restore(network, folder / f"{key}.safetensors"):
-        folder.mkdir(parents=True, exist_ok=True)
-        facts = {"name": name} | _train(network, task, schedule, seed, progress, device)
-        write_atomically(folder / f"{key}.json", json.dumps(facts, indent=1).encode())
-        write_atomically(folder / f"{key}.safetensors", save(network.state_dict()))
+    parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
+    key = trained_once(
+        network, parts, cache, lambda: {"name": name} | _train(network, task, schedule, seed, progress, device)
+    )
     return ModuleTeacher(
         Normalised(network.eval(), task.mean, task.std, vectors=not isinstance(task, ImageTask)),
         name=name,
@@ -112,16 +105,3 @@ def _train(
         "seconds": trained.seconds,
         "parameters": sum(p.numel() for p in network.parameters()),
     }
-
-
-def _restore(network: nn.Module, path: Path) -> bool:
-    """Load the weights if they are there and fit; a damaged file counts as absent and is written anew."""
-    try:
-        network.load_state_dict(load(path.read_bytes()))
-    except (OSError, SafetensorError, RuntimeError):
-        return False
-    return True
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,43 @@
+"""Teachers that are trained here once: their weights and figures, kept by what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import nn
+
+from results.store import write_atomically
+
+
+def trained_once(
+    network: nn.Module, parts: tuple[str, ...], cache: Path, train: Callable[[], Mapping[str, Any]]
+) -> str:
+    """Fill a network with the weights that ``train`` gives it, or with those kept of an earlier training.
+
+    ``parts`` are all that the weights depend on; the answer is their hash, the name of
+    ``cache/teachers/<hash>.safetensors`` and ``.json`` (the figures that ``train`` returned). A damaged file
+    counts as absent, and a kill while training loses that training only. Raises what ``train`` raises, and
+    ``RunError`` when the cache cannot be written.
+    """
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    path = cache / "teachers" / f"{key}.safetensors"
+    if not _restored(network, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = train()
+        write_atomically(path.with_suffix(".json"), json.dumps(dict(facts), indent=1).encode())
+        write_atomically(path, save(network.state_dict()))
+    return key
+
+
+def _restored(network: nn.Module, path: Path) -> bool:
+    try:
+        network.load_state_dict(load(path.read_bytes()))
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
