@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluators.graphs.graph_task import GraphTask
+from evaluators.tasks.vectors import is_sparse
 from understudy import TeacherError, unknown_name
-
-_SPARSE = 0.1
-"""Share of features that are not zero, below which only those are multiplied."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +115,7 @@ class _Sparse(nn.Module):
 
 
 def _lift(features: NDArray[np.float32], width: int, dropout: float) -> nn.Module:
-    sparse = np.count_nonzero(features) < _SPARSE * features.size
-    return (_Sparse if sparse else _Dense)(features, width, dropout)
+    return (_Sparse if is_sparse(features) else _Dense)(features, width, dropout)
 
 
 def _scaled(task: GraphTask) -> NDArray[np.float32]:
@@ -127,8 +124,8 @@ def _scaled(task: GraphTask) -> NDArray[np.float32]:
     if features.min() < 0:
         scaled = task.normalise(torch.from_numpy(features)).numpy()
         return scaled
-    lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    scaled = features * (np.float32(features.shape[1] ** 0.5) / lengths)
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    scaled = features * (np.float32(features.shape[1] ** 0.5) / np.where(lengths > 0, lengths, np.float32(1)))
     return scaled
 
 

@@ -37,9 +37,7 @@ def from_arrays(path: Path, arrays: Arrays) -> Vectors | Graph:
     if edges is None:
         return vectors
     if edges.ndim != 2 or edges.shape[0] != 2 or not np.issubdtype(edges.dtype, np.integer):
-        raise DataError(
-            f"the edges of {path} are {edges.dtype} {edges.shape}: they are integers (2, E), from and to"
-        )
+        raise DataError(f"the edges of {path} are {edges.dtype} {edges.shape}: save integers (2, E), from and to")
     return Graph(vectors, edges.astype(np.int64))
 
 
@@ -103,9 +101,7 @@ def _splits(path: Path, arrays: Arrays, count: int) -> NDArray[np.str_] | None:
             continue
         rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer) or not ((rows >= 0) & (rows < count)).all():
-            raise DataError(
-                f"{split!r} of {path} must be numbers of rows, 0 to {count - 1}, or truth values ({count},)"
-            )
+            raise DataError(f"{split!r} of {path} must be rows, 0 to {count - 1}, or truth values ({count},)")
         twice = rows[given[rows] != ""]
         if len(twice):
             raise DataError(
