@@ -125,7 +125,8 @@ def _scaled(task: GraphTask) -> NDArray[np.float32]:
         scaled = task.normalise(torch.from_numpy(features)).numpy()
         return scaled
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    scaled = features * (np.float32(features.shape[1] ** 0.5) / np.where(lengths > 0, lengths, np.float32(1)))
+    lengths[lengths == 0] = 1
+    scaled = features * (features.shape[1] ** 0.5 / lengths).astype(np.float32)
     return scaled
 
 
