@@ -15,11 +15,13 @@ import torch
 from evaluators.distill.evaluate import predict_logits
 from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.schedule import Schedule
+from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
 from evaluators.distill.trainer import seeded, train_student
 from evaluators.graphs.graph_task import GraphTask, WholeGraph
 from evaluators.graphs.networks import KINDS, GraphNet, geometric
-from evaluators.graphs.teacher import graph_teacher
+from evaluators.graphs.structure import LocalStructure
+from evaluators.graphs.teacher import graph_schedule, graph_teacher
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
 from evaluators.tasks.task import UNLABELLED
@@ -28,7 +30,7 @@ from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.teacher import Teacher
 from spaces.catalogue import load_space
 from spaces.space import VECTOR
-from understudy import DataError, SpaceError, TeacherError
+from understudy import ConfigError, DataError, SpaceError, TeacherError
 
 NODES, CLASSES, FEATURES = 240, 3, 40
 
@@ -274,3 +276,48 @@ def test_vectors_have_a_teacher_of_their_own(tmp_path):
     assert answers.shape == (3, CLASSES)
     again = replace(task, mean=(0.0,) * FEATURES, std=(1.0,) * FEATURES)
     assert not torch.allclose(again.batch("val", [0], VECTOR), task.batch("val", [0], VECTOR))
+
+
+def test_a_smaller_graph_network_learns_the_structure_of_neighbourhoods():
+    pytest.importorskip("torch_geometric")
+    whole = WholeGraph.open(graph().folder)
+    teacher = taught()[0]
+    histories = {}
+    for weight in (0.0, 100.0):
+        with seeded(0):
+            student = GraphNet(whole, "gcn", 8)
+        trained = train_student(
+            student,
+            whole,
+            resolution=VECTOR,
+            distiller=LocalStructure(weight=weight, sigma=1.0),
+            teacher_outputs=None,
+            teacher=teacher,
+            schedule=graph_schedule(NODES, 15),
+            seed=0,
+        )
+        histories[weight] = trained.history
+    assert histories[100.0][-1].distillation_loss < 0.5 * histories[0.0][-1].distillation_loss
+
+
+def test_the_loss_of_a_structure_is_that_of_the_paper():
+    """Against sums over each node's neighbours, written out."""
+    edges = torch.tensor([[0, 0, 1, 2], [1, 2, 0, 0]])
+    ours, theirs = torch.randn(3, 4), torch.randn(3, 5)
+    distiller = replace(LocalStructure(sigma=2.0), edges=edges)
+    student, teacher = (Signals(torch.zeros(3, 2), {"first": each}) for each in (ours, theirs))
+
+    def shares(features: torch.Tensor) -> torch.Tensor:
+        near = [torch.exp(-(features[0] - features[other]).square().sum() / 4) for other in (1, 2)]
+        return torch.softmax(torch.stack(near), 0)
+
+    expected = (shares(theirs) * (shares(theirs) / shares(ours)).log()).sum() / 3
+    loss = distiller.loss(student, teacher, None)
+    torch.testing.assert_close(loss.distillation, expected)
+    torch.testing.assert_close(loss.total, 100 * expected)
+
+
+def test_structure_needs_students_that_know_the_graph():
+    pytest.importorskip("torch_geometric")
+    with pytest.raises(ConfigError, match="this student takes features alone"):
+        LocalStructure().attached(torch.nn.Linear(2, 2), taught()[0], torch.zeros(1, 2))
