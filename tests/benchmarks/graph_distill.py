@@ -77,7 +77,11 @@ def graph_rows(
     if not isinstance(task, GraphTask):
         raise SystemExit(f"{data} holds no graph")
     rows = [
-        _row("none", "perceptron, labels alone", [_perceptron(task, None, None, seed) for seed in range(seeds)])
+        _row(
+            "none",
+            "perceptron, labels alone",
+            [_perceptron(task, HardLabels(), None, seed) for seed in range(seeds)],
+        )
     ]
     tell(str(rows[0]))
     for kind in kinds:

@@ -78,7 +78,7 @@ def graph() -> GraphTask:
 @functools.cache
 def taught() -> tuple[Teacher, TeacherOutputs]:
     cache = Path(scratch().name)
-    teacher = graph_teacher("gcn", graph(), cache=cache, seed=0, width=16, epochs=40)
+    teacher = graph_teacher("gcn", graph(), cache=cache, seed=0, width=16, epochs=30)
     return teacher, compute_outputs(teacher, graph(), views=1, cache=cache)
 
 
@@ -230,7 +230,7 @@ def test_a_graph_network_uses_the_graph():
     teacher, outputs = taught()
     score = graph().score(np.array(outputs.logits("test")), graph().targets("test"))
     assert score > 0.8
-    again = graph_teacher("gcn", graph(), cache=Path(scratch().name), seed=0, width=16, epochs=40)
+    again = graph_teacher("gcn", graph(), cache=Path(scratch().name), seed=0, width=16, epochs=30)
     assert again.fingerprint == teacher.fingerprint
     nodes = torch.arange(5)
     torch.testing.assert_close(again.logits(nodes), teacher.logits(nodes))
@@ -249,7 +249,7 @@ def test_a_student_without_the_graph_learns_what_the_graph_tells():
             resolution=VECTOR,
             distiller=distiller,
             teacher_outputs=taught()[1],
-            schedule=Schedule(20, views=0),
+            schedule=Schedule(12, views=0),
             seed=0,
         )
         logits = predict_logits(student, graph(), "test", VECTOR)
