@@ -76,13 +76,8 @@ def graph_rows(
     task = load_task(str(data), cache=cache, seed=0)
     if not isinstance(task, GraphTask):
         raise SystemExit(f"{data} holds no graph")
-    rows = [
-        _row(
-            "none",
-            "perceptron, labels alone",
-            [_perceptron(task, HardLabels(), None, seed) for seed in range(seeds)],
-        )
-    ]
+    alone = [_perceptron(task, HardLabels(), None, seed) for seed in range(seeds)]
+    rows = [_row("none", "perceptron, labels alone", alone)]
     tell(str(rows[0]))
     for kind in kinds:
         taught = [_teacher(task, kind, seed, cache) for seed in range(seeds)]
