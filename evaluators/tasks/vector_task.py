@@ -7,7 +7,7 @@ rows of its train, then val, then test samples.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,9 +84,14 @@ class VectorTask(Task):
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to a vector, for the manifest of a bundle (see ``results.bundle.runner``)."""
-        return {"features": self.channels, "mean": list(self.mean), "std": list(self.std)}
+        return {"features": self.channels, "mean": _short(self.mean), "std": _short(self.std)}
 
     @cached_property
     def _features(self) -> NDArray[np.float32]:
         features: NDArray[np.float32] = np.load(self.folder / "features.npy", mmap_mode="r", allow_pickle=False)
         return features
+
+
+def _short(figures: Sequence[float]) -> list[float]:
+    """The figures, or one where all are the same."""
+    return list(figures[:1]) if len(set(figures)) == 1 else list(figures)

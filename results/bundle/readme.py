@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 from results.bundle.program import Machine
 
+Takes = Literal["images", "vectors", "arrays"]
 
-def make_readme(title: str, takes_images: bool, machine: Machine | None) -> str:
-    """The text for a bundle that takes images or arrays, with a program for a machine or without."""
-    parts = [_PYTHON.format(title=title, use=_IMAGE if takes_images else _ARRAYS)]
+
+def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
+    """The text for a bundle by what it takes, with a program for a machine or without."""
+    parts = [_PYTHON.format(title=title, use=_USES[takes])]
     if machine is not None:
-        parts.append(_PROGRAM.format(use=_PROGRAM_IMAGE if takes_images else _PROGRAM_ARRAYS))
+        parts.append(_PROGRAM.format(use=_PROGRAM_IMAGE if takes == "images" else _PROGRAM_ARRAYS))
     return "\n".join([*parts, _END])
 
 
@@ -24,6 +29,8 @@ With Python 3.10 or newer (Raspberry Pi OS 12 has 3.11; on Ubuntu, `apt install 
 """
 _IMAGE = "    .venv/bin/python run.py predict photo.jpg     # its three likeliest labels"
 _ARRAYS = "    .venv/bin/python run.py predict in.npz --to out.npz   # its outputs; .npz files hold arrays by name"
+_VECTORS = "    .venv/bin/python run.py predict rows.npy      # three labels of each vector; or a .csv of numbers"
+_USES: Mapping[Takes, str] = {"images": _IMAGE, "vectors": _VECTORS, "arrays": _ARRAYS}
 _PROGRAM = """Without Python, with nothing but a C++ runtime (`libstdc++6`, part of every such system):
 
 {use}

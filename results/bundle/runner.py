@@ -147,17 +147,18 @@ def normalise(image: Pixels, mean: Sequence[float], std: Sequence[float]) -> Flo
     return planes
 
 
-def standardise(vector: Array, mean: Sequence[float], std: Sequence[float]) -> Floats:
-    """Numbers (features,) -> float32 (1, features): less ``mean``, over ``std`` (by feature).
+def standardise(vector: Array, spec: Mapping[str, Any]) -> Floats:
+    """Numbers (features,) -> float32 (1, features): less ``mean``, over ``std`` (by feature, or one for all).
 
     Raises ``BundleProblem`` for another shape and for what is no finite number.
     """
-    if vector.shape != (len(mean),) or vector.dtype.kind not in "fiub" or not np.isfinite(vector).all():
+    size = spec["features"]
+    if vector.shape != (size,) or vector.dtype.kind not in "fiub" or not np.isfinite(vector).all():
         raise BundleProblem(
-            f"the student takes vectors of {len(mean)} finite numbers, but got {vector.dtype} {vector.shape}"
+            f"the student takes vectors of {size} finite numbers, but got {vector.dtype} {vector.shape}"
         )
-    scaled: Floats = _aligned((1, len(mean)), np.dtype(np.float32))
-    scaled[0] = (vector.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    scaled: Floats = _aligned((1, size), np.dtype(np.float32))
+    scaled[0] = (vector.astype(np.float32) - np.float32(spec["mean"])) / np.float32(spec["std"])
     return scaled
 
 
@@ -182,12 +183,12 @@ def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
     """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
 
     ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
-    mean and std by channel for pixels in 0..1; or ``{"features": int, "mean": [...], "std": [...]}`` for an array
-    (features,), which becomes (1, features).
+    mean and std by channel for pixels in 0..1; or ``{"features": int, "mean": [...], "std": [...]}`` (lists of one
+    number for all) for an array (features,), which becomes (1, features).
     """
     if "features" in spec:
         vector = source if isinstance(source, np.ndarray) else read_vectors(source)[0]
-        return standardise(vector, spec["mean"], spec["std"])
+        return standardise(vector, spec)
     image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
     return normalise(resize(image, spec["size"]), spec["mean"], spec["std"])
 

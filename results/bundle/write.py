@@ -14,7 +14,7 @@ from typing import Any
 from results.bundle import runner
 from results.bundle.manifest import manifest
 from results.bundle.program import Machine, add_program
-from results.bundle.readme import make_readme
+from results.bundle.readme import Takes, make_readme
 from results.candidate import Student
 from results.measurement import METRICS, Measurement
 from results.view import RunView
@@ -43,8 +43,11 @@ def write_bundle(view: RunView, run: Path, student: Student, folder: Path, with_
         sources[name] = run / student.files.get(kind, "")
         if not sources[name].is_file():
             raise BundleError(f"student #{student.number} has no {name} in {run}: restore it, or search again")
+    takes: Takes = "vectors" if "features" in student.preprocess else "images"
+    if with_program and takes == "vectors":
+        raise BundleError("the program without Python takes images, not vectors: deploy with --runtime python")
     machine = Machine.of_profile(facts["profile"]) if with_program else None
-    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", True, machine)
+    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", takes, machine)
     return write_folder(
         folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums), machine
     )
@@ -59,7 +62,7 @@ def write_network_bundle(
     machine: Machine | None = None,
 ) -> Path:
     """Write the bundle of a compiled network that is no student; see ``write_folder``."""
-    readme = make_readme(name, False, machine)
+    readme = make_readme(name, "arrays", machine)
     return write_folder(folder, sources, readme, versions, make_manifest, machine)
 
 

@@ -28,6 +28,7 @@ from evaluators.tasks.task import UNLABELLED
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.teacher import Teacher
+from results.bundle.runner import BundleProblem, preprocess, read_vectors
 from spaces.catalogue import load_space
 from spaces.space import VECTOR
 from understudy import ConfigError, DataError, SpaceError, TeacherError
@@ -103,7 +104,7 @@ def test_sparse_features_keep_their_zeros_and_have_one_scale():
     )
     assert batch.dtype == torch.float32
     torch.testing.assert_close(batch, torch.from_numpy(given / given.std()))
-    assert task.preprocess(VECTOR) == {"features": FEATURES, "mean": list(task.mean), "std": list(task.std)}
+    assert task.preprocess(VECTOR) == {"features": FEATURES, "mean": [0.0], "std": [task.std[0]]}
 
 
 def test_other_features_are_standardised(tmp_path):
@@ -113,6 +114,8 @@ def test_other_features_are_standardised(tmp_path):
     batch = task.batch("train", np.arange(NODES), VECTOR)
     torch.testing.assert_close(batch.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
     torch.testing.assert_close(batch.std(0, correction=0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=1e-4, rtol=0)
+    given = task.features[task.rows("val", [3])[0]]
+    np.testing.assert_array_equal(preprocess(given, task.preprocess(VECTOR)), task.batch("val", [3], VECTOR))
 
 
 def test_edges_go_both_ways_once_each():
@@ -321,3 +324,20 @@ def test_structure_needs_students_that_know_the_graph():
     pytest.importorskip("torch_geometric")
     with pytest.raises(ConfigError, match="this student takes features alone"):
         LocalStructure().attached(torch.nn.Linear(2, 2), taught()[0], torch.zeros(1, 2))
+
+
+def test_vectors_for_a_bundle(tmp_path):
+    rows = np.arange(6, dtype=np.float64).reshape(2, 3)
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "one.npy", rows[0])
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",")
+    for name, expected in (("rows.npy", rows), ("one.npy", rows[:1]), ("rows.csv", rows)):
+        np.testing.assert_array_equal(read_vectors(tmp_path / name), expected)
+    spec = {"features": 3, "mean": [1.0], "std": [2.0]}
+    np.testing.assert_array_equal(preprocess(tmp_path / "one.npy", spec), [[-0.5, 0, 0.5]])
+    (tmp_path / "text.csv").write_text("a,b\n")
+    for wrong, message in ((np.zeros(4), "vectors of 3 finite numbers, but got"), (np.full(3, np.nan), "finite")):
+        with pytest.raises(BundleProblem, match=message):
+            preprocess(wrong, spec)
+    with pytest.raises(BundleProblem, match="cannot be read as vectors"):
+        read_vectors(tmp_path / "text.csv")
