@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
 import torch
@@ -49,7 +48,8 @@ def bench(*profiles) -> Workbench:
     targets = tuple(
         Target(each, None, Goal(name, OBJECTIVES, Budget())) for each, name in zip(profiles, names, strict=True)
     )
-    return Workbench(None, digits(), None, None, None, None, targets, nullcontext, Path(), 0)
+    needed = {"task": digits(), "targets": targets, "working": nullcontext}
+    return Workbench(**(dict.fromkeys(Workbench.__dataclass_fields__) | needed))
 
 
 def single(network: nn.Module) -> float:
