@@ -55,7 +55,8 @@ def read_view(store: RunStore, target: str = "") -> RunView:
     Raises ``RunError`` when it cannot be read.
     """
     recorded = store.facts()
-    facts, goal = facts_on(recorded, target), goal_on(recorded, target)
+    goal = goal_on(recorded, target)
+    facts = facts_on(recorded, target)
     candidates = [goal.seen(candidate) for candidate in store.candidates()]
     objectives, budget = goal.objectives, goal.budget
     return RunView(

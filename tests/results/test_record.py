@@ -118,3 +118,8 @@ def test_tables_of_an_empty_run_are_empty():
 def test_tables_take_names_that_look_like_markup():
     odd = Candidate(0, {"[bold]": "[/x]"}, "", "failed", "[red]no[/y]")
     assert "[red]no[/y]" in printed(candidates_table([odd]), front_table([odd], {"teacher": {"name": "[/b]"}}))
+
+
+def test_a_target_of_a_run_that_has_only_one_is_refused(tmp_path):
+    with pytest.raises(RunError, match="one hardware target only, so leave out --profile rpi5"):
+        read_view(make_run(tmp_path / "run", 5), "rpi5")

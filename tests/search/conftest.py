@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,10 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from search.cli.main import main
+
 OPTIONS = (
-    *("--data", "shapes", "--space", "mobile", "--max-latency", "400us", "--trials", "6", "--workers", "2"),
+    *("--data", "shapes", "--space", "mobile", "--max-latency", "20ms", "--trials", "6", "--workers", "2"),
     *("--epochs", "2", "--final-epochs", "3", "--finalists", "2", "--sampler", "random"),
 )
+"""The limit holds on a computer that is busy with other tests."""
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
@@ -43,7 +48,7 @@ def command(*arguments: str) -> list[str]:
 def call(
     folder: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``understudy`` in a folder."""
+    """Run ``understudy`` in a folder, as a process of its own."""
     return subprocess.run(
         command(*arguments),
         cwd=folder,
@@ -53,6 +58,18 @@ def call(
         timeout=280,
         check=False,
     )
+
+
+def call_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has imported by now what another would have to."""
+    out, errors, code = StringIO(), StringIO(), 0
+    with chdir(folder), redirect_stdout(out), redirect_stderr(errors), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["understudy", *arguments])
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -19,13 +19,13 @@ from results.frame import read_frame
 from results.store import RunStore
 from search.proposer import NUMBER
 from search.sampler import trials_in_file
-from tests.search.conftest import OPTIONS, call
+from tests.search.conftest import OPTIONS, call, call_here
 
 
 @pytest.fixture(scope="session")
 def bundle(finished) -> Path:
     folder = finished.parents[2] / "bundle"
-    done = call(finished.parents[2], "deploy", str(finished), "--to", str(folder))
+    done = call_here(finished.parents[2], "deploy", str(finished), "--to", str(folder))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -80,7 +80,7 @@ def test_report_and_pictures_are_there(finished):
 
 
 def test_show_prints_front_and_time(finished):
-    text = call(finished.parents[2], "show", str(finished), "--all").stdout
+    text = call_here(finished.parents[2], "show", str(finished), "--all").stdout
     assert "latency" in text
     assert "train" in text
 
@@ -92,11 +92,11 @@ def test_bundle_predicts_as_its_onnx_twin(bundle, workplace):
     x = preprocess(picture, opened.manifest["preprocess"])
     expected = session.run(None, {session.get_inputs()[0].name: x})[0][0]
     np.testing.assert_allclose(opened.logits(picture), expected, atol=1e-4)
-    assert call(workplace, "predict", str(bundle), str(picture)).stdout.count("%") >= 1
+    assert call_here(workplace, "predict", str(bundle), str(picture)).stdout.count("%") >= 1
 
 
 def test_bench_measures_and_compares(bundle, workplace):
-    text = call(workplace, "bench", str(bundle), "--against", "onnxruntime").stdout
+    text = call_here(workplace, "bench", str(bundle), "--against", "onnxruntime").stdout
     assert "ms a call" in text
     assert "ratio" in text
 
@@ -120,21 +120,21 @@ def test_altered_bundle_is_refused(bundle, tmp_path):
     copy = shutil.copytree(bundle, tmp_path / "altered")
     with (copy / "student.so").open("ab") as library:
         library.write(b"x")
-    done = call(tmp_path, "bench", str(copy))
+    done = call_here(tmp_path, "bench", str(copy))
     assert done.returncode == 1
     assert "student.so" in done.stderr
 
 
 def test_existing_run_is_refused_and_left_alone(finished, workplace):
     before = (finished / "candidates.jsonl").read_bytes()
-    done = call(workplace, "search", *OPTIONS, "--name", "finished")
+    done = call_here(workplace, "search", *OPTIONS, "--name", "finished")
     assert done.returncode == 1
     assert "understudy resume" in done.stderr
     assert (finished / "candidates.jsonl").read_bytes() == before
 
 
 def test_budget_below_the_smallest_student_says_what_it_reaches(workplace):
-    done = call(workplace, "search", *OPTIONS, "--max-latency", "1ns", "--name", "impossible")
+    done = call_here(workplace, "search", *OPTIONS, "--max-latency", "1ns", "--name", "impossible")
     assert done.returncode == 1
     assert "below the smallest student" in done.stderr
     assert "it reaches" in done.stderr

@@ -10,7 +10,7 @@ import pytest
 from hw_profiles.profile import load_profile
 from results.frame import read_frame
 from results.store import RunStore
-from tests.search.conftest import call
+from tests.search.conftest import call, call_here
 
 TARGETS = ("x86-host", "x86-64-avx2")
 
@@ -19,7 +19,7 @@ TARGETS = ("x86-host", "x86-64-avx2")
 def both(workplace) -> Path:
     if load_profile("x86-64-avx2").reach != "host":
         pytest.skip("this computer has no AVX2, so it cannot stand for two targets")
-    options = ("--data", "shapes", "--trials", "3", "--workers", "2", "--epochs", "1", "--final-epochs", "1")
+    options = ("--data", "shapes", "--trials", "3", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
     targets = (*("--profile", TARGETS[0], "--profile", TARGETS[1]), *("--max-latency", f"{TARGETS[1]}=1ns"))
     done = call(workplace, "search", *options, *targets, "--finalists", "1", "--name", "both")
     assert "the budget is below" not in done.stdout + done.stderr
@@ -39,14 +39,14 @@ def test_one_record_holds_the_figures_of_every_target(both):
 
 
 def test_each_target_has_its_front_its_report_and_its_bundle(both, workplace):
-    shown = call(workplace, "show", str(both)).stdout
+    shown = call_here(workplace, "show", str(both)).stdout
     for target in TARGETS:
         assert f"The front on {target}" in shown
         assert "Targets of this run" in (both / f"report-{target}.html").read_text(encoding="utf-8")
         assert (both / f"front-{target}.svg").is_file()
-    refused = call(workplace, "deploy", str(both), "--to", "bundle-both")
+    refused = call_here(workplace, "deploy", str(both), "--to", "bundle-both")
     assert "several hardware targets: name one of x86-host, x86-64-avx2 with --profile" in refused.stderr
-    done = call(workplace, "deploy", str(both), "--profile", TARGETS[0], "--to", "bundle-both")
+    done = call_here(workplace, "deploy", str(both), "--profile", TARGETS[0], "--to", "bundle-both")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((workplace / "bundle-both" / "manifest.json").read_text())
     assert manifest["target"]["profile"] == TARGETS[0]
