@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+# TVM's threads wait by yielding their turn 300,000 times: minutes on processors that other tests keep busy.
+os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
