@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from results.measurement import Measurement
 
+TEACHING = "teach."
+"""How the names of the choices begin that are no part of the architecture, but of how the student is taught."""
 State = Literal["done", "infeasible", "failed", "pruned"]
 Value = int | float | str | bool
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from results.budget import Budget
-from results.candidate import Candidate, Student
+from results.candidate import TEACHING, Candidate, Student
 from results.front import pareto_front
 from results.measurement import METRICS, Measurement
 from results.units import format_time
@@ -38,11 +38,15 @@ def front_table(candidates: Sequence[Candidate], facts: Mapping[str, Any], targe
     figures = list(dict.fromkeys([*objectives, *budget.limits]))
     for name in figures:
         table.add_column(_heading(name), justify="right", no_wrap=True)
+    several = len({candidate.taught_by for candidate in candidates if candidate.taught_by}) > 1
+    if several:
+        table.add_column("taught by", overflow="fold")
     table.add_column("architecture", overflow="fold")
-    shown = differing([candidate.choice for candidate in front])
+    shown = [name for name in differing([each.choice for each in front]) if not name.startswith(TEACHING)]
     for candidate in front:
         cells = [figure_text(candidate.measurements.get(name)) for name in figures]
-        table.add_row(f"#{candidate.number}", *cells, choice_text(candidate.choice, shown))
+        taught = [Text(candidate.taught_by)] if several else []
+        table.add_row(f"#{candidate.number}", *cells, *taught, choice_text(candidate.choice, shown))
     return table
 
 
@@ -75,10 +79,17 @@ def students_table(students: Iterable[Student], facts: Mapping[str, Any], target
     table.add_column("")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
+    students = list(students)
+    compared = any(gain_text(student) for student in students)
+    if compared:
+        table.add_column("over itself alone", justify="right", no_wrap=True)
+    table.add_column("taught by", overflow="fold")
     table.add_column("note", overflow="fold")
     _, budget = goals(facts)
     for student in students:
-        table.add_row(*_student_row(student, budget), style=None if student.on_front else "dim")
+        gained = [gain_text(student) or ABSENT] if compared else []
+        row = [*_student_row(student, budget), *gained, Text(student.taught_by), Text(student.note)]
+        table.add_row(*row, style=None if student.on_front else "dim")
     teacher = teacher_of(facts)
     if teacher is not None:
         figures = (teacher.accuracy, None, teacher.latency, None, teacher.size, None)
@@ -127,6 +138,14 @@ def figure_text(figure: Measurement | None) -> str:
     return str(figure) if figure.source == "measured" else f"~{figure}"
 
 
+def gain_text(student: Student) -> str:
+    """What teaching bought a student over itself trained alone, points of test accuracy; empty if not compared."""
+    taught, alone = (student.measurements.get(name) for name in ("test_accuracy", "scratch_accuracy"))
+    if taught is None or alone is None:
+        return ""
+    return f"{100 * (taught.value - alone.value):+.2f} points"
+
+
 def choice_text(choice: Mapping[str, object], names: Sequence[str]) -> Text:
     """The named parts of a choice in one line, cut off where it grows long."""
     text = Text("  ".join(f"{name}={choice[name]}" for name in names if name in choice))
@@ -141,4 +160,4 @@ def _student_row(student: Student, budget: Budget) -> list[str | Text]:
     accuracy = figures.get("test_accuracy", figures.get("accuracy"))
     first = [figure_text(accuracy), figure_text(figures.get("agreement")), figure_text(latency), used]
     last = [figure_text(figures.get(name)) for name in ("size", "memory")]
-    return [f"student #{student.number}", *first, *last, Text(student.note)]
+    return [f"student #{student.number}", *first, *last]

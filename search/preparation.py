@@ -126,6 +126,7 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
         views=_views(config, task),
         lock=QuietCores.of_this_computer().path,
         cache=_cache(config),
+        methods=tuple(store.facts().get("methods") or ()),
     )
     return plan, task
 

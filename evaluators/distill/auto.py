@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from evaluators.distill.catalogue import Method, load_distiller, methods
 from evaluators.distill.method_text import method_text, split_text, written
+from results.candidate import TEACHING
 from spaces.choice import Choice, Value
 from spaces.space import Space
 from understudy import ConfigError, unknown_name
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 AUTO = "auto"
-PREFIX = "teach."
+PREFIX = TEACHING
 METHOD = f"{PREFIX}method"
 SETTINGS: Mapping[str, tuple[Value, ...]] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.candidate import Candidate, Student
+from results.candidate import TEACHING, Candidate, Student
 from results.measurement import Measurement
 from results.units import format_time
 from results.view import RunView, TeacherFacts
@@ -65,7 +65,11 @@ def _candidate(candidate: Candidate, on_front: bool, command: str) -> Detail:
     state = "on the front of the search" if on_front else _STATES[candidate.state]
     state += "" if command or not on_front else "; not a finalist, so not to be deployed yet"
     spent = sum(candidate.seconds.values())
-    figures = _figures(candidate.measurements) + ((("time spent", format_time(spent)),) if spent else ())
+    figures = (
+        _taught(candidate)
+        + _figures(candidate.measurements)
+        + ((("time spent", format_time(spent)),) if spent else ())
+    )
     return Detail(
         f"Candidate #{candidate.number}", state, candidate.reason, figures, _choice(candidate.choice), command
     )
@@ -73,7 +77,7 @@ def _candidate(candidate: Candidate, on_front: bool, command: str) -> Detail:
 
 def _student(student: Student, command: str) -> Detail:
     state = "student of the front, taught to the end" if student.on_front else "taught to the end, off the front"
-    figures = _figures(student.measurements)
+    figures = _taught(student) + _figures(student.measurements)
     return Detail(f"Student #{student.number}", state, student.note, figures, _choice(student.choice), command)
 
 
@@ -95,7 +99,11 @@ def _figures(measurements: Mapping[str, Measurement]) -> Rows:
 
 
 def _choice(choice: Mapping[str, object]) -> Rows:
-    return tuple((name, str(value)) for name, value in choice.items())
+    return tuple((name, str(value)) for name, value in choice.items() if not name.startswith(TEACHING))
+
+
+def _taught(entry: Candidate | Student) -> Rows:
+    return (("taught by", entry.taught_by),) if entry.taught_by else ()
 
 
 def spread(figure: Measurement) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from results.report.importance import Importance
 from results.report.palette import COLOURS, STEPS
 from results.report.parallel import ParallelSeries
 from results.report.series import ProgressSeries
+from results.report.teaching import TeachingSeries
 
 Figure = Any
 """A ``plotly.graph_objects.Figure``; Plotly carries no types."""
@@ -148,6 +150,26 @@ def bars_figure(bars: Bars) -> Figure:
     drawn.update_xaxes(type="log" if bars.logarithmic else "linear", range=list(bars.ends), **marks)
     drawn.update_yaxes(automargin=True, autorange="reversed")
     drawn.update_layout(title={"text": bars.title, "font": {"size": 14}, "x": 0, "xref": "container", "y": 0.98})
+    return drawn
+
+
+def teaching_figure(series: TeachingSeries) -> Figure:
+    """The candidates' accuracies by the method that taught them, and each method's median as a line."""
+    drawn = figure(height=100 + 30 * len(series.methods), showlegend=False)
+    for method, values, labels in zip(series.methods, series.accuracies, series.labels, strict=True):
+        drawn.add_scatter(
+            x=list(values),
+            y=[method] * len(values),
+            mode="markers",
+            marker={"size": 8, "color": COLOURS["front"], "opacity": 0.6},
+            hovertext=[f"{label}, {value:.2f} %" for label, value in zip(labels, values, strict=True)],
+            hoverinfo="text",
+        )
+        middle = statistics.median(values)
+        mark = {"symbol": "line-ns", "size": 16, "line": {"width": 2.5, "color": COLOURS["student"]}}
+        drawn.add_scatter(x=[middle], y=[method], mode="markers", marker=mark, hoverinfo="skip")
+    drawn.update_xaxes(title="accuracy (%, validation)")
+    drawn.update_yaxes(automargin=True, autorange="reversed")
     return drawn
 
 

@@ -17,6 +17,7 @@ from results.report.figures import (
     importance_figure,
     parallel_figure,
     progress_figure,
+    teaching_figure,
     time_figure,
 )
 from results.report.front_figure import front_figure
@@ -35,6 +36,7 @@ from results.report.sections import (
     tiles_html,
 )
 from results.report.series import front_series, progress_series
+from results.report.teaching import teaching_hint, teaching_html, teaching_series
 from results.view import RunView
 
 
@@ -76,6 +78,9 @@ def _figures(view: RunView, weights: list[Importance], said: Mapping[str, Any]) 
     figures: dict[str, Figure] = {"front": front_figure(front_series(view), said)}
     for number, bars in enumerate(teacher_bars(view)):
         figures[f"bars{number}"] = bars_figure(bars)
+    teaching = teaching_series(view)
+    if teaching is not None:
+        figures["teaching"] = teaching_figure(teaching)
     if view.candidates:
         progress = progress_series(view)
         figures["progress"] = progress_figure(progress, by="candidates")
@@ -102,6 +107,11 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
     if view.students:
         parts.append(section_html("The students", students_hint(view), students_html(view)))
         parts.append(section_html("Teacher against students", "", f'<div class="triple">{bars}</div>'))
+        taught = teaching_html(view.students)
+        if taught:
+            parts.append(section_html("How they were taught", teaching_hint(view.students), taught))
+    if "teaching" in plots:
+        parts.append(section_html("Accuracy by way of teaching", _TEACHING, plots["teaching"]))
     if "progress" in plots:
         clock = section_html("By the clock", "The same, over the time that the search ran.", plots["clock"])
         count = section_html("Hypervolume by candidates", _HYPERVOLUME, plots["progress"])
@@ -133,6 +143,10 @@ _FRONT = (
     "point for its architecture; drag to zoom, double-click to go back."
 )
 _HYPERVOLUME = "Share of what could be won within the budget that the front covers: 100 % is perfect and free."
+_TEACHING = (
+    "Every candidate that was taught, by the method that taught it; the bar is the median. They also differ in "
+    "architecture, and a method that did well was tried more often: for a fair comparison see `--compare-scratch`."
+)
 _PARALLEL = (
     "Each line is a candidate, coloured from low (yellow) to high accuracy on the validation split (violet); "
     "thick ones are on the front."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import statistics
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +14,21 @@ import numpy as np
 import pytest
 from made_up_run import make_run
 from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
 from results.candidate import Candidate
 from results.measurement import Measurement
 from results.report import write_report
 from results.report.comparison import teacher_bars, time_series
 from results.report.importance import encode, importance
-from results.report.page import embedded
+from results.report.page import embedded, report_html
 from results.report.parallel import parallel_series
 from results.report.sections import best_student, heading_html, students_hint
 from results.report.series import front_series, progress_series, ticks
+from results.report.teaching import teaching_html, teaching_series
 from results.store import RunStore
+from results.table import gain_text, students_table
 from results.view import read_view
 
 CHROMIUM = shutil.which("chromium")
@@ -190,6 +195,32 @@ def test_bars_compare_the_teacher_with_every_student(store):
     assert accuracy.values[0] == pytest.approx(93.7)
     assert latency.values[0] == pytest.approx(21.3)
     assert latency.above[0] == pytest.approx(0.5)
+
+
+def test_the_report_shows_who_was_taught_by_what_and_what_it_bought(store):
+    view = read_view(store)
+    series = teaching_series(view)
+    medians = [statistics.median(values) for values in series.accuracies]
+    assert medians == sorted(medians, reverse=True)
+    assert set(series.methods) == {"soft-targets", "dkd", "hints"}
+    assert sum(map(len, series.accuracies)) == sum(each.state == "done" for each in view.candidates)
+    page = report_html(view, store.path)
+    assert "How they were taught" in page
+    assert "Accuracy by way of teaching" in page
+    assert gain_text(view.students[0]) == "+1.50 points"
+    table = plain(students_table(view.students, view.facts))
+    assert "over itself alone" in table
+    assert view.students[0].taught_by in table
+    alone = [replace(each, measurements={}, taught_by="") for each in view.students]
+    assert teaching_html(alone) == ""
+    assert "over itself alone" not in plain(students_table(alone, view.facts))
+
+
+def plain(table: Table) -> str:
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
 
 
 def test_time_adds_up(store):

@@ -1,6 +1,6 @@
 """Every way of teaching against the same student trained alone: same weights, steps and order of samples.
 
-    python -m tests.benchmarks.distill [--data digits] [--train-images 300] [--epochs 20] [--seeds 3]
+    python -m tests.benchmarks.distill [--data digits] [--train-images 300] [--epochs 10] [--seeds 3]
                                        [--methods NAME ...] [--teachers residual-16 mobile-1] [--out DIR]
 
 Goes on where it was stopped. See ``tests/benchmarks/README.md``.
@@ -89,7 +89,7 @@ def _options() -> argparse.Namespace:
         default=300,
         help="images a student learns from, of all that its teacher did; 0: all",
     )
-    parser.add_argument("--epochs", type=int, default=20, help="length of a student's training")
+    parser.add_argument("--epochs", type=int, default=10, help="length of a student's training")
     parser.add_argument("--teacher-epochs", type=int, help="length of a teacher's training")
     parser.add_argument("--teachers", nargs="+", default=["residual-16", "mobile-1"], metavar="FAMILY-SIZE")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="these ways of teaching (default: all)")

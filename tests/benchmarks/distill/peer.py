@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import batches
+from evaluators.distill.layout import lay_out
 from evaluators.distill.schedule import Schedule
-from evaluators.distill.steps import MAX_GRADIENT_NORM, MOMENTUM, lay_out
+from evaluators.distill.steps import MAX_GRADIENT_NORM, MOMENTUM
 from evaluators.distill.trainer import seeded
 from evaluators.tasks.image_task import ImageTask
 from tests.benchmarks.distill.setting import Pair
