@@ -53,22 +53,24 @@ class _Contrastive(Comparison):
         self.contrast, self.bank = contrast, bank
         self.ours = nn.ModuleList(nn.Linear(features.shape[1], _EMBEDDING) for features in student)
         self.theirs = nn.ModuleList(nn.Linear(features.shape[1], _EMBEDDING) for features in teacher)
-        self.register_buffer("seen", torch.cat(list(teacher), dim=1)[:0].detach())
+        self.widths = [features.shape[1] for features in teacher]
+        self.register_buffer("seen", torch.empty(0, sum(self.widths)))
         self.register_buffer("classes", torch.empty(0, dtype=torch.int64))
 
     def forward(self, batch: Compared) -> Tensor:
         first = batch.student[0]
         labels = torch.full((len(first),), -1, device=first.device) if batch.targets is None else batch.targets
-        everything = torch.cat([torch.cat(list(batch.teacher), dim=1), self.seen])
         classes = torch.cat([labels, self.classes])
+        earlier = torch.split(self.seen, self.widths, dim=1)
         total = first.new_zeros(())
-        widths = [features.shape[1] for features in batch.teacher]
-        taught_apart = torch.split(everything, widths, dim=1)
-        for ours, theirs, said, taught in zip(self.ours, self.theirs, batch.student, taught_apart, strict=True):
-            scores = _unit(ours(said)) @ _unit(theirs(taught)).T / self.contrast
+        for ours, theirs, (said, taught), before in zip(self.ours, self.theirs, batch.pairs, earlier, strict=True):
+            with torch.no_grad():
+                others = _unit(theirs(before))
+            scores = _unit(ours(said)) @ torch.cat([_unit(theirs(taught)), others]).T / self.contrast
             total = total + told_apart(scores, labels, classes)
             total = total + told_apart(scores[:, : len(labels)].T, labels, labels)
-        self.seen, self.classes = everything[: self.bank].detach(), classes[: self.bank]
+        self.seen = torch.cat([torch.cat(list(batch.teacher), dim=1), self.seen])[: self.bank]
+        self.classes = classes[: self.bank]
         return total
 
 

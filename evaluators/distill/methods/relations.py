@@ -135,8 +135,12 @@ def relative_distances(features: Tensor) -> Tensor:
 
 def angles(features: Tensor) -> Tensor:
     """Cosines of the angles at row i between rows j and k of (B, D), (B, B, B) by (i, j, k)."""
-    units = functional.normalize(features[None] - features[:, None], dim=2)
-    return torch.bmm(units, units.transpose(1, 2))
+    centred = features - features.mean(0)
+    products = centred @ centred.T
+    at = products[None] - products[:, :, None] - products[:, None] + products.diagonal()[:, None, None]
+    squares = _squared_distances(centred)
+    scale = squares.clamp_min(1e-12).rsqrt() * (squares > 0)
+    return at * scale[:, :, None] * scale[:, None]
 
 
 def _squared_distances(features: Tensor) -> Tensor:
