@@ -21,7 +21,7 @@ from understudy import ConfigError, unknown_name
 COMBINED = ("mean", "agreement")
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
 _LEAST = {
-    **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers"), 1),
+    **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes"), 1),
     **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,
 }
@@ -57,7 +57,8 @@ class SearchConfig:
 
     data: str = _option(
         "digits",
-        "digits, an image folder, an .npz or .csv file, a graph, a Hugging Face dataset or file.py:function",
+        "digits, an image folder, an .npz or .csv file, a graph, a Hugging Face dataset, file.py:function or none "
+        "(images are made from the teacher)",
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
     runs: str = _option("results/runs", "folder of the runs")
@@ -106,6 +107,14 @@ class SearchConfig:
     )
     image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
+    classes: int | None = _option(None, "with --data none: classes of the teacher")
+    input_shape: str | None = _option(None, "with --data none: images that the teacher takes, such as 3x32x32")
+    input_mean: str | None = _option(
+        None, "with --data none: what the teacher subtracts from channels in 0..1, such as 0.49,0.48,0.45 [0]"
+    )
+    input_std: str | None = _option(None, "with --data none: what it divides by then [1]")
+    val_data: str | None = _option(None, "with --data none: real data that only judge, named as for --data")
+    synthesis: str = _option("generator", "with --data none: how images are made, generator or inversion")
     skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")
     compare_scratch: bool = _option(False, "also train each student of the front without the teacher")
     workers: int | None = _option(None, "candidates evaluated at once (default: one a core)")

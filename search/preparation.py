@@ -16,6 +16,7 @@ from results.store import RunStore
 from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
+from search.synthesis import NONE, synthetic_data
 from search.teacher import answers_of, open_teacher
 from understudy import ConfigError, RunError, SpaceError, TeacherError, UnderstudyError, unknown_name
 
@@ -160,6 +161,10 @@ def _check_same(store: RunStore, origin: Mapping[str, str]) -> None:
 def _load_task(config: SearchConfig, cache: Path, display: Display) -> Task:
     from evaluators.tasks.load import load_task
 
+    if config.data == NONE:
+        task: Task = synthetic_data(config, cache, display)
+        display.note(f"note: {task.notes[0]}")
+        return task
     with display.stage(f"data {config.data}"):
         task = load_task(
             config.data,

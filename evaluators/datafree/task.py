@@ -1,0 +1,189 @@
+"""Synthetic images as an ordinary task, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from evaluators.datafree.synthesis import Bank, Recipe, synthesise
+from evaluators.tasks.augment import POLICIES
+from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.images import ArrayImages
+from evaluators.tasks.split import divide
+from evaluators.tasks.task import Split
+from evaluators.teachers.teacher import Teacher
+from results.store import write_atomically
+from understudy import DataError
+
+AGREEMENT = (
+    "there are no data: accuracy means agreement with the teacher on synthetic images that the student did not see"
+)
+JUDGED = "the students learn from synthetic images alone: the validation data only judge them"
+
+
+class BlankTask(ImageTask):
+    """The shape of data that are not there; its images are grey noise, for trying a teacher."""
+
+    def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+        """Noise around mid-grey, (B, C, R, R) in 0..1."""
+        draws = torch.Generator().manual_seed(self.seed)
+        shape = (len(np.asarray(ids)), self.channels, resolution, resolution)
+        return 0.5 + 0.1 * torch.rand(shape, generator=draws)
+
+
+def images_for(classes: int) -> int:
+    """How many images are made for so many classes: 128 for each, at least 1,280."""
+    return max(1280, 128 * classes)
+
+
+def blank_task(
+    classes: int, channels: int, size: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> ImageTask:
+    """What a teacher is told of data that are not there: shape, classes and normalisation; it has no images."""
+    names = tuple(str(number) for number in range(classes))
+    nothing = {"train": 0, "val": 0, "test": 0}
+    return BlankTask(Path(), names, channels, size, mean, std, nothing, POLICIES["shift"], 0, "no data")
+
+
+def synthetic_task(
+    teacher: Teacher,
+    shape: ImageTask,
+    recipe: Recipe,
+    count: int,
+    *,
+    cache: Path,
+    seed: int,
+    judge: ImageTask | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageTask:
+    """A task of at least ``count`` images made from the teacher, who labels them; ``shape`` is a blank task.
+
+    Every batch is on disk before the next one begins, so a call after a kill goes on. Where ``judge`` is given,
+    its images are the validation and test splits, and no student learns from them; else a part of the synthetic
+    ones is. Raises ``TeacherError`` for a teacher that nothing can be made from, ``DataError`` for a ``judge`` of
+    other images or classes.
+    """
+    parts = [
+        teacher.fingerprint,
+        str(recipe),
+        str(count),
+        str(seed),
+        str(shape),
+        judge.fingerprint if judge else "",
+    ]
+    fingerprint = hashlib.blake2b("\n".join(parts).encode(), digest_size=12).hexdigest()
+    folder = cache / f"{fingerprint}-synthetic"
+    if judge is not None:
+        _check(judge, shape)
+    if not (folder / "task.json").exists():
+        pictures, targets = _made(teacher, shape, recipe, count, cache / f"{fingerprint}-batches", seed, progress)
+        _lay_out(folder, shape, pictures, targets, judge, seed, fingerprint)
+        shutil.rmtree(cache / f"{fingerprint}-batches", ignore_errors=True)
+    return ImageTask.open(folder)
+
+
+def _made(
+    teacher: Teacher,
+    shape: ImageTask,
+    recipe: Recipe,
+    count: int,
+    folder: Path,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Pictures, uint8 (N, C, R, R), and the class that the teacher names for each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bank, wanted = Bank(), -(-count // recipe.batch)
+    while (folder / f"{len(bank.images)}.npy").exists():
+        kept = torch.from_numpy(np.load(folder / f"{len(bank.images)}.npy", allow_pickle=False)).float() / 255
+        bank.add(kept, teacher.logits(kept))
+    more = synthesise(teacher, shape.channels, shape.image_size, recipe, seed, bank)
+    for images in islice(more, max(0, wanted - len(bank.images))):
+        write_atomically(folder / f"{len(bank.images) - 1}.npy", _npy(images))
+        if progress is not None:
+            progress(len(bank.images) * recipe.batch, wanted * recipe.batch)
+    pictures = (torch.cat(bank.images) * 255).round().to(torch.uint8).numpy()
+    return pictures, torch.cat(bank.logits).argmax(1).numpy()
+
+
+def _lay_out(
+    folder: Path,
+    shape: ImageTask,
+    pictures: NDArray[np.uint8],
+    targets: NDArray[np.int64],
+    judge: ImageTask | None,
+    seed: int,
+    fingerprint: str,
+) -> None:
+    order: tuple[NDArray[np.int64], ...]
+    if judge is None:
+        order = _divided(targets, shape, seed)
+        labels, note = shape.labels, AGREEMENT
+    else:
+        splits = [judge.pixels(split, shape.image_size) for split in ("val", "test")]
+        bounds = np.cumsum([0, len(targets), *map(len, splits)]).tolist()
+        pictures = np.concatenate([pictures, *splits])
+        targets = np.concatenate([targets, judge.targets("val"), judge.targets("test")])
+        order = tuple(np.arange(*pair) for pair in pairwise(bounds))
+        labels, note = judge.labels, JUDGED
+    task = replace(
+        shape,
+        folder=folder,
+        labels=labels,
+        counts=dict(zip(("train", "val", "test"), map(len, order), strict=True)),
+        seed=seed,
+        fingerprint=fingerprint,
+        notes=(note,),
+    )
+    _write(task, pictures, targets, np.concatenate(order))
+
+
+def _check(judge: ImageTask, shape: ImageTask) -> None:
+    if (judge.classes, judge.channels) != (shape.classes, shape.channels):
+        raise DataError(
+            f"the validation data have {judge.classes} classes and {judge.channels} channels, but the teacher "
+            f"has {shape.classes} and {shape.channels} as told: correct --classes or --input-shape"
+        )
+
+
+def _divided(targets: NDArray[np.int64], shape: ImageTask, seed: int) -> tuple[NDArray[np.int64], ...]:
+    """Train, val and test: by class, or at random where some class has too few images to be in each."""
+    if int(np.bincount(targets, minlength=shape.classes).min()) >= 3:
+        return divide(targets, None, shape.labels, seed)
+    order = np.random.default_rng(seed).permutation(len(targets))
+    return tuple(np.split(order, [int(0.7 * len(order)), int(0.85 * len(order))]))
+
+
+def _write(
+    task: ImageTask, pictures: NDArray[np.uint8], targets: NDArray[np.int64], order: NDArray[np.int64]
+) -> None:
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=task.folder.parent))
+        try:
+            ArrayImages(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))).save(draft)
+            np.save(draft / "order.npy", order)
+            np.save(draft / "targets.npy", targets[order])
+            replace(task, folder=draft).save()
+            if not task.folder.exists():
+                draft.rename(task.folder)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"cannot write {task.folder} ({error.strerror}): free some space there") from error
+
+
+def _npy(images: torch.Tensor) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, (images * 255).round().to(torch.uint8).numpy(), allow_pickle=False)
+    return buffer.getvalue()
