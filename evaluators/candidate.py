@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from evaluators.cost import cost_of
 from evaluators.distill.method_text import method_text
 from evaluators.distill.trainer import train_student
+from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.candidate import State
@@ -44,7 +45,7 @@ def evaluate_candidate(
     compiled and measured before, taught in another way; they are not taken again. Raises ``UnderstudyError`` when
     a stage fails.
     """
-    stages = Stages()
+    stages, resolution = Stages(), bench.space.resolution(choice)
     with stages.stage("build"), bench.working():
         network = build_student(bench, choice, number)
     figures = known or _cost(bench, choice, network, stages)
@@ -56,13 +57,14 @@ def evaluate_candidate(
         trained = train_student(
             network,
             bench.task,
-            resolution=bench.space.resolution(choice),
+            resolution=resolution,
             distiller=distiller,
             teacher_outputs=bench.teacher_outputs,
             schedule=bench.schedule,
             seed=candidate_seed(bench.seed, number),
             device=bench.torch_device,
             step_guard=bench.working,
+            on_epoch=phases(network, bench.task, resolution, bench.schedule.epochs, bench.working),
             teacher=bench.teacher_for(distiller),
         )
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
@@ -78,9 +80,15 @@ def _cost(bench: Workbench, choice: Choice, network: nn.Module, stages: Stages) 
 
 
 def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
-    """The untrained network of a choice, initialised from the candidate's own seed."""
+    """The untrained network of a choice, initialised from the candidate's own seed.
+
+    Where students compute in integers, it simulates them.
+    """
     torch.manual_seed(candidate_seed(bench.seed, number))
-    return bench.space.build(choice)
+    network = bench.space.build(choice)
+    if bench.precision is not None:
+        bench.precision.prepare(network, choice, real_inputs(bench, bench.space.resolution(choice)))
+    return network
 
 
 def candidate_seed(seed: int, number: int) -> int:

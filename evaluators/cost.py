@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from evaluators.compile.choices import Chooser, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
-from evaluators.compile.export import import_network
 from evaluators.compile.kernel_facts import network_facts
 from evaluators.compile.kernel_times import list_kernels
-from evaluators.compile.verify import compare, expected_outputs
+from evaluators.compile.verify import TOLERANCE, compare, expected_outputs
 from evaluators.device import Device
 from evaluators.latency.predict.gpu import least_latency
 from evaluators.latency.predict.predictor import Predictor
+from evaluators.quantise.integer import delivered
+from evaluators.quantise.onnx_file import import_student, tolerance_of
 from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
@@ -43,19 +44,28 @@ def cost_of(
     with torch is not timed. Raises ``CompileError`` and ``MeasureError``.
     """
     with bench.working(), stages.stage("export"):
-        module = import_network(network, inputs[:1])
+        network = delivered(network)
+        module = import_student(network, inputs[:1])
+        tolerance = tolerance_of(network)
     with bench.working(), stages.stage("verify"):
         expected = expected_outputs(network, inputs)
     figures: dict[str, Measurement] = {}
     for target in bench.targets:
         library = folder / library_name(target.goal)
-        found = cost_on(target, module, library, inputs.numpy(), expected, bench.working, stages)
+        found = cost_on(target, module, library, inputs.numpy(), expected, bench.working, stages, tolerance)
         figures |= {target.goal.name(metric): figure for metric, figure in found.items()}
     return figures
 
 
 def cost_on(
-    target: Target, module: Any, library: Path, inputs: Array, expected: Array, working: Working, stages: Stages
+    target: Target,
+    module: Any,
+    library: Path,
+    inputs: Array,
+    expected: Array,
+    working: Working,
+    stages: Stages,
+    tolerance: float = TOLERANCE,
 ) -> dict[str, Measurement]:
     """What a relax module costs on one target, by metric; ``working`` is entered around all but measuring.
 
@@ -83,7 +93,7 @@ def cost_on(
             latency = _predicted(target.device, computed, scheduled)
     else:
         try:
-            latency = _measured(target.device, library, inputs, expected, stages)
+            latency = _measured(target.device, library, inputs, expected, stages, tolerance)
         except DeviceLost as error:
             if target.fallback is None:
                 raise
@@ -118,10 +128,12 @@ def _predicted(predictor: Predictor, computed: Any, scheduled: Any) -> Measureme
     return predictor.predict(network_facts(computed, scheduled, profile))
 
 
-def _measured(device: Device, library: Path, inputs: Array, expected: Array, stages: Stages) -> Measurement:
+def _measured(
+    device: Device, library: Path, inputs: Array, expected: Array, stages: Stages, tolerance: float
+) -> Measurement:
     """The latency of a student that agrees with torch on the inputs."""
     with stages.stage("verify"):
         pictures = np.split(inputs, len(inputs))
-        compare(expected, np.concatenate([device.run(library, picture) for picture in pictures]))
+        compare(expected, np.concatenate([device.run(library, picture) for picture in pictures]), tolerance)
     with stages.stage("measure"):
         return device.measure(library, inputs[:1])

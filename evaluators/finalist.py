@@ -17,6 +17,10 @@ from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.trainer import train_student
 from evaluators.half_precision import keep_precise
 from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.quantise.finished import Quantised, quantised_facts
+from evaluators.quantise.integer import delivered
+from evaluators.quantise.onnx_file import has_integers, tolerance_of
+from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
@@ -39,17 +43,19 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     folder.mkdir(parents=True, exist_ok=True)
     stages, distiller = Stages(), bench.distiller_for(choice)
     with stages.stage("train"):
-        network, learnt = _taught(bench, choice, number, distiller)
+        trained, learnt = _taught(bench, choice, number, distiller)
     with stages.stage("scratch"):
         apart = compare_scratch and distiller != HardLabels()
         alone = _taught(bench, choice, number, HardLabels())[1] if apart else learnt
-    inputs = real_inputs(bench, resolution)
+    network, inputs = delivered(trained), real_inputs(bench, resolution)
     bench, half = keep_precise(bench, network, resolution, learnt["val"])
     cost = cost_of(bench, network, inputs, folder, stages)
     with stages.stage("export_onnx"), bench.working():
         export_onnx(network, inputs[:1], folder / FILES["onnx"])
-        check_onnx(folder / FILES["onnx"], network, inputs)
-    save_file(network.state_dict(), folder / FILES["weights"])
+        integers, tolerance = has_integers(network), tolerance_of(network)
+        check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=integers)
+    in_integers = quantised_facts(bench, choice, trained, folder, stages) if integers else Quantised({}, {})
+    save_file(trained.state_dict(), folder / FILES["weights"])
     files = FILES | {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
     broken = bench.goals.violation(cost)
     figures = share_figures(
@@ -62,7 +68,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         number=number,
         choice=dict(choice),
         key=candidate.key,
-        measurements={**figures, **half, **cost},
+        measurements={**figures, **half, **cost, **in_integers.figures},
         before=dict(candidate.measurements),
         on_front=broken is None,
         note=broken or "",
@@ -70,6 +76,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         preprocess=bench.task.preprocess(resolution),
         seconds=stages.seconds,
         taught_by=method_text(distiller),
+        quantised=in_integers.facts,
     )
 
 
@@ -89,9 +96,10 @@ def _taught(
         seed=candidate_seed(bench.seed, number),
         device=bench.torch_device,
         step_guard=bench.working,
+        on_epoch=phases(network, bench.task, resolution, bench.final_schedule.epochs, bench.working),
         teacher=bench.teacher_for(distiller),
     )
-    logits = predict_logits(network, bench.task, "test", resolution, guard=bench.working)
+    logits = predict_logits(delivered(network), bench.task, "test", resolution, guard=bench.working)
     figures = {"val": trained.val_accuracy, "test": accuracy(logits, bench.task.targets("test"))}
     if bench.teacher_outputs is not None:
         figures["agreement"] = agreement(logits, np.array(bench.teacher_outputs.logits("test")))

@@ -13,6 +13,7 @@ from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs
+from evaluators.quantise.precision import Precision
 from evaluators.target import Target
 from evaluators.tasks.task import Task
 from evaluators.teachers.teacher import Teacher
@@ -30,6 +31,7 @@ class Workbench:
     ``torch_device`` is where training happens (``cpu`` or ``cuda``). ``open_teacher`` loads the teacher itself,
     which most ways of teaching never need: their share of it is ``teacher_outputs``, None where nobody teaches.
     ``distiller`` is None in a search that chooses it for each candidate.
+    With a ``precision`` students learn and are delivered in integers.
     """
 
     space: Space
@@ -44,6 +46,7 @@ class Workbench:
     seed: int
     open_teacher: Callable[[], Teacher]
     torch_device: str = "cpu"
+    precision: Precision | None = None
 
     @cached_property
     def teacher(self) -> Teacher:

@@ -64,7 +64,9 @@ class Student:
     figures the search had. ``on_front`` is False when the student fell off the front or out of the
     budget, and ``note`` says why. ``files`` maps ``weights``, ``onnx`` and ``library`` to paths inside
     the run folder; ``preprocess`` is what the bundle's runner does to an input; ``taught_by`` is the way of
-    teaching, as ``--distill`` takes it.
+    teaching, as ``--distill`` takes it. Of a student that computes in integers, ``quantised`` says how
+    (``evaluators/quantise/finished.py``), and ``float_latency`` and ``float_size`` are those of the same network
+    in float32.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Student:
     preprocess: Mapping[str, Any]
     seconds: Mapping[str, float] = field(default_factory=dict)
     taught_by: str = ""
+    quantised: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, the inverse of ``from_json``."""

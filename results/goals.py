@@ -16,6 +16,8 @@ LIBRARY = "library"
 """The file of a student that is compiled for a target."""
 HALF_ACCURACY = "half_accuracy"
 """The figure of a student for a target that computes in float16: its accuracy on validation there."""
+IN_FLOAT = ("float_latency", "float_size")
+"""Figures of a student of integers: what the same network costs on the target in float32."""
 Recorded = TypeVar("Recorded", Candidate, Student)
 
 
@@ -33,9 +35,8 @@ class Goal:
 
     def name(self, metric: str) -> str:
         """The name in the record of a metric, or of a file, that depends on the target."""
-        return (
-            f"{metric}@{self.target}" if self.target and metric in (*HARDWARE, LIBRARY, HALF_ACCURACY) else metric
-        )
+        of_target = (*HARDWARE, *IN_FLOAT, LIBRARY, HALF_ACCURACY)
+        return f"{metric}@{self.target}" if self.target and metric in of_target else metric
 
     def seen(self, entry: Recorded) -> Recorded:
         """A candidate or student of the record as if this target were the only one."""

@@ -14,6 +14,7 @@ from results.budget import Budget
 from results.candidate import TEACHING, Candidate, Student
 from results.front import pareto_front
 from results.measurement import METRICS, Measurement
+from results.quantised import note_of
 from results.units import format_time
 from results.view import differing, goals, taught_of_front, teacher_of
 
@@ -88,7 +89,7 @@ def students_table(students: Iterable[Student], facts: Mapping[str, Any], target
     _, budget = goals(facts)
     for student in students:
         gained = [gain_text(student) or ABSENT] if compared else []
-        row = [*_student_row(student, budget), *gained, Text(student.taught_by), Text(student.note)]
+        row = [*_student_row(student, budget), *gained, Text(student.taught_by), Text(note_of(student))]
         table.add_row(*row, style=None if student.on_front else "dim")
     teacher = teacher_of(facts)
     if teacher is not None:

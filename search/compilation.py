@@ -115,7 +115,7 @@ def _checked(
     device = HostDevice(profile, QuietCores.of_this_computer())
     with display.stage("comparing it with the original"):
         expected = network.expected(as_tuple(inputs))
-        difference = compare(expected, as_tuple(device.run(compiled.library, inputs)))
+        difference = compare(expected, as_tuple(device.run(compiled.library, inputs)), network.tolerance)
     with display.stage("measuring"):
         return {
             "difference": Measurement(difference, "share"),

@@ -19,6 +19,7 @@ from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
 COMBINED = ("mean", "agreement")
+PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes"), 1),
@@ -102,6 +103,10 @@ class SearchConfig:
         "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`); "
         "auto: chosen for each candidate",
     )
+    quantise: str = _option(
+        "none",
+        "none; int8: students learn and compute in 8-bit integers; mixed: each part of a student or float32",
+    )
     tune: float | None = _option(
         None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"
     )
@@ -146,6 +151,12 @@ class SearchConfig:
             raise ConfigError(unknown_name("way to combine teachers", self.combine, COMBINED))
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
+        if self.quantise not in PRECISIONS:
+            raise ConfigError(unknown_name("quantise", self.quantise, PRECISIONS))
+        if self.quantise != "none" and 1 in (self.epochs, self.final_epochs):
+            raise ConfigError(
+                "students of integers learn in floats first: epochs and final_epochs must be at least 2, but got 1"
+            )
         for objective in self.objectives:
             if objective not in METRICS:
                 raise ConfigError(unknown_name("objective", str(objective), METRICS))

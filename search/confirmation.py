@@ -130,7 +130,7 @@ def _students(
         network = open_network((store.path / student.files["onnx"]).resolve(), {})
         inputs = random_inputs([spec.to_json() for spec in network.inputs])
         library = (store.path / student.files[goal.name(LIBRARY)]).resolve()
-        compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)))
+        compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)), network.tolerance)
     return measured_again(students, plan.profiles[0], goal, store, device, note)
 
 

@@ -35,7 +35,7 @@ def tuned_student(
         compiled, tuning = compile_tuned(network.module(), profile, library, request, quiet)
     device = HostDevice(profile, quiet)
     with display.stage("comparing and measuring"):
-        compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)))
+        compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)), network.tolerance)
         figures = {
             **student.measurements,
             "size": Measurement(compiled.size_bytes, "byte"),

@@ -46,6 +46,7 @@ class Plan:
         from evaluators.distill.auto import TaughtSpace
         from evaluators.tasks.opening import open_task
         from spaces.catalogue import load_space
+        from spaces.precision import MixedPrecision
 
         task = open_task(self.task)
         space = load_space(
@@ -54,6 +55,7 @@ class Plan:
             image_size=task.image_size,
             classes=len(task.labels),
         )
+        space = MixedPrecision(space) if self.config.quantise == "mixed" else space
         return TaughtSpace(space, self.methods) if self.methods else space
 
     def quiet(self) -> QuietCores:
@@ -116,6 +118,7 @@ class Plan:
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
+        from evaluators.quantise.precision import Precision
         from evaluators.tasks.opening import open_task
         from evaluators.workbench import Workbench
         from search.teacher import open_teacher
@@ -141,4 +144,5 @@ class Plan:
             seed=config.seed,
             open_teacher=partial(open_teacher, config, task, self.cache),
             torch_device=torch_device,
+            precision=None if config.quantise == "none" else Precision.of_profiles(self.profiles),
         )

@@ -46,6 +46,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     """
     from evaluators.distill.auto import usable_methods
     from evaluators.distill.catalogue import methods
+    from evaluators.quantise.precision import Precision
     from hw_profiles.profile import load_profile
     from spaces.catalogue import space_names
 
@@ -62,6 +63,8 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     )
     _check_power(config, profiles)
     _check_tuning(config, profiles)
+    if config.quantise != "none":
+        Precision.of_profiles(profiles)
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
 
 
@@ -102,7 +105,9 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
             )
     if not store.candidates():
         with display.stage("smallest student and the space's inputs"):
-            _check_smallest(plan, task)
+            kept = _check_smallest(plan, task)
+        if kept:
+            display.note(f"note: these layers have no integer form and stay in float32: {', '.join(kept)}")
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
     plan = replace(plan, methods=_methods(plan, task, teacher, store))
     _check_same(store, _origin(plan, task, teacher))
@@ -224,10 +229,14 @@ def _views(config: SearchConfig, task: Task) -> int:
     return max(search_schedule(samples, config.epochs).views, final_schedule(samples, config.final_epochs).views)
 
 
-def _check_smallest(plan: Plan, task: Task) -> None:
-    """Compile and measure the smallest student; raises ``ConfigError`` when even that is over the budget."""
+def _check_smallest(plan: Plan, task: Task) -> tuple[str, ...]:
+    """Compile and measure the smallest student; raises ``ConfigError`` when even that is over the budget.
+
+    Returns the layers that should compute in integers and cannot.
+    """
     from evaluators.candidate import build_student, real_inputs
     from evaluators.cost import cost_of
+    from evaluators.quantise.prepare import kept_in_float
     from evaluators.stages import Stages
 
     bench = plan.open()
@@ -246,6 +255,7 @@ def _check_smallest(plan: Plan, task: Task) -> None:
             f"the budget is below the smallest student of {bench.space.name}: {broken} (it reaches {reached}). "
             "Raise the limit, or search a smaller space"
         )
+    return kept_in_float(network) if bench.precision is not None else ()
 
 
 def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher | None) -> None:
@@ -289,6 +299,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
         "distill": plan.config.distill,
         "methods": list(plan.methods),
         "space": plan.config.space,
+        "quantise": plan.config.quantise,
         "objectives": list(plan.config.objectives),
         "seed": plan.config.seed,
     }

@@ -73,6 +73,11 @@ def dots_of(profile: Profile) -> tuple[Dot, ...]:
     return Dot(lanes, 4, "uint8", sums[lanes], pairs=pairs[lanes], scratch=2), any_weights
 
 
+def weight_bits(profile: Profile) -> int:
+    """Bits of the weights that the processor's fastest instruction multiplies, whatever their values: 8, or 7."""
+    return 7 if dots_of(profile)[0].pairs else 8
+
+
 def dot_for(profile: Profile, dtype: str) -> Dot | None:
     """The one that takes left values of that type."""
     return next((dot for dot in dots_of(profile) if dot.dtype == dtype), None)

@@ -10,6 +10,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
                   to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
+    quantised     of students of integers: bits of the weights, layers in integers and in float32, agreement
+                  of the compiled student with the simulated one
     choice        of students: the architecture, by the names of its space
     target        profile, isa, features (flags of /proc/cpuinfo), threads, mcpu; gpu (sm_87) where it runs there
     versions      of what made it
@@ -35,6 +37,8 @@ _HOW: Mapping[str, str] = {
     "agreement": "share of the test split on which student and teacher give the same answer",
     "latency": "median time of a call, numpy in and numpy out, on the target's profile; `run.py bench` repeats it",
     "size": "the compiled library as a file, weights included",
+    "float_latency": "as latency, of the same network in float32",
+    "float_size": "as size, of the same network in float32",
     "difference": "largest difference to the original network, as a share of its largest output",
     "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
@@ -99,6 +103,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "labels": labels,
         "figures": _figures(student.measurements),
         "choice": dict(student.choice),
+        **({"quantised": dict(student.quantised)} if student.quantised else {}),
         "target": target,
         "versions": dict(facts.get("versions", {})),
         "files": dict(files),

@@ -19,6 +19,8 @@ _HEADINGS = {
     "accuracy": "accuracy (validation)",
     "test_accuracy": "accuracy (test)",
     "scratch_accuracy": "without the teacher (test)",
+    "float_latency": "latency in float32",
+    "float_size": "size in float32",
     "agreement": "agrees with the teacher",
     "latency": "latency",
     "size": "size",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from results.candidate import Student
 from results.measurement import METRICS, Measurement
+from results.quantised import note_of
 from results.report.details import spread
 from results.report.importance import Importance
 from results.table import figure_text
@@ -140,7 +141,9 @@ _COLUMNS = (
     ("half_accuracy", "accuracy in float16 (validation)"),
     ("agreement", "agreement (test)"),
     ("latency", "latency"),
+    ("float_latency", "in float32"),
     ("size", "size"),
+    ("float_size", "in float32"),
     ("memory", "peak memory"),
 )
 
@@ -168,7 +171,7 @@ def students_html(view: RunView) -> str:
 def _student_row(student: Student, names: Sequence[str]) -> str:
     cells = "".join(_number(student.measurements.get(name)) for name in names)
     kind = "" if student.on_front else ' class="off"'
-    note = f'<td class="text">{escape(student.note)}</td>'
+    note = f'<td class="text">{escape(note_of(student))}</td>'
     return f'<tr{kind} data-spot="s{student.number}"><td>student #{student.number}</td>{cells}{note}</tr>'
 
 

@@ -59,9 +59,10 @@ def _on_board(folder: Path, board: str) -> str:
     boards, manifest = BoardAddress.parse(board), manifest_of(folder)
     profile = load_profile(manifest["target"]["profile"]).with_threads(manifest["target"]["threads"])
     inputs, library = random_inputs(manifest["inputs"]), folder / LIBRARY
-    expected = open_network(folder / "student.onnx", {}).expected(as_tuple(inputs))
+    network = open_network(folder / "student.onnx", {})
+    expected = network.expected(as_tuple(inputs))
     with closing(BoardDevice(boards, profile)) as device:
-        difference = compare(expected, as_tuple(device.run(library, inputs)))
+        difference = compare(expected, as_tuple(device.run(library, inputs)), network.tolerance)
         latency = device.measure(library, inputs)
     quartiles = " to ".join(format_time(end) for end in (latency.low, latency.high) if end is not None)
     return (

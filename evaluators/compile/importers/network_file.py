@@ -22,6 +22,8 @@ class NetworkFile(Protocol):
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
+    tolerance: float
+    """How far the compiled network may be from the original, as ``verify.compare`` counts."""
 
     def module(self) -> tvm.IRModule:
         """The relax graph: ``main`` takes the inputs, all else is constant. Raises ``CompileError``."""

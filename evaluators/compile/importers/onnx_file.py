@@ -14,6 +14,7 @@ import tvm
 from evaluators.compile.importers.network_file import Array, Sizes, static_shapes
 from evaluators.compile.importers.onnx_graph import DOMAINS, convertible, import_graph
 from evaluators.compile.importers.onnx_single import in_single
+from evaluators.compile.verify import ROUNDING, TOLERANCE
 from results.tensors import TensorSpec
 from understudy import CompileError
 
@@ -38,6 +39,8 @@ class OnnxFile:
             for name, kind in asked.items()
         )
         self.outputs = tuple(output.name for output in graph.output)
+        quantised = any(node.op_type == "QuantizeLinear" for node in graph.node)
+        self.tolerance = ROUNDING if quantised else TOLERANCE
 
     def module(self) -> tvm.IRModule:
         """See ``NetworkFile``."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from evaluators.compile.export import import_network
 from evaluators.compile.importers.network_file import Array, static_shapes
 from evaluators.compile.single import in_single
-from evaluators.compile.verify import expected_outputs
+from evaluators.compile.verify import TOLERANCE, expected_outputs
 from evaluators.exported.archive import ProgramError
 from evaluators.exported.program import Program
 from evaluators.onnx_twin import write_twin
@@ -36,7 +36,7 @@ class ProgramFile:
             TensorSpec(each.name, found[each.name], str(x.dtype).removeprefix("torch."))
             for each, x in zip(asked, self._example, strict=True)
         )
-        self.outputs = program.outputs
+        self.outputs, self.tolerance = program.outputs, TOLERANCE
 
     def module(self) -> tvm.IRModule:
         """See ``NetworkFile``."""

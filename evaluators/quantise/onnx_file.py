@@ -1,0 +1,38 @@
+"""Delivered networks as relax graphs and as ONNX files, the integer ones by way of their QDQ form."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from evaluators.compile.export import import_network
+from evaluators.compile.importers.onnx_file import OnnxFile
+from evaluators.compile.verify import ROUNDING, TOLERANCE
+from evaluators.onnx_twin import export_onnx
+from evaluators.quantise.integer import IntegerLayer
+
+
+def import_student(network: nn.Module, example: Tensor) -> Any:
+    """The relax graph of a network as ``delivered`` gives it, for inputs like the example.
+
+    Raises ``CompileError`` as ``import_network`` does.
+    """
+    if not has_integers(network):
+        return import_network(network, example)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        path = Path(folder) / "student.onnx"
+        export_onnx(network, example, path)
+        return OnnxFile(path, {"input": tuple(example.shape)}).module()
+
+
+def has_integers(network: nn.Module) -> bool:
+    """Whether some layers of a delivered network compute in integers."""
+    return any(isinstance(module, IntegerLayer) for module in network.modules())
+
+
+def tolerance_of(network: nn.Module) -> float:
+    """How far a delivered network's compiled form may be from it, as ``verify.compare`` counts."""
+    return ROUNDING if has_integers(network) else TOLERANCE
