@@ -1,6 +1,7 @@
 """Students of integers: simulated, as ONNX, compiled; how they learn; what cannot be quantised."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -227,7 +228,7 @@ def test_a_student_learns_in_floats_and_then_in_integers(tmp_path: Path) -> None
     )
     prepare(network, task.batch("train", np.arange(4), 12), 7)
     modes: list[str] = []
-    after = phases(network, task, 12, 4, lambda: torch.no_grad())
+    after = phases(network, task, 12, 4, nullcontext)
     assert after is not None
 
     def watched(figures: object) -> None:

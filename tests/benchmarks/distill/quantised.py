@@ -1,0 +1,199 @@
+"""One student in float32 and the same in integers: what accuracy it costs, how much faster and smaller it is.
+
+    python -m tests.benchmarks.distill.quantised [--data digits] [--space mobile] [--seeds 3] [--epochs N]
+
+Same initial weights, data order, teacher and number of steps. Latencies are of one thread, timed in turn with
+those of onnxruntime on the same two networks' ONNX files (its own float32 and int8 kernels).
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from evaluators.compile.compiler import compile_module
+from evaluators.compile.integers import weight_bits
+from evaluators.distill.catalogue import load_distiller
+from evaluators.distill.distiller import Distiller
+from evaluators.distill.evaluate import accuracy, predict_logits
+from evaluators.distill.schedule import Schedule, final_schedule
+from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
+from evaluators.distill.trainer import train_student
+from evaluators.latency.race import sample_here
+from evaluators.onnx_twin import export_onnx
+from evaluators.quantise.integer import delivered
+from evaluators.quantise.onnx_file import import_student
+from evaluators.quantise.phases import calibrate, phases, training_batches
+from evaluators.quantise.prepare import prepare
+from evaluators.tasks.load import load_task
+from evaluators.tasks.task import Task
+from evaluators.teachers.builtin import builtin_teacher
+from hw_profiles.profile import Profile, load_profile
+from results.bundle.runner import CompiledStudent
+from spaces.catalogue import load_space
+
+ROUNDS = 21
+SAMPLE_S = 3e-3
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Test accuracy (shares) of the student in float32, of the same rounded afterwards, and taught in integers."""
+
+    in_float: float
+    rounded_after: float
+    in_integers: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Medians of seconds a call, of our compiled libraries and of onnxruntime; bytes of our libraries."""
+
+    float_s: float
+    integer_s: float
+    ort_float_s: float
+    ort_integer_s: float
+    float_bytes: int
+    integer_bytes: int
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast the integers are as our float32."""
+        return self.float_s / self.integer_s
+
+
+def accuracies(
+    build: Callable[[], nn.Module],
+    task: Task,
+    resolution: int,
+    distiller: Distiller,
+    outputs: TeacherOutputs | None,
+    schedule: Schedule,
+    seed: int,
+    bits: int,
+) -> Accuracies:
+    """Teach the network that ``build`` makes from torch's seed, in float32 and in integers."""
+    scores = []
+    for integers in (False, True):
+        torch.manual_seed(seed)
+        network = build()
+        if integers:
+            prepare(network, task.batch("train", np.arange(4), resolution), bits)
+        train_student(
+            network,
+            task,
+            resolution=resolution,
+            distiller=distiller,
+            teacher_outputs=outputs,
+            schedule=schedule,
+            seed=seed,
+            on_epoch=phases(network, task, resolution, schedule.epochs, nullcontext),
+        )
+        scores.append(_tested(delivered(network), task, resolution))
+        if not integers:
+            prepare(network, task.batch("train", np.arange(4), resolution), bits)
+            calibrate(network, training_batches(task, resolution))
+            scores.append(_tested(delivered(network), task, resolution))
+    return Accuracies(*scores)
+
+
+def costs(build: Callable[[], nn.Module], images: torch.Tensor, profile: Profile) -> Costs:
+    """Compile the network that ``build`` makes both ways and time them; ``images`` are a few of its inputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled, runners = [], []
+        for integers in (False, True):
+            network = build().eval()
+            if integers:
+                prepare(network, images, weight_bits(profile))
+                calibrate(network, [images])
+            network = delivered(network)
+            path = Path(folder) / f"{integers}.onnx"
+            export_onnx(network, images[:1], path)
+            library = path.with_suffix(".so")
+            compiled.append(compile_module(import_student(network, images[:1]), profile, library))
+            runners += [CompiledStudent(library, profile.threads), _onnxruntime(path, profile.threads)]
+        seconds = timed(runners, images[:1].numpy())
+    return Costs(seconds[0], seconds[2], seconds[1], seconds[3], compiled[0].size_bytes, compiled[1].size_bytes)
+
+
+def timed(runners: list[Callable[..., Any]], image: np.ndarray) -> list[float]:
+    """Median seconds a call of each, taken in turn."""
+    calls = [max(1, int(SAMPLE_S / min(sample_here(runner, (image,), 1) for _ in range(3)))) for runner in runners]
+    rounds = [
+        [sample_here(runner, (image,), each) for runner, each in zip(runners, calls, strict=True)]
+        for _ in range(ROUNDS)
+    ]
+    return [float(median) for median in np.median(rounds, axis=0)]
+
+
+def _onnxruntime(path: Path, threads: int) -> Callable[..., Any]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(None, {"input": image})
+
+
+def _tested(network: nn.Module, task: Task, resolution: int) -> float:
+    return accuracy(predict_logits(network, task, "test", resolution), task.targets("test"))
+
+
+def main() -> None:
+    """Print the table and the result."""
+    parser = argparse.ArgumentParser(description="A student in float32 and in integers.")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--space", default="mobile")
+    parser.add_argument("--distill", default="soft-targets")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="length of the training (default: the full schedule)")
+    parser.add_argument("--cache", type=Path, default=Path("results/runs/.cache"))
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    task = load_task(options.data, cache=options.cache, seed=0)
+    schedule = final_schedule(task.size("train"), options.epochs)
+    teacher = builtin_teacher(task, cache=options.cache, seed=0)
+    outputs = compute_outputs(teacher, task, views=schedule.views, cache=options.cache)
+    space = load_space(options.space, channels=task.channels, image_size=task.image_size, classes=task.classes)
+    choice = {name: values[len(values) // 2] for name, values in space.domain.items()}
+    profile, resolution = load_profile("x86-host").with_threads(1), space.resolution(choice)
+    found = costs(lambda: space.build(choice), task.batch("val", np.arange(4), resolution), profile)
+    print(
+        f"us a call: float32 {1e6 * found.float_s:.1f}, integers {1e6 * found.integer_s:.1f}; onnxruntime "
+        f"{1e6 * found.ort_float_s:.1f} and {1e6 * found.ort_integer_s:.1f}; bytes {found.float_bytes} and "
+        f"{found.integer_bytes}"
+    )
+    drops = []
+    for seed in range(options.seeds):
+        scores = accuracies(
+            lambda: space.build(choice),
+            task,
+            resolution,
+            load_distiller(options.distill),
+            outputs,
+            schedule,
+            seed,
+            weight_bits(profile),
+        )
+        drops.append(100 * (scores.in_float - scores.in_integers))
+        print(
+            f"seed {seed}: float32 {100 * scores.in_float:.2f} %, rounded afterwards "
+            f"{100 * scores.rounded_after:.2f} %, taught in integers {100 * scores.in_integers:.2f} %",
+            flush=True,
+        )
+    ratio = found.integer_bytes / found.float_bytes
+    print(f"RESULT int8 int8_drop={np.mean(drops):.2f} int8_speedup={found.speedup:.2f} size_ratio={ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
