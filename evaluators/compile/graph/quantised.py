@@ -106,6 +106,7 @@ class _Integers(relax.PyExprMutator):
             "relax.dequantize": self._dequantize,
             "relax.nn.conv2d": self._convolution,
             "relax.matmul": self._product,
+            "relax.add": self._sum,
         }
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -118,8 +119,11 @@ class _Integers(relax.PyExprMutator):
         grid = self._grid_of(tensor) if tensor is not None else None
         if grid is None:
             return None
-        scaled = self._scaled(self.visit_expr(call.args[0]), np.float32(1 / grid.scale))
         low, high = grid.bounds()
+        value = self.visit_expr(call.args[0])
+        if low == 0 and _is(self._made(value), "relax.nn.relu"):  # narrowing saturates there
+            value = self._made(value).args[0]
+        scaled = self._scaled(value, np.float32(1 / grid.scale))
         held = np.iinfo(grid.held)
         if self._bound(scaled) >= _MOST_ROUNDED:
             scaled = self._emit(relax.op.maximum(scaled, relax.const(float(low), "float32")))
@@ -141,7 +145,7 @@ class _Integers(relax.PyExprMutator):
 
     def _bound(self, value: relax.Expr) -> float:
         """What no absolute value is above."""
-        bound = self.lookup_binding(value) if isinstance(value, relax.Var) else value
+        bound = self._made(value)
         known = self._known(value)
         if known is not None:
             return float(np.abs(known).max(initial=0.0))
@@ -157,8 +161,10 @@ class _Integers(relax.PyExprMutator):
         return self._bound(bound.args[0]) if _is(bound, "relax.nn.relu") else math.inf
 
     def _scaled(self, value: relax.Expr, factor: np.float32) -> relax.Expr:
-        """The value times a factor, which goes into constants that it is multiplied with or that are added."""
-        bound = self.lookup_binding(value) if isinstance(value, relax.Var) else value
+        """The value times a factor above 0, which goes into constants that multiply it or that are added."""
+        bound = self._made(value)
+        if _is(bound, "relax.nn.relu"):
+            return self._emit(relax.op.nn.relu(self._scaled(bound.args[0], factor)))
         if _is(bound, "relax.multiply") or _is(bound, "relax.add"):
             left, right = bound.args
             known = self._known(right)
@@ -170,7 +176,7 @@ class _Integers(relax.PyExprMutator):
 
     def _known(self, operand: relax.Expr) -> Array | None:
         """The value of an operand that is constant, maybe reshaped."""
-        bound = self.lookup_binding(operand) if isinstance(operand, relax.Var) else operand
+        bound = self._made(operand)
         if isinstance(bound, GenericConst):
             return array_of(bound)
         if _is(bound, "relax.reshape"):
@@ -225,16 +231,37 @@ class _Integers(relax.PyExprMutator):
         excess = grid.offset * weights.values.sum(axis=0, dtype=np.int64)
         return self._rescaled(sums, excess, weights.scale * np.float32(grid.scale))
 
+    def _sum(self, call: relax.Call) -> relax.Expr | None:
+        """A bias behind another constant that was added, as one."""
+        bias = self._known(call.args[1])
+        if bias is None:
+            return None
+        inner = self._made(self.visit_expr(call.args[0]))
+        before = self._known(inner.args[1]) if _is(inner, "relax.add") else None
+        if before is None or before.ndim != len(static_shape(call)):
+            return None
+        return relax.op.add(inner.args[0], constant(before + bias))
+
     def _rescaled(self, sums: relax.Expr, excess: NDArray[np.int64], scale: NDArray[np.float32]) -> relax.Expr:
-        if excess.any():
+        """``(sums - excess) * scale``; what is subtracted goes into the bias where floats hold it exactly."""
+        exact = bool(np.abs(excess).max(initial=0) < _EXACT)
+        if excess.any() and not exact:
             sums = self._emit(relax.op.subtract(sums, constant(excess.astype(np.int32))))
-        return relax.op.multiply(self._emit(relax.op.astype(sums, "float32")), constant(scale))
+        scaled = relax.op.multiply(self._emit(relax.op.astype(sums, "float32")), constant(scale))
+        if not (excess.any() and exact):
+            return scaled
+        shift = (-excess * scale.astype(np.float64)).astype(np.float32)
+        return relax.op.add(self._emit(scaled), constant(shift))
 
     def _whole(self, grid: _Grid) -> relax.Expr:
         """q - z of a quantised activation, as floats."""
         floats = self._emit(relax.op.astype(self.visit_expr(grid.tensor), "float32"))
         offset = float(grid.offset)
         return self._emit(relax.op.subtract(floats, relax.const(offset, "float32"))) if offset else floats
+
+    def _made(self, value: relax.Expr) -> relax.Expr:
+        """What a variable is bound to in the new graph; any other expression itself."""
+        return self.lookup_binding(value) if isinstance(value, relax.Var) else value
 
     def _emit(self, value: relax.Expr) -> relax.Expr:
         return self.builder_.emit(value)
