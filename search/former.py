@@ -98,6 +98,11 @@ def _load(network: nn.Module, store: RunStore, student: Student) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if student.quantised:
+        raise RunError(
+            f"student #{student.number} computes in integers, and only students of float32 can be updated so far: "
+            "name another one, or search again with the new data"
+        )
     path = store.path / student.files["weights"]
     try:
         network.load_state_dict(load_file(path))
