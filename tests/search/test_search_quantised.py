@@ -33,7 +33,7 @@ def test_a_search_for_students_of_integers(workplace):
 
 
 def test_options_that_do_not_go_with_integers():
-    with pytest.raises(ConfigError, match="unknown quantise 'int9'; did you mean 'int8'"):
+    with pytest.raises(ConfigError, match="unknown quantise 'int9': did you mean 'int8'"):
         SearchConfig(quantise="int9")
     with pytest.raises(ConfigError, match="epochs and final_epochs must be at least 2, but got 1"):
         SearchConfig(quantise="int8", epochs=1)
