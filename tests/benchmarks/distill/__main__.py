@@ -52,7 +52,7 @@ def main() -> None:
         _train(bench, chosen, shared, options.seeds)
     if not options.no_times:
         _time(bench, chosen, shared)
-    others = {} if options.no_others else other_figures(options.out, _say)
+    others = {} if options.no_others else other_figures(bench.ledger, options.out / "cache", options.seeds, _say)
     told = facts(data=options.data, image_size=setting.task.image_size, seeds=options.seeds)
     summary = summarise(bench, chosen, shared, options.seeds, told, others)
     write_report(summary, options.out)

@@ -1,13 +1,28 @@
-"""Figures that other parts measure: quantised students, teaching without data, learning later."""
+"""Figures of the last line that other parts measure, on digits: teaching without data, learning later."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+from tests.benchmarks.distill.later import datafree_gap, forget
+from tests.benchmarks.distill.ledger import Ledger
+
+Tell = Callable[[str], None]
+FIGURES: Mapping[str, Callable[[Path, Tell, int], float]] = MappingProxyType(
+    {"datafree_gap": datafree_gap, "forget": forget}
+)
+"""By their names in the last line: from a cache, what tells of progress, and seeds, to points."""
 
 
-def other_figures(folder: Path, tell: Callable[[str], None]) -> dict[str, float]:
-    """The figures by their names in the last line of the benchmark."""
-    from tests.benchmarks.distill.later import datafree_gap, forget
-
-    return {"datafree_gap": datafree_gap(folder, tell), "forget": forget(folder, tell)}
+def other_figures(ledger: Ledger, cache: Path, seeds: int, tell: Tell) -> dict[str, float]:
+    """The figures, measured unless the ledger has them."""
+    found = {}
+    for name, measure in FIGURES.items():
+        row = ledger.row(
+            {"figure": name, "seeds": seeds}, lambda measure=measure: {"points": measure(cache, tell, seeds)}
+        )
+        found[name] = row["points"]
+        tell(f"{name}: {row['points']:.2f} points")
+    return found

@@ -28,6 +28,7 @@ from evaluators.tasks.image_task import ImageTask
 from tests.benchmarks.distill.setting import Pair
 
 Terms = dict[str, Any]
+_SGD = "SGDWithoutDecayOfNorms"
 _LOGITS = {
     "student_module_path": "network",
     "student_module_io": "output",
@@ -51,7 +52,19 @@ def _soft_targets(distiller: Any) -> Terms:
     return {"kd": _term("KDLoss", {**_LOGITS, **settings})}
 
 
-TERMS: Mapping[str, Callable[[Any], Terms]] = MappingProxyType({"soft-targets": _soft_targets})
+def _dist(distiller: Any) -> Terms:
+    settings = {"beta": distiller.beta, "gamma": distiller.gamma, "tau": distiller.temperature}
+    return {"labels": {**_LABELS, "weight": 1.0}, "dist": _term("DISTLoss", {**_LOGITS, **settings})}
+
+
+def _standardised(distiller: Any) -> Terms:
+    weights = {"alpha": distiller.label_weight, "beta": distiller.weight}
+    return {"kd": _term("LogitStdKDLoss", {**_LOGITS, "temperature": distiller.temperature, **weights})}
+
+
+TERMS: Mapping[str, Callable[[Any], Terms]] = MappingProxyType(
+    {"soft-targets": _soft_targets, "dist": _dist, "standardised-targets": _standardised}
+)
 """The methods that the peer has, too: the terms of its loss from the settings of ours."""
 
 
@@ -131,7 +144,7 @@ def _config(terms: Terms, distiller: Distiller, schedule: Schedule, task: ImageT
             "kwargs": {"sub_terms": terms},
             "func2extract_model_loss": "extract_model_loss_dict",
         },
-        "optimizer": {"key": "SGD", "kwargs": optimiser, "max_grad_norm": MAX_GRADIENT_NORM},
+        "optimizer": {"key": _SGD, "kwargs": optimiser, "max_grad_norm": MAX_GRADIENT_NORM},
         "scheduler": {
             "key": "LambdaLR",
             "kwargs": {"lr_lambda": lambda done: schedule.rate(done / steps)},
@@ -156,9 +169,20 @@ def _box_class() -> Any:
         sys.meta_path.append(_Empty())
         importlib.import_module("torchvision.datasets")  # looked for among the modules that are there already
     from torchdistill.core.distillation import DistillationBox
+    from torchdistill.optim.registry import register_optimizer
 
+    register_optimizer(key=_SGD)(_sgd)
     logging.getLogger("torchdistill").setLevel(logging.ERROR)
     return DistillationBox
+
+
+def _sgd(parameters: Sequence[nn.Parameter], weight_decay: float, **settings: Any) -> torch.optim.Optimizer:
+    """SGD without weight decay on biases and normalisation, as in ours."""
+    groups = [
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": weight_decay},
+        {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, **settings)
 
 
 class _Empty:
