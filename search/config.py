@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from evaluators.boards.address import BoardAddress
-from evaluators.teachers.named import NamedTeacher, parse_teachers
+from evaluators.teachers.named import AUTO, NamedTeacher, parse_teachers, parse_width
 from results.goals import Goal, Goals
 from results.measurement import METRICS
 from results.units import parse_time
@@ -70,6 +70,10 @@ class SearchConfig:
     )
     teacher_model: tuple[str, ...] = _option(
         (), "file.py:function that builds the network of --teacher's weights; of several, one each or one for all"
+    )
+    assistant: str | None = _option(
+        None,
+        "middle network that learns from the teacher and teaches the students: auto, or its width as in 0.5",
     )
     combine: str = _option("mean", "how several teachers' answers become one: mean, or agreement sample by sample")
     space: str | None = _option(
@@ -146,7 +150,10 @@ class SearchConfig:
         emulated = any(address.emulated for address in self.boards.values())
         if emulated and self.tune is not None:
             raise ConfigError("tune chooses kernels by their times, and an emulated board has none: leave it out")
-        _ = self.teachers
+        if self.assistant is not None and not self.teachers:
+            raise ConfigError("an assistant learns from a teacher, and there is to be none: leave out --assistant")
+        if self.assistant not in (None, AUTO):
+            parse_width(str(self.assistant))
         if self.combine not in COMBINED:
             raise ConfigError(unknown_name("way to combine teachers", self.combine, COMBINED))
         if self.sampler not in SAMPLERS:

@@ -121,7 +121,7 @@ class Plan:
         from evaluators.quantise.precision import Precision
         from evaluators.tasks.opening import open_task
         from evaluators.workbench import Workbench
-        from search.teacher import open_teacher
+        from search.teacher import open_nearest
 
         os.chdir(self.folder)
         config = self.config
@@ -142,7 +142,7 @@ class Plan:
             working=self.quiet().working,
             scratch=self.run / ".scratch",
             seed=config.seed,
-            open_teacher=partial(open_teacher, config, task, self.cache),
+            open_teacher=partial(open_nearest, config, task, self.cache),
             torch_device=torch_device,
             precision=None if config.quantise == "none" else Precision.of_profiles(self.profiles),
         )

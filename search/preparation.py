@@ -17,7 +17,7 @@ from search.config import SearchConfig
 from search.display import Display
 from search.plan import Plan
 from search.synthesis import NONE, synthetic_data
-from search.teacher import answers_of, open_teacher
+from search.teacher import answers_of, open_assistant, open_teacher
 from understudy import ConfigError, RunError, SpaceError, TeacherError, UnderstudyError, unknown_name
 
 if TYPE_CHECKING:
@@ -109,13 +109,18 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         if kept:
             display.note(f"note: these layers have no integer form and stay in float32: {', '.join(kept)}")
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
-    plan = replace(plan, methods=_methods(plan, task, teacher, store))
-    _check_same(store, _origin(plan, task, teacher))
-    if teacher is not None:
+    assistant = None if teacher is None else _load_assistant(config, task, cache, teacher, display)
+    nearest = assistant or teacher
+    plan = replace(plan, methods=_methods(plan, task, nearest, store))
+    _check_same(store, _origin(plan, task, nearest))
+    if nearest is not None:
         with display.stage("teacher's answers") as advance:
-            outputs = answers_of(teacher, task, plan.views, cache, advance)
+            outputs = answers_of(nearest, task, plan.views, cache, advance)
         plan = replace(plan, outputs=outputs.folder)
-    return Prepared(plan, _facts(plan, task, teacher, store, display))
+    facts = _facts(plan, task, teacher, store, display)
+    if assistant is not None:
+        facts["assistant"] = _taught_by(plan, task, assistant)
+    return Prepared(plan, facts | {"origin": _origin(plan, task, nearest)})
 
 
 def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Plan, Task]:
@@ -222,6 +227,20 @@ def _fits(distiller: Distiller, plan: Plan, task: Task, teacher: Teacher | None)
     return True
 
 
+def _load_assistant(
+    config: SearchConfig, task: Task, cache: Path, teacher: Teacher, display: Display
+) -> Teacher | None:
+    if config.assistant is None:
+        return None
+    with display.stage("teacher's assistant, taught here once and kept") as advance:
+        assistant = open_assistant(config, task, cache, teacher, advance)
+    if assistant is None:
+        display.note(
+            "note: no assistant: the teacher is not 100 times the smallest student, or its size is not known"
+        )
+    return assistant
+
+
 def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.distill.schedule import final_schedule, search_schedule
 
@@ -295,7 +314,6 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
         },
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},
         **(only or {"targets": by_target}),
-        "origin": _origin(plan, task, teacher),
         "distill": plan.config.distill,
         "methods": list(plan.methods),
         "space": plan.config.space,
@@ -311,11 +329,10 @@ def _taught_by(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, Any
     import torch
 
     from evaluators.distill.evaluate import accuracy
-    from evaluators.distill.teacher_outputs import TeacherOutputs
 
-    if teacher is None or plan.outputs is None:
+    if teacher is None:
         return {}
-    outputs = TeacherOutputs(plan.outputs, plan.views)
+    outputs = answers_of(teacher, task, 0, plan.cache)
     test, val = (
         accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
         for split in ("test", "val")

@@ -38,6 +38,37 @@ def open_teacher(config: SearchConfig, task: Task, cache: Path, progress: Progre
     return Ensemble(teachers, [each.weight for each in named], config.combine)
 
 
+def open_assistant(
+    config: SearchConfig, task: Task, cache: Path, teacher: Teacher, progress: Progress | None = None
+) -> Teacher | None:
+    """The teacher's assistant, taught unless ``cache`` holds it; None where none is asked for or called for.
+
+    Raises ``ConfigError`` for data that are no images.
+    """
+    from evaluators.teachers.assistant import assistant_schedule, assistant_width, taught_assistant
+    from spaces.catalogue import load_space
+
+    if config.assistant is None:
+        return None
+    space = load_space(
+        config.space or task.space, channels=task.channels, image_size=task.image_size, classes=task.classes
+    )
+    width = assistant_width(config.assistant, teacher, space.build(space.smallest()), task)
+    if width is None:
+        return None
+    views = assistant_schedule(task.size("train")).views
+    outputs = answers_of(teacher, task, views, cache)
+    return taught_assistant(
+        task, teacher, outputs, width=width, cache=cache, seed=config.seed, progress=progress, device=_device()
+    )
+
+
+def open_nearest(config: SearchConfig, task: Task, cache: Path) -> Teacher:
+    """Whoever teaches the students: the assistant if there is one, else the teacher."""
+    teacher = open_teacher(config, task, cache)
+    return open_assistant(config, task, cache, teacher) or teacher
+
+
 def answers_of(
     teacher: Teacher, task: Task, views: int, cache: Path, progress: Progress | None = None
 ) -> TeacherOutputs:
@@ -53,8 +84,6 @@ def answers_of(
 def _open(
     named: NamedTeacher, model: str | None, seed: int, task: Task, cache: Path, progress: Progress | None
 ) -> Teacher:
-    import torch
-
     from evaluators.graphs.graph_task import GraphTask
     from evaluators.graphs.teacher import DEFAULT, graph_teacher
     from evaluators.teachers.builtin import builtin_teacher
@@ -66,8 +95,13 @@ def _open(
         return graph_teacher(kind, task, cache=cache, seed=own, progress=progress)
     if not named.builtin:
         return load_teacher(named.source, model, task)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return builtin_teacher(task, cache=cache, seed=own, progress=progress, device=device)
+    return builtin_teacher(task, cache=cache, seed=own, progress=progress, device=_device())
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _models(named: Sequence[NamedTeacher], given: tuple[str, ...]) -> list[str | None]:

@@ -12,6 +12,7 @@ from understudy import ConfigError
 
 BUILTIN = "builtin"
 NONE = "none"
+AUTO = "auto"
 _BUILTIN = re.compile(r"(builtin(?::seed=\d+)?)(?:=(.*))?")
 
 
@@ -57,6 +58,17 @@ def parse_teachers(texts: Sequence[str]) -> tuple[NamedTeacher, ...]:
                 f"teacher {teacher.source} is named twice: give it a larger weight (--teacher NAME=2)"
             )
     return named
+
+
+def parse_width(text: str) -> float:
+    """An assistant's width, as a share of the built-in network's; raises ``ConfigError`` unless in 0 to 4."""
+    try:
+        width = float(text)
+    except ValueError:
+        width = math.nan
+    if not 0 < width <= 4:
+        raise ConfigError(f"assistant must be auto or a width above 0 and at most 4, but got {text!r}")
+    return width
 
 
 def _parse(text: str) -> NamedTeacher:

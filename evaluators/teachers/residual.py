@@ -15,7 +15,8 @@ LARGEST = 32
 class ResidualNet(nn.Module):
     """Pre-activation residual network (He et al., 2016), one block a stage, 1.2 million parameters at ``WIDTH``.
 
-    Maps float32 images (N, channels, R, R) of any size R >= 8 to logits (N, classes).
+    Maps float32 images (N, channels, R, R) of any size R >= 8 to logits (N, classes). ``width`` is the
+    channels of the first stage; parameters grow with its square.
     """
 
     def __init__(self, channels: int, classes: int, image_size: int, width: int = WIDTH) -> None:

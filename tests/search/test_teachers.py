@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from conftest import call
 from distiller_contract import ConvNet, digits
 from safetensors.torch import save_file
 
@@ -13,6 +12,7 @@ from results.store import RunStore
 from search.config import SearchConfig, load_config
 from search.preparation import check_names
 from search.teacher import open_teacher
+from tests.search.conftest import call
 from understudy import ConfigError, TeacherError
 
 NET = """
