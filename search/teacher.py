@@ -35,6 +35,8 @@ def open_teacher(config: SearchConfig, task: Task, cache: Path, progress: Progre
     ]
     if len(teachers) == 1:
         return teachers[0]
+    for each, teacher in zip(named, teachers, strict=True):
+        teacher.name = each.source if each.builtin else teacher.name
     return Ensemble(teachers, [each.weight for each in named], config.combine)
 
 

@@ -101,3 +101,10 @@ def test_a_search_without_a_teacher_ends_in_students_and_a_report(workplace):
     for command in ("show", "resume"):
         again = call(workplace, command, str(store.path))
         assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_an_assistant_needs_a_teacher_and_a_width():
+    with pytest.raises(ConfigError, match="an assistant learns from a teacher, and there is to be none"):
+        SearchConfig(teacher="none", distill="self", assistant="auto")
+    with pytest.raises(ConfigError, match="auto or a width above 0 and at most 4, but got 'wide'"):
+        SearchConfig(assistant="wide")
