@@ -18,6 +18,7 @@ from evaluators.distill.methods.own import ProgressiveSelf
 from evaluators.distill.methods.response import HardDistillation, SoftTargets
 from evaluators.distill.methods.standard import StandardisedTargets
 from evaluators.distill.signals import Signals
+from evaluators.distill.trainer import seeded
 from understudy import ConfigError
 
 
@@ -204,3 +205,12 @@ def test_two_classes_are_enough():
 def test_settings_out_of_range_are_refused(make, text):
     with pytest.raises(ConfigError, match=text):
         make()
+
+
+def test_a_peer_differs_from_a_student_of_the_same_seed():
+    with seeded(3):
+        student = ConvNet(1, 8, 10)
+    with seeded(3):
+        method = Mutual().attached(student, None, torch.rand(2, 1, 8, 8))
+    ours, theirs = ([p for p in each if p.ndim > 1] for each in (student.parameters(), method.parameters()))
+    assert not any(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

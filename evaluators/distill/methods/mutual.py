@@ -74,10 +74,16 @@ class _WithPeer(Distiller):
 
 
 def _peer_of(student: nn.Module) -> nn.Module:
-    """The same network with initial weights of its own, in training mode."""
+    """The same network with initial weights of its own, in training mode.
+
+    The seed of a training is also that of its student's initial weights, from which a peer would then not differ
+    and learn nothing: the peer has the next one.
+    """
     peer = copy.deepcopy(student)
-    for module in peer.modules():  # torch's layers share this method, but no class that declares it
-        reset = getattr(module, "reset_parameters", None)
-        if reset is not None:
-            reset()
+    with torch.random.fork_rng():
+        torch.manual_seed(torch.initial_seed() + 1)
+        for module in peer.modules():  # torch's layers share this method, but no class that declares it
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
     return peer.train()
