@@ -67,13 +67,15 @@ def draw(summary: Summary, folder: Path) -> None:
         axes = drawn.subplots()
         _draw_ratios(axes, shown)
         threads = summary.facts["threads"]
-        axes.set_title(f"compiled by us against other runtimes, {threads} threads", loc="left", fontsize=11)
+        axes.set_title(
+            f"compiled by us against other runtimes, {threads} threads", loc="left", fontsize=11, pad=24
+        )
         for suffix, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
             drawn.savefig(folder / f"kernels.{suffix}", format=suffix, **options)
 
 
 def _draw_ratios(axes: Any, shown: list[Comparison]) -> None:
-    for peer in PEERS:
+    for peer in [peer for peer in PEERS if any(peer in c.times for c in shown)]:
         points = [(c.ratio(peer), index) for index, c in enumerate(shown) if peer in c.times]
         axes.scatter(
             [ratio for ratio, _ in points],
