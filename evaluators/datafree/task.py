@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -22,6 +21,7 @@ from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
 from evaluators.tasks.split import divide
 from evaluators.tasks.task import Split
+from evaluators.tasks.whole_folder import whole_folder
 from evaluators.teachers.teacher import Teacher
 from results.store import write_atomically
 from understudy import DataError
@@ -168,19 +168,11 @@ def _divided(targets: NDArray[np.int64], shape: ImageTask, seed: int) -> tuple[N
 def _write(
     task: ImageTask, pictures: NDArray[np.uint8], targets: NDArray[np.int64], order: NDArray[np.int64]
 ) -> None:
-    try:
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=task.folder.parent))
-        try:
-            ArrayImages(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))).save(draft)
-            np.save(draft / "order.npy", order)
-            np.save(draft / "targets.npy", targets[order])
-            replace(task, folder=draft).save()
-            if not task.folder.exists():
-                draft.rename(task.folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"cannot write {task.folder} ({error.strerror}): free some space there") from error
+    with whole_folder(task.folder) as draft:
+        ArrayImages(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))).save(draft)
+        np.save(draft / "order.npy", order)
+        np.save(draft / "targets.npy", targets[order])
+        replace(task, folder=draft).save()
 
 
 def _npy(images: torch.Tensor) -> bytes:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
-from evaluators.distill.steps import EpochFigures
-from evaluators.distill.trainer import seeded, train_student
+from evaluators.distill.trainer import seeded
 from evaluators.graphs.graph_task import GraphTask, WholeGraph
 from evaluators.graphs.networks import KINDS, GraphNet
-from evaluators.teachers.kept import trained_once
+from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.teacher import ModuleTeacher, Teacher
 from spaces.space import VECTOR
 from understudy import TeacherError, unknown_name
@@ -47,7 +44,7 @@ def graph_teacher(
     schedule = graph_schedule(len(task.features), epochs)
     parts = (task.fingerprint, f"{network} {KINDS[kind]}", str(schedule), str(seed))
     key = trained_once(
-        network, parts, cache, lambda: {"name": kind} | _train(network, whole, schedule, seed, progress)
+        network, parts, cache, lambda: {"name": kind} | trained_alone(network, whole, schedule, seed, progress)
     )
     return ModuleTeacher(
         network,
@@ -70,28 +67,3 @@ def graph_schedule(nodes: int, epochs: int) -> Schedule:
         views=0,
         validations=1,
     )
-
-
-def _train(
-    network: GraphNet, task: WholeGraph, schedule: Schedule, seed: int, progress: Progress | None
-) -> dict[str, Any]:
-    def report(figures: EpochFigures) -> None:
-        if progress is not None:
-            progress(figures.epoch, figures.epochs)
-
-    trained = train_student(
-        network,
-        task,
-        resolution=VECTOR,
-        distiller=HardLabels(),
-        teacher_outputs=None,
-        schedule=schedule,
-        seed=seed,
-        on_epoch=report,
-    )
-    return {
-        "val_accuracy": trained.val_accuracy,
-        "epochs": schedule.epochs,
-        "seed": seed,
-        "seconds": trained.seconds,
-    }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from evaluators.lifelong.memory import Memory
 from evaluators.tasks.augment import Augment
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import SPLITS, Split
+from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 _BLOCK = 1024
@@ -118,21 +117,10 @@ def _repeats(later: NDArray[np.int64], memory: NDArray[np.int64]) -> int:
 def _lay_out(folder: Path, splits: list[list[_Part]], resolution: int) -> None:
     """Write targets, order and pixels, the whole folder at once; ``task.json`` makes it a task."""
     parts = [part for found in splits for part in found]
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-        try:
-            np.save(draft / "targets.npy", np.concatenate([part.targets for part in parts]))
-            np.save(draft / "order.npy", np.concatenate([part.ids for part in parts]))
-            _write(draft / f"pixels-{resolution}.npy", [part.pictures for part in parts])
-            if not folder.exists():
-                draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot prepare the data in {folder.parent} ({error.strerror}): free some space"
-        ) from error
+    with whole_folder(folder) as draft:
+        np.save(draft / "targets.npy", np.concatenate([part.targets for part in parts]))
+        np.save(draft / "order.npy", np.concatenate([part.ids for part in parts]))
+        _write(draft / f"pixels-{resolution}.npy", [part.pictures for part in parts])
 
 
 def _write(path: Path, blocks: list[NDArray[np.uint8]]) -> None:

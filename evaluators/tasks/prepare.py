@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import Images, Look
 from evaluators.tasks.split import divide, shared_pictures
 from evaluators.tasks.task import SPLITS
+from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 OnBad = Literal["refuse", "skip"]
@@ -128,22 +127,10 @@ def _survey(images: Images, on_bad: OnBad) -> tuple[NDArray[np.int64], list[Look
 
 def _lay_out(folder: Path, samples: Samples, order: NDArray[np.int64]) -> None:
     """Write what ``ImageTask`` reads, the whole folder at once."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-        try:
-            samples.images.save(draft)
-            np.save(draft / "order.npy", order)
-            np.save(draft / "targets.npy", samples.targets[order])
-            if not (folder / "order.npy").exists():
-                draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot prepare the data in {folder.parent} ({error.strerror}): free some space there, or put the "
-            "runs elsewhere (--runs)"
-        ) from error
+    with whole_folder(folder) as draft:
+        samples.images.save(draft)
+        np.save(draft / "order.npy", order)
+        np.save(draft / "targets.npy", samples.targets[order])
 
 
 def _channel_figures(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from evaluators.tasks.split import divide
 from evaluators.tasks.task import SPLITS, UNLABELLED
 from evaluators.tasks.vector_task import VectorTask
+from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
@@ -143,18 +142,6 @@ def _figures(features: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[fl
 
 def _write(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """The folder of a task but for ``task.json``, the whole of it at once."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-        try:
-            for name, array in arrays.items():
-                np.save(draft / f"{name}.npy", array)
-            if not folder.exists():
-                draft.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
-        raise DataError(
-            f"cannot prepare the data in {folder.parent} ({error.strerror}): free some space there, or put the "
-            "runs elsewhere (--runs)"
-        ) from error
+    with whole_folder(folder) as draft:
+        for name, array in arrays.items():
+            np.save(draft / f"{name}.npy", array)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import MANY, Schedule
-from evaluators.distill.steps import EpochFigures
-from evaluators.distill.trainer import seeded, train_student
+from evaluators.distill.trainer import seeded
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
-from evaluators.teachers.kept import trained_once
+from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
 
@@ -47,7 +44,10 @@ def builtin_teacher(
     name = NAME if isinstance(task, ImageTask) else OF_VECTORS
     parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
     key = trained_once(
-        network, parts, cache, lambda: {"name": name} | _train(network, task, schedule, seed, progress, device)
+        network,
+        parts,
+        cache,
+        lambda: {"name": name} | trained_alone(network, task, schedule, seed, progress, device),
     )
     return ModuleTeacher(
         Normalised(network.eval(), task.mean, task.std, vectors=not isinstance(task, ImageTask)),
@@ -73,35 +73,3 @@ def _network(task: Task) -> nn.Module:
     for inputs in (task.channels, WIDTH):
         layers += [nn.Linear(inputs, WIDTH), nn.BatchNorm1d(WIDTH), nn.ReLU(), nn.Dropout(0.2)]
     return nn.Sequential(*layers, nn.Linear(WIDTH, task.classes))
-
-
-def _train(
-    network: nn.Module,
-    task: Task,
-    schedule: Schedule,
-    seed: int,
-    progress: Callable[[int, int], None] | None,
-    device: str,
-) -> dict[str, Any]:
-    def report(figures: EpochFigures) -> None:
-        if progress is not None:
-            progress(figures.epoch, figures.epochs)
-
-    trained = train_student(
-        network,
-        task,
-        resolution=task.image_size,
-        distiller=HardLabels(),
-        teacher_outputs=None,
-        schedule=schedule,
-        seed=seed,
-        device=device,
-        on_epoch=report,
-    )
-    return {
-        "val_accuracy": trained.val_accuracy,
-        "epochs": schedule.epochs,
-        "seed": seed,
-        "seconds": trained.seconds,
-        "parameters": sum(p.numel() for p in network.parameters()),
-    }

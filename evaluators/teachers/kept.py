@@ -12,6 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from evaluators.distill.methods.response import HardLabels
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.steps import EpochFigures
+from evaluators.distill.trainer import train_student
+from evaluators.tasks.task import Task
 from results.store import write_atomically
 
 
@@ -33,6 +38,43 @@ def trained_once(
         write_atomically(path.with_suffix(".json"), json.dumps(dict(facts), indent=1).encode())
         write_atomically(path, save(network.state_dict()))
     return key
+
+
+def trained_alone(
+    network: nn.Module,
+    task: Task,
+    schedule: Schedule,
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Train a network on the labels of a task, at its largest size; the figures to keep of it.
+
+    ``progress`` is told epochs done and in all. Raises ``TrainError`` when the training diverges.
+    """
+
+    def report(figures: EpochFigures) -> None:
+        if progress is not None:
+            progress(figures.epoch, figures.epochs)
+
+    trained = train_student(
+        network,
+        task,
+        resolution=task.image_size,
+        distiller=HardLabels(),
+        teacher_outputs=None,
+        schedule=schedule,
+        seed=seed,
+        device=device,
+        on_epoch=report,
+    )
+    return {
+        "val_accuracy": trained.val_accuracy,
+        "epochs": schedule.epochs,
+        "seed": seed,
+        "seconds": trained.seconds,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }
 
 
 def _restored(network: nn.Module, path: Path) -> bool:
