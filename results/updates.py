@@ -21,6 +21,7 @@ from typing import Any
 from rich.table import Table
 
 from results.candidate import Student
+from results.goals import Goal
 from results.measurement import Measurement
 from results.store import write_atomically
 from results.table import ABSENT, figure_text
@@ -128,8 +129,8 @@ def in_use(view: RunView, run: Path, student: Student) -> tuple[RunView, Student
     if version is None:
         return view, student
     task = {**view.facts["task"], "labels": list(version.labels)}
-    files = {name.removesuffix(f"@{view.target}"): path for name, path in version.student.files.items()}
-    return replace(view, facts={**view.facts, "task": task}), replace(version.student, files=files)
+    goal = Goal(view.target, view.objectives, view.budget)
+    return replace(view, facts={**view.facts, "task": task}), goal.seen(version.student)
 
 
 def version_table(versions: Iterable[Version]) -> Table:

@@ -150,6 +150,12 @@ class SearchConfig:
         emulated = any(address.emulated for address in self.boards.values())
         if emulated and self.tune is not None:
             raise ConfigError("tune chooses kernels by their times, and an emulated board has none: leave it out")
+        if self.data != "none":
+            for name in ("classes", "input_shape", "input_mean", "input_std", "val_data"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{name} is for a search without data (--data none): leave it out")
+        if self.teacher_model and not self.teachers:
+            raise ConfigError("teacher_model builds a teacher's network, and there is to be none: leave it out")
         if self.assistant is not None and not self.teachers:
             raise ConfigError("an assistant learns from a teacher, and there is to be none: leave out --assistant")
         if self.assistant not in (None, AUTO):
@@ -213,6 +219,7 @@ class SearchConfig:
             teacher=tuple(map(_anchor_weighted, self.teacher)),
             teacher_model=tuple(map(_anchor, self.teacher_model)),
             space=self.space and _anchor(self.space),
+            val_data=self.val_data and _anchor(self.val_data),
             name=self.run_path.name,
             runs=str(self.run_path.parent.absolute()),
         )

@@ -11,7 +11,7 @@ from results.updates import Versions
 from search.config import SearchConfig
 from search.display import Display
 from search.preparation import CACHE, plan_of
-from understudy import DataError, RunError
+from understudy import DataError, RunError, UnderstudyError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,10 +86,10 @@ def _earlier(
             task.prepare([resolution])
             return task
         again = plan_of(config, store, display)[1] if first else None
-        if isinstance(again, ImageTask):
+        if isinstance(again, ImageTask) and again.fingerprint == fingerprint:
             return again
-        raise DataError("they are not in the cache any more")
-    except DataError as error:
+        raise DataError("they are not in the cache any more, and what is there now are others")
+    except UnderstudyError as error:
         display.note(f"note: the earlier data are not at hand, so what is forgotten cannot be measured: {error}")
         return None
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.candidate import Candidate
 from results.goals import Goals
-from results.measurement import HARDWARE, Measurement, metric_of
+from results.measurement import HARDWARE, NOT_MEASURED, Measurement, metric_of
 from results.store import RunStore, unwritable
 from search.sampler import distributions, make_sampler, new_study, trials_in_file
 from spaces.choice import Choice
@@ -105,7 +105,12 @@ class Proposer:
         return proposal
 
     def _learn_cost(self, candidate: Candidate) -> None:
-        """Remember what an architecture costs; one over the budget stays so, however it is taught."""
+        """Remember what an architecture costs; one over the budget stays so, however it is taught.
+
+        What was predicted because a board was lost is not remembered: the next one may be measured.
+        """
+        if any(figure.conditions.startswith(NOT_MEASURED) for figure in candidate.measurements.values()):
+            return
         if candidate.state == "infeasible":
             self._hopeless.add(candidate.architecture)
         if candidate.state == "done":

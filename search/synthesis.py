@@ -28,10 +28,11 @@ def synthetic_data(config: SearchConfig, cache: Path, display: Display) -> Image
     from evaluators.tasks.load import load_task
 
     recipe = Recipe.of(config.synthesis)
-    if config.teacher is None or config.classes is None or config.input_shape is None:
+    own = [teacher for teacher in config.teachers if not teacher.builtin]
+    if len(own) != len(config.teachers) or not own or config.classes is None or config.input_shape is None:
         raise ConfigError(
-            "without data (--data none) a search needs a teacher (--teacher), the number of its classes "
-            "(--classes) and the shape of its images (--input-shape, such as 3x32x32)"
+            "without data (--data none) a search needs a teacher of your own (--teacher), the number of its "
+            "classes (--classes) and the shape of its images (--input-shape, such as 3x32x32)"
         )
     channels, size = read_shape(config.input_shape)
     mean, std = (

@@ -67,7 +67,7 @@ def update(store: RunStore, number: int, request: Request, display: Display) -> 
         network, val_accuracy = _teach(before, lesson, plan, bench, request, display)
         with display.stage("what was gained and what was forgotten"):
             kept = lesson.kept(network, bench.working)
-        student = _deliver(before, lesson, bench, network, draft, versions.next_number(), display)
+        student = _deliver(before, lesson, bench, network, val_accuracy, draft, versions.next_number(), display)
         learnt = {"accuracy": val_accuracy, "test_accuracy": _test_accuracy(lesson, kept)}
         shares = {name: Measurement(share, "share") for name, share in learnt.items()}
         student = _within_budget(replace(student, measurements={**shares, **student.measurements}), store)
@@ -183,6 +183,7 @@ def _deliver(
     lesson: Lesson,
     bench: Workbench,
     network: nn.Module,
+    val_accuracy: float,
     draft: Path,
     number: int,
     display: Display,
@@ -193,6 +194,7 @@ def _deliver(
     from evaluators.candidate import real_inputs
     from evaluators.cost import cost_of, library_name
     from evaluators.finalist import FILES
+    from evaluators.half_precision import keep_precise
     from evaluators.lifelong.learn import choose_memory
     from evaluators.onnx_twin import check_onnx, export_onnx
     from evaluators.stages import Stages
@@ -200,6 +202,7 @@ def _deliver(
 
     inputs, stages = real_inputs(bench, before.like.resolution), Stages()
     with display.stage("compiling and measuring"):
+        bench, half = keep_precise(bench, network, before.like.resolution, val_accuracy)
         cost = cost_of(bench, network, inputs, draft, stages)
         export_onnx(network, inputs[:1], draft / FILES["onnx"])
         check_onnx(draft / FILES["onnx"], network, inputs)
@@ -211,7 +214,7 @@ def _deliver(
         number=before.student.number,
         choice=before.student.choice,
         key=before.student.key,
-        measurements=cost,
+        measurements={**half, **cost},
         before=before.student.measurements,
         on_front=True,
         note="",

@@ -69,6 +69,12 @@ def _parts(network: nn.Module) -> list[str]:
         inside = [(f"{name}.{own}", part) for own, part in child.named_children()]
         listed = isinstance(child, nn.Sequential | nn.ModuleList) and all(any(p.children()) for _, p in inside)
         found += inside if listed and inside else [(name, child)]
-    return [
-        name for name, part in found if any(isinstance(module, nn.Conv2d | nn.Linear) for module in part.modules())
-    ]
+    return [name for name, part in found if _may_hold_layers(part)]
+
+
+def _may_hold_layers(part: nn.Module) -> bool:
+    """Whether a part has layers, or is a list that is empty in the smallest student only."""
+    from torch import nn
+
+    empty = isinstance(part, nn.Sequential | nn.ModuleList) and not len(part)
+    return empty or any(isinstance(module, nn.Conv2d | nn.Linear) for module in part.modules())

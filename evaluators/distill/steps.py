@@ -90,9 +90,10 @@ class Steps:
         """
         known = self._labelled[order]
         parts = batches(order[known], self._schedule.batch_size)
-        if known.all() or not self._distiller.uses_teacher:
+        rest = order[~known]
+        if len(rest) < 2 or not self._distiller.uses_teacher:  # batch norms cannot learn from one sample
             return parts
-        parts += batches(order[~known], self._schedule.batch_size)
+        parts += batches(rest, self._schedule.batch_size)
         place = np.argsort(order)
         return sorted(parts, key=lambda ids: int(place[ids[0]]))
 

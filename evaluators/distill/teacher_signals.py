@@ -141,6 +141,8 @@ class _StoredLayers(TeacherSignals):
         self._folder.mkdir(exist_ok=True)
         layers, samples = self._live.layers, self._task.size("train")
         with locked(self._folder / ".lock"):
+            for leftover in self._folder.glob(".*.tmp"):  # of a worker that was killed: nobody else writes now
+                leftover.unlink(missing_ok=True)
             found = stored_features(self._folder, layers, view, samples)
             if found is None and store_features(self._folder, self._passes(view, guard), view, samples):
                 found = stored_features(self._folder, layers, view, samples)

@@ -36,17 +36,19 @@ def prepare(
         for name, layer in network.named_modules()
         if _can(layer) and flow.calls[name] == 1 and wanted(name)
     }
-    made: dict[int, Grid] = {}
+    made: dict[_Key, Grid] = {}
+    ready: dict[str, QuantisedLayer] = {}
     for name, (layer, maker, norm) in chosen.items():
         read = flow.read[name]
-        simulated = _simulated(layer, weight_bits)
+        ready[name] = simulated = _simulated(layer, weight_bits)
         if read not in made:
             made[read] = simulated.grid = Grid()
             if maker is not None:
                 maker.register_forward_hook(_Onto(made[read]))
         simulated.reads, simulated.applies = (made[read],), maker is None
         simulated.norm = norm
-        replace_layer(network, name, simulated.train(layer.training))
+    for name, simulated in ready.items():  # once all grids are in place: a maker may be replaced, too
+        replace_layer(network, name, simulated.train(chosen[name][0].training))
 
 
 def quantised_layers(network: nn.Module) -> dict[str, QuantisedLayer]:
@@ -83,13 +85,21 @@ class _Onto:
         return self.grid(output)  # type: ignore[no-any-return]
 
 
+_Key = tuple[int, int]
+"""A tensor, and how often it had been changed in place."""
+
+
+def _key(tensor: Tensor) -> _Key:
+    return id(tensor), tensor._version
+
+
 @dataclass
 class _Flow:
-    """Which tensors (by ``id``; all are kept) the modules read and made, in the order of one pass."""
+    """Which tensors (all are kept, so that no ``id`` comes twice) the modules read and made, in one pass."""
 
     kept: list[Tensor] = field(default_factory=list)
-    makers: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
-    read: dict[str, int] = field(default_factory=dict)
+    makers: dict[_Key, list[tuple[int, str]]] = field(default_factory=dict)
+    read: dict[str, _Key] = field(default_factory=dict)
     entered: dict[str, int] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     moment: int = 0
@@ -98,20 +108,17 @@ class _Flow:
         self.moment += 1
         if inputs and isinstance(inputs[0], Tensor):
             self.kept.append(inputs[0])
-            self.read[name], self.entered[name] = id(inputs[0]), self.moment
+            self.read[name], self.entered[name] = _key(inputs[0]), self.moment
             self.calls[name] += 1
 
     def leave(self, name: str, output: Any) -> None:
         self.moment += 1
         if isinstance(output, Tensor):
             self.kept.append(output)
-            self.makers.setdefault(id(output), []).append((self.moment, name))
+            self.makers.setdefault(_key(output), []).append((self.moment, name))
 
     def maker(self, network: nn.Module, reader: str) -> nn.Module | None:
-        """What returned the tensor that ``reader`` reads: the last before the first layer read it, if it ran once.
-
-        The last, because a module may have changed it in place.
-        """
+        """What was the last to return the tensor before a layer read it; None where that ran twice."""
         tensor = self.read[reader]
         same = (name for name, read in self.read.items() if read == tensor)
         readers = [name for name in same if _can(network.get_submodule(name))]
@@ -167,6 +174,7 @@ def _simulated(layer: nn.Module, weight_bits: int) -> QuantisedLayer:
 
 
 def replace_layer(network: nn.Module, name: str, made: nn.Module) -> None:
-    """Put another module at the place of the one of that name."""
+    """Put another module at the place of the one of that name; a grid on its output stays there."""
     parent, _, own = name.rpartition(".")
+    made._forward_hooks = network.get_submodule(name)._forward_hooks
     setattr(network.get_submodule(parent), own, made)

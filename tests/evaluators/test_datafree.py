@@ -123,7 +123,7 @@ def test_an_inversion_needs_batch_norm(teacher):
 
 def test_options_that_are_missing_or_wrong_are_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="--input-shape, such as 3x32x32"):
-        synthetic_data(SearchConfig(data="none", classes=10), tmp_path, None)
+        synthetic_data(SearchConfig(data="none", classes=10, input_shape="1x8x8"), tmp_path, None)
     with pytest.raises(ConfigError, match="one of generator, inversion, but got 'gan'"):
         synthetic_data(SearchConfig(data="none", synthesis="gan"), tmp_path, None)
     assert read_shape("3x32x32") == (3, 32)

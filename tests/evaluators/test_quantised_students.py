@@ -1,6 +1,7 @@
 """Students of integers: simulated, as ONNX, compiled; how they learn; what cannot be quantised."""
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from evaluators.distill.trainer import train_student
 from evaluators.latency.host import HostDevice
 from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.quantise.grid import Grid
-from evaluators.quantise.integer import delivered
+from evaluators.quantise.integer import IntegerLayer, delivered
 from evaluators.quantise.layers import rounded_weights
 from evaluators.quantise.onnx_file import has_integers, import_student
 from evaluators.quantise.phases import calibrate, float_epochs, phases, set_simulating
@@ -114,6 +115,45 @@ def test_what_a_layer_makes_is_put_on_a_grid_once_for_all_its_readers() -> None:
     assert len({id(layer.reads[0]) for layer in layers.values()}) == len(layers) == 8
     assert layers["expand.0"].norm == "expand.1"
     assert layers["squeeze.reduce"].norm is None
+
+
+class ChangedInPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Conv2d(3, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.norm(self.first(images))
+        features += images
+        logits: Tensor = self.last(features).mean((2, 3))
+        return logits
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 1)),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(432, 8), nn.Linear(8, 4)),
+        ChangedInPlace,
+    ],
+)
+def test_every_layer_reads_a_grid_also_where_its_maker_is_replaced(plain: Callable[[], nn.Module]) -> None:
+    network = plain()
+    prepare(network, images(), 7)
+    calibrate(network, [images()])
+    network.eval()
+    made = delivered(network)
+    layers = [layer for layer in made.modules() if isinstance(layer, IntegerLayer)]
+    read: list[Tensor] = []
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].clone()))
+    with torch.no_grad():
+        made(images())
+    assert len(read) == len(layers) >= 2
+    for layer, values in zip(layers[1:], read[1:], strict=True):
+        on_grid = layer._reads[0](values)
+        assert len(torch.unique(on_grid)) > 8
+        torch.testing.assert_close(on_grid if layer._applies else values, on_grid, rtol=0, atol=1e-6)
 
 
 def test_a_copy_has_grids_of_its_own() -> None:
