@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,7 +16,7 @@ from evaluators.datafree.generator import Generator, Rival, codes
 from evaluators.datafree.statistics import NormStatistics, batch_norms
 from evaluators.distill.trainer import seeded
 from evaluators.teachers.teacher import Teacher
-from understudy import ConfigError, TeacherError
+from understudy import ConfigError, TeacherError, TrainError
 
 Method = Literal["generator", "inversion"]
 METHODS: tuple[Method, ...] = ("generator", "inversion")
@@ -70,9 +71,13 @@ class Bank:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Some of them."""
-        images, logits = torch.cat(self.images), torch.cat(self.logits)
-        rows = torch.randperm(len(images), generator=generator)[:count]
-        return images[rows], logits[rows]
+        size = len(self.images[0])
+        rows = torch.randperm(size * len(self.images), generator=generator)[:count].tolist()
+        images, logits = (
+            torch.stack([batches[row // size][row % size] for row in rows])
+            for batches in (self.images, self.logits)
+        )
+        return images, logits
 
 
 def synthesise(
@@ -137,7 +142,7 @@ def _batch(
         made = copy.deepcopy(generator)
         parameters = [start, *made.parameters()]
     optimiser = torch.optim.Adam(parameters, recipe.rate, betas=(0.5, 0.99))
-    rival.eval()
+    rival.eval().requires_grad_(False)
     best, least = torch.empty(0), float("inf")
     for _ in range(recipe.steps):
         images = start.sigmoid() if recipe.method == "inversion" else made(start)
@@ -147,6 +152,10 @@ def _batch(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+    if not math.isfinite(loss.item()):
+        raise TrainError(
+            f"making images from teacher {teacher.name} diverged: check its weights, --input-mean and --input-std"
+        )
     if recipe.method == "generator":
         _follow(generator, made)
     return best
@@ -188,7 +197,7 @@ def _teach(
     rival: nn.Module, optimiser: torch.optim.Optimizer, bank: Bank, recipe: Recipe, steps: int, seed: int
 ) -> None:
     """The rival learns the teacher's answers to images of the bank."""
-    rival.train()
+    rival.train().requires_grad_(True)
     draws = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         images, logits = bank.draw(recipe.batch, draws)

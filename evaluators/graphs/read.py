@@ -84,9 +84,14 @@ def _features(path: Path, arrays: Arrays) -> NDArray[np.float32]:
 
 
 def _dense(path: Path, row: Any, column: Any, value: Any, shape: Any) -> NDArray[np.float32]:
+    places = np.asarray(row), np.asarray(column)
+    if np.shape(shape) != (2,) or any(not np.issubdtype(place.dtype, np.integer) for place in (*places, shape)):
+        raise DataError(f"the sparse features of {path} need whole numbers as rows, columns and 'shape' (N, D)")
+    if any(place.size and place.min() < 0 for place in (*places, shape)):
+        raise DataError(f"the sparse features of {path} have rows, columns or a 'shape' below 0")
     dense = np.zeros(tuple(int(size) for size in shape), np.float32)
     try:
-        dense[row.astype(np.int64), column.astype(np.int64)] = value
+        np.add.at(dense, places, value)
     except (IndexError, ValueError) as error:
         raise DataError(f"the sparse features of {path} do not fit 'shape' {dense.shape} ({error})") from error
     return dense

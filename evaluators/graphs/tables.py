@@ -21,6 +21,7 @@ from understudy import DataError, unknown_name
 
 NODES, EDGES = "nodes.csv", "edges.csv"
 _LABEL, _SPLIT, _ID = "label", "split", "id"
+_ENDS = ("source", "target")
 
 
 def is_graph_folder(folder: Path) -> bool:
@@ -101,10 +102,14 @@ def _edges(path: Path, ids: Sequence[str]) -> NDArray[np.int64]:
     numbers = {name.strip(): index for index, name in enumerate(ids)}
     if len(numbers) < len(ids):
         raise DataError(f"{path.with_name(NODES)} gives the same {_ID} to several nodes: each needs its own")
-    _, rows = _table(path)
+    names, rows = _table(path)
+    for wanted in _ENDS:
+        if wanted not in names:
+            raise DataError(f"{path} has no column {wanted!r}: {unknown_name('column', wanted, names)}")
+    columns = [names.index(wanted) for wanted in _ENDS]
     edges = np.zeros((2, len(rows)), np.int64)
     for place, row in enumerate(rows):
-        for end, name in enumerate(row[:2]):
+        for end, name in enumerate(row[column] for column in columns):
             if name.strip() not in numbers:
                 raise DataError(f"line {place + 2} of {path} names node {name!r}, which {NODES} does not hold")
             edges[end, place] = numbers[name.strip()]

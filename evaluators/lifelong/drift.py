@@ -81,12 +81,13 @@ def feature_drift(
         return None
     generator = np.random.default_rng(seed)
     reference = _moments(taught.features[_mixed(taught, later.targets, generator, 4)])
+    root = _root(reference[1])
     distances, usual = [], []
     for _ in range(_DRAWS):
         rows = generator.integers(len(later.targets), size=len(later.targets))
-        distances.append(_frechet(reference, _moments(later.features[rows])))
+        distances.append(_frechet(reference, root, _moments(later.features[rows])))
         usual.append(
-            _frechet(reference, _moments(unseen.features[_mixed(unseen, later.targets[rows], generator)]))
+            _frechet(reference, root, _moments(unseen.features[_mixed(unseen, later.targets[rows], generator)]))
         )
     return _interval(distances), _interval(usual)
 
@@ -117,10 +118,14 @@ def _moments(features: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _frechet(
-    one: tuple[NDArray[np.float64], NDArray[np.float64]], other: tuple[NDArray[np.float64], NDArray[np.float64]]
+    one: tuple[NDArray[np.float64], NDArray[np.float64]],
+    root: NDArray[np.float64],
+    other: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> float:
-    """Fréchet distance of two normal distributions: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))."""
-    root = _root(one[1])
+    """Fréchet distance of two normal distributions: |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
+
+    ``root`` is that of the first one's covariance.
+    """
     crossed = np.linalg.eigvalsh(root @ other[1] @ root).clip(0)
     apart = float(((one[0] - other[0]) ** 2).sum())
     return max(0.0, apart + float(np.trace(one[1]) + np.trace(other[1]) - 2 * np.sqrt(crossed).sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,8 @@ def join_classes(before: Sequence[str], later: Sequence[str]) -> Classes:
 
 
 def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+    """Without case, and without what joins words: ``Traffic_Light`` is ``traffic light``, ``C`` is not ``C++``."""
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "", name.strip().casefold())
 
 
 def _some(names: Sequence[str]) -> str:

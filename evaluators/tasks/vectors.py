@@ -54,11 +54,14 @@ def create_vector_task(vectors: Vectors, *, cache: Path, seed: int) -> VectorTas
     ``DataError`` for a single class and for a class too small to split.
     """
     train, val, test = split_labelled(vectors, seed)
-    rest = np.flatnonzero(vectors.targets == UNLABELLED)
-    targets = vectors.targets[np.concatenate([train, rest, val, test])]
+    rest = np.setdiff1d(np.arange(len(vectors.targets)), np.concatenate([train, val, test]))
+    known = vectors.targets
+    targets = np.concatenate([known[train], np.full(len(rest), UNLABELLED), known[val], known[test]])
     parts = (np.concatenate([train, rest]), val, test)
     notes = (
-        (f"{len(rest)} rows have no label: the teacher's answers alone are learnt on them",) if len(rest) else ()
+        (f"{len(rest)} rows have no label or no split: the teacher's answers alone are learnt on them",)
+        if len(rest)
+        else ()
     )
     return lay_out(VectorTask, vectors, parts, targets, {}, cache=cache, seed=seed, notes=notes)
 

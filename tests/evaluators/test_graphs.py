@@ -152,7 +152,7 @@ def tables(folder: Path, nodes: str, edges: str = "source,target\na,b\n") -> Pat
 def test_tables_of_nodes_and_edges(tmp_path):
     lines = [f"n{index},{'hot' if index % 2 else 'cold'},{index % 2 + 0.5},1" for index in range(12)]
     text = "id,label,warmth,one\n" + "\n".join([*lines, "x,,7,1"])
-    task = load(tables(tmp_path, text, "source,target\nn0,n1\nx,n3\n"), tmp_path)
+    task = load(tables(tmp_path, text, "weight,target,source\n9,n1,n0\n9,n3,x\n"), tmp_path)
     assert isinstance(task, GraphTask)
     assert task.labels == ("cold", "hot")
     assert task.features.shape == (13, 2)
@@ -200,6 +200,8 @@ def test_arrays_that_cannot_be_used(tmp_path, changed, message):
         ("id,label,split,x\na,p,dev,1\n", "", "line 2 of .*unknown split 'dev'"),
         ("id,label,x\na,p,1\na,q,2\n", "source,target\na,a\n", "the same id to several nodes"),
         ("id,label,x\na,p,1\nb,q,2\n", "source,target\na,c\n", "line 2 of .*edges.csv names node 'c'"),
+        ("id,label,x\na,p,1\nb,q,2\n", "from,to\na,b\n", "edges.csv has no column 'source'"),
+        ("id,label,x\na,p,1\nb,q,2\n", "source\na\n", "edges.csv has no column 'target'"),
         ("id,label,x\na,p,1\nb,q,2\n", "source,target\na,b\n", "few to split"),
     ],
 )
