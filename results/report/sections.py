@@ -213,7 +213,8 @@ def configuration_html(view: RunView, run: Path) -> str:
     profile = view.facts.get("profile", {})
     hardware = {name: profile[name] for name in ("name", "mcpu", "threads", "cores") if name in profile}
     known = {**view.facts, "budget": limits, "hardware": hardware}
-    facts = {name: value for name, value in known.items() if name not in ("name", "teacher", "profile")}
+    elsewhere = ("name", "teacher", "teacher_cost", "profile")
+    facts = {name: value for name, value in known.items() if name not in elsewhere and value not in (None, {}, [])}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(_fact(value))}</td></tr>" for name, value in facts.items()
     )
