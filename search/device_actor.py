@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,9 @@ class _Owner:
 
     def __init__(self, plan: Plan, profile: Profile) -> None:
         self._device: Device = plan.open_device(profile)
+
+    def ready(self) -> None:
+        """Answers as soon as the process has started."""
 
     def run(self, library: Path, inputs: Inputs) -> Any:
         return self._device.run(library, inputs)
@@ -90,8 +94,8 @@ class RemoteDevice:
             for _ in range(CRASHES):
                 try:
                     return ray.get(method.remote(what, inputs), timeout=self._deadline_s)
-                except RayActorError:
-                    continue  # once may be another's doing: the system's for want of memory, a person's
+                except RayActorError:  # once may be another's doing: the system's for want of memory, a person's
+                    self._wait_for_owner()
                 except RayTaskError as error:
                     raise error.cause from None
                 except GetTimeoutError as error:
@@ -104,6 +108,18 @@ class RemoteDevice:
             "the compiled student crashed the process that ran it (an instruction this processor lacks, or too "
             "little memory): check this computer with `understudy doctor`"
         )
+
+    def _wait_for_owner(self) -> None:
+        """Until it was started again: a call of one that is starting fails as if it had crashed."""
+        end = time.monotonic() + self._deadline_s
+        while time.monotonic() < end:
+            try:
+                ray.get(self._owner.ready.remote(), timeout=self._deadline_s)
+                return
+            except GetTimeoutError:
+                return
+            except RayActorError:
+                time.sleep(0.2)
 
 
 def start_devices(plan: Plan) -> tuple[RemoteDevice | None, ...]:

@@ -1,4 +1,4 @@
-"""Machine code that tests keep is their own; searches are tested by one process, one after the other."""
+"""Machine code that tests keep is their own; searches are tested by two processes, beside all else."""
 
 from __future__ import annotations
 
@@ -21,14 +21,21 @@ def _own_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     del os.environ["UNDERSTUDY_OBJECTS"]
 
 
-class _SearchesTogether(LoadFileScheduling):
-    """A file's tests go to one process, and those of ``tests/search`` all to the first.
+SHARING = ("test_cli", "test_finals", "test_kill", "test_main_job", "test_update")
+"""Files of ``tests/search`` that look at one finished search, or make ones like it."""
 
-    They share a teacher and a finished search, and two searches at once would wait for each other's measurements.
+
+class _SearchesTogether(LoadFileScheduling):
+    """A file's tests go to one process, and those of ``tests/search`` to two, which begin first and end last.
+
+    One after the other they share a teacher and a finished search; more of them at once would wait for each other's
+    measurements.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/search" if nodeid.startswith("tests/search/") else super()._split_scope(nodeid)
+        if not nodeid.startswith("tests/search/"):
+            return super()._split_scope(nodeid)
+        return f"tests/search, {Path(nodeid.partition('::')[0]).stem in SHARING}"
 
 
 @pytest.hookimpl(optionalhook=True)
