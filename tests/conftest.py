@@ -28,8 +28,8 @@ SHARING = ("test_cli", "test_finals", "test_kill", "test_main_job", "test_update
 class _SearchesTogether(LoadFileScheduling):
     """A file's tests go to one process, and those of ``tests/search`` to two, which begin first and end last.
 
-    One after the other they share a teacher and a finished search; more of them at once would wait for each other's
-    measurements.
+    One after the other they share a teacher and a finished search; more of them at once would wait for each
+    other's measurements.
     """
 
     def _split_scope(self, nodeid: str) -> str:
