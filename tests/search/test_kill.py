@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: whatever was recorded stays, and the run goes on to its end."""
+"""One run stopped by Ctrl-C, killed at random moments and robbed of a worker: what was recorded stays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import psutil
 import pytest
 
 from results.store import RunStore
-from tests.search.conftest import ENVIRONMENT, OPTIONS, call, command
+from tests.search.conftest import ENVIRONMENT, OPTIONS, command
+
+TRIALS = 10
 
 
 def recorded(run: Path) -> list[bytes]:
@@ -21,13 +23,18 @@ def recorded(run: Path) -> list[bytes]:
     return record.read_bytes().split(b"\n")[:-1] if record.exists() else []
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(*arguments), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(*arguments),
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
-def a_worker(search: subprocess.Popen[bytes]) -> psutil.Process:
+def a_worker(search: subprocess.Popen[str]) -> psutil.Process:
     """One of the search's workers; between two candidates its process has another name."""
     while search.poll() is None:
         for child in psutil.Process(search.pid).children(recursive=True):
@@ -38,65 +45,63 @@ def a_worker(search: subprocess.Popen[bytes]) -> psutil.Process:
     raise AssertionError(f"the search ended with {search.returncode} before a worker was seen")
 
 
-def wait_for(run: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(run: Path, count: int, process: subprocess.Popen[str]) -> None:
     """Until the record holds ``count`` candidates or the process has ended."""
-    end = time.monotonic() + 200
+    end = time.monotonic() + 500
     while len(recorded(run)) < count and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
 
 
-@pytest.mark.timeout(600)
-def test_killed_driver_loses_no_finished_candidate(workplace):
+@pytest.fixture(scope="module")
+def stopped(workplace) -> tuple[Path, str]:
+    """A run that Ctrl-C stopped after its first candidates, and what it said then."""
     run = workplace / "results" / "runs" / "killed"
+    process = start(workplace, "search", *OPTIONS, "--trials", str(TRIALS), "--name", "killed")
+    wait_for(run, 1, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 130, errors
+    return run, errors
+
+
+@pytest.mark.timeout(900)
+def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(stopped, workplace):
+    run, errors = stopped
+    assert f"understudy resume {run.relative_to(workplace)}" in errors
+    assert recorded(run)
+    assert (run / "report.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def killed(stopped, workplace) -> Path:
+    """The same run, resumed twice and killed at a random moment each time."""
+    run, _ = stopped
     moments = random.Random(seed := random.randrange(10**6))
     print(f"kills at the moments of Random({seed})")
-    kept: list[bytes] = []
-    for kill in range(3):
-        arguments = (
-            ("resume", str(run)) if (run / "config.yaml").exists() else ("search", *OPTIONS, "--name", "killed")
-        )
-        process = start(workplace, *arguments)
+    for kill in range(2):
+        kept = recorded(run)
+        process = start(workplace, "resume", str(run))
         wait_for(run, len(kept) + 1, process)
         time.sleep(moments.uniform(0, 2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.communicate()
         assert recorded(run)[: len(kept)] == kept, f"kill {kill} changed what was recorded"
-        kept = recorded(run)
-    done = call(workplace, "resume", str(run))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert recorded(run)[: len(kept)] == kept
-    candidates = RunStore.open(run).candidates()
-    assert len(candidates) == len({candidate.key for candidate in candidates}) == 6
-    assert RunStore.open(run).students()
+    return run
 
 
-@pytest.mark.timeout(300)
-def test_killed_worker_costs_nothing(workplace):
-    run = workplace / "results" / "runs" / "worker"
-    process = start(workplace, "search", *OPTIONS, "--name", "worker")
-    wait_for(run, 1, process)
+@pytest.mark.timeout(900)
+def test_killed_driver_and_killed_worker_lose_no_candidate(killed, workplace):
+    kept = recorded(killed)
+    process = start(workplace, "resume", str(killed))
+    wait_for(killed, len(kept) + 1, process)
     a_worker(process).kill()
-    assert process.wait(timeout=280) == 0
-    candidates = RunStore.open(run).candidates()
-    assert [candidate.number for candidate in candidates] == list(range(6))
+    _, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors
+    assert recorded(killed)[: len(kept)] == kept
+    store = RunStore.open(killed)
+    candidates = store.candidates()
+    assert len(candidates) == len({candidate.key for candidate in candidates}) == TRIALS
     assert all(candidate.state in ("done", "infeasible") for candidate in candidates)
-
-
-@pytest.mark.timeout(300)
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(workplace):
-    run = workplace / "results" / "runs" / "stopped"
-    process = subprocess.Popen(
-        command("search", *OPTIONS, "--name", "stopped"),
-        cwd=workplace,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for(run, 2, process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert f"understudy resume {run.relative_to(workplace)}" in errors
-    assert len(recorded(run)) >= 2
-    assert (run / "report.html").is_file()
+    numbers = [candidate.number for candidate in candidates[len(kept) :]]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "the killed worker's candidate is lost"
+    assert store.students()
