@@ -16,6 +16,7 @@ from evaluators.compile.choices import Chooser, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.kernel_facts import network_facts
 from evaluators.compile.kernel_times import list_kernels
+from evaluators.compile.tune.search import Tuner
 from evaluators.compile.verify import TOLERANCE, compare, expected_outputs
 from evaluators.device import Device
 from evaluators.latency.predict.gpu import least_latency
@@ -70,12 +71,12 @@ def cost_on(
     """What a relax module costs on one target, by metric; ``working`` is entered around all but measuring.
 
     Where no device runs its code, or the one that does is lost and the target has a ``fallback``, nothing can be
-    compared with torch, and the latency is a prediction.
+    compared with torch, and the latency is a prediction; kernels are built as they are known to be best.
     """
     choose: Chooser = first
     if target.tuner is not None:
         with stages.stage("tune"):
-            choose = target.tuner(module)
+            choose = _tuned(target, target.tuner, module)
     with working():
         with stages.stage("lower"):
             computed, scheduled = lower_kernels(module, target.profile, choose)
@@ -118,6 +119,16 @@ def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
 def library_name(goal: Goal) -> str:
     """The file of a student compiled for a goal's target."""
     return f"student-{goal.target}.so" if goal.target else "student.so"
+
+
+def _tuned(target: Target, tuner: Tuner, module: Any) -> Chooser:
+    """The chooser of what was measured of the network's kernels; of what is known, where the device is lost."""
+    try:
+        return tuner(module)
+    except DeviceLost:
+        if target.fallback is None:
+            raise
+        return tuner.known()
 
 
 def _predicted(predictor: Predictor, computed: Any, scheduled: Any) -> Measurement:

@@ -109,9 +109,10 @@ def _taught(entry: Candidate | Student) -> Rows:
 
 
 def spread(figure: Measurement) -> str:
-    """A figure with its quartiles and how it was obtained, where that says something."""
+    """A figure with its quartiles, how it was obtained where that says something, and the conditions then."""
     text = str(figure)
     if figure.low is not None and figure.high is not None:
         low, high = (Measurement(end, figure.unit) for end in (figure.low, figure.high))
         text += f" ({low} to {high})"
-    return text if figure.source == "measured" else f"{text}, {figure.source}"
+    text = text if figure.source == "measured" else f"{text}, {figure.source}"
+    return f"{text}; {figure.conditions}" if figure.conditions else text

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +29,21 @@ from evaluators.boards.remote import listed
 from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
 from evaluators.compile.compiler import compile_network
 from evaluators.compile.export import import_network
+from evaluators.cost import cost_on
 from evaluators.latency.predict.calibrate import calibrate
 from evaluators.latency.predict.stopwatch import BoardStopwatch
 from evaluators.latency.predict.store import LatencyStore
+from evaluators.stages import Stages
+from evaluators.target import Target
 from hw_profiles.profile import load_profile
+from results.budget import Budget
+from results.candidate import Candidate
+from results.goals import Goal
+from results.measurement import Measurement
+from results.report.details import details
+from results.store import RunStore
+from results.table import figure_text
+from results.view import read_view
 from search.cli.main import group
 from understudy import ConfigError, DeviceLost, MeasureError, UnderstudyError
 
@@ -168,6 +181,39 @@ def test_a_board_lost_while_it_is_ours_is_replaced_by_another(boards, student, f
     np.testing.assert_allclose(device.run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
     with device._pool.client() as client:
         assert {board, client.lease(60.0)} == {first, second}
+
+
+def test_when_all_boards_are_lost_candidates_are_predicted_and_the_record_and_report_say_so(boards, tmp_path):
+    boards.add()
+    fallback = partial(LatencyStore(tmp_path / "latency.sqlite").predictor, PROFILE)
+    images = torch.from_numpy(INPUT)
+    goal = Goal("", ("accuracy", "latency"), Budget({"latency": 1.0}))
+    target = Target(PROFILE, boards.device(wait_s=1.0), goal, fallback=fallback)
+    store = RunStore.create(tmp_path / "run")
+    store.write_text("config.yaml", "")
+    store.write_facts({"objectives": list(goal.objectives), "budget": dict(goal.budget.limits)})
+
+    def evaluate(number: int, target: Target) -> Measurement:
+        network = nn.Sequential(nn.Conv2d(3, 4, 3 + number), nn.ReLU()).eval()
+        module, expected = import_network(network, images), network(images).detach().numpy()
+        library = tmp_path / f"student{number}.so"
+        found = cost_on(target, module, library, INPUT, expected, nullcontext, Stages())
+        assert goal.violation(found) is None
+        measured = {**found, "accuracy": Measurement(0.5 + number / 10, "share")}
+        store.append(Candidate(number, {}, str(number), "done", measurements=measured))
+        return store.candidates()[-1].measurements["latency"]
+
+    assert evaluate(0, target).source == "measured"
+    kill(boards.servers[0])
+    guess = evaluate(1, target)
+    assert guess.source == "predicted"
+    assert guess.low < guess.value < guess.high
+    assert guess.conditions.startswith(f"not measured: no board of {boards.address} was free")
+    said = dict(details(read_view(store), store.path)["c1"].figures)["latency"]
+    assert f", predicted; {guess.conditions}" in said
+    assert figure_text(guess).startswith("~")
+    with pytest.raises(DeviceLost):
+        evaluate(2, replace(target, fallback=None))
 
 
 def test_without_a_tracker_the_device_is_lost_in_time(student):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +28,18 @@ from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuner
 from evaluators.compile.tune.tuned import TuningRequest, compile_tuned
 from evaluators.compile.verify import verify
+from evaluators.cost import cost_on
 from evaluators.latency.host import HostDevice
+from evaluators.latency.predict.store import LatencyStore
 from evaluators.latency.quiet import QuietCores
 from evaluators.latency.race import Lap, race
+from evaluators.stages import Stages
+from evaluators.target import Target
 from hw_profiles.profile import Profile, load_profile
-from understudy import MeasureError
+from results.budget import Budget
+from results.bundle.runner import Inputs
+from results.goals import Goal
+from understudy import DeviceLost, MeasureError
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +141,37 @@ class Crashing(ChildRacer):
         if any(library.stem == "kernel2" for library in libraries):
             libraries = [Path("/proc/self/mem")]
         return super().race(libraries, inputs)
+
+
+def test_a_lost_device_is_no_fault_of_the_kernels_and_what_is_known_serves(
+    profile: Profile, tmp_path: Path
+) -> None:
+    builders, database = Builders(profile, 1), Database(tmp_path / "kernels.sqlite")
+    tuner = Tuner(profile, database, Gone(), builders, seconds=60)
+    layers, x, module = imported()
+    expected, goal = layers(x).detach().numpy(), Goal("", ("accuracy", "latency"), Budget())
+    fallback = LatencyStore(tmp_path / "latency.sqlite").predictor(profile)
+    target = Target(profile, Gone(), goal, tuner, lambda: fallback)
+    try:
+        with pytest.raises(DeviceLost):
+            tuner(module)
+        found = cost_on(target, module, tmp_path / "student.so", x.numpy(), expected, nullcontext, Stages())
+    finally:
+        builders.close()
+    assert found["latency"].source == "predicted"
+    assert not database.read(target_of(profile))
+
+
+class Gone:
+    """A device of which no call has an answer."""
+
+    def run(self, library: Path, inputs: Inputs) -> Any:
+        raise DeviceLost("no board")
+
+    race = measure = run
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def test_nothing_is_built_when_there_is_no_time(profile: Profile, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from evaluators.distill.auto import TaughtSpace
 from results.budget import Budget
 from results.candidate import Candidate
 from results.goals import Goal, Goals
-from results.measurement import Measurement
+from results.measurement import NOT_MEASURED, Measurement
 from results.store import RunStore
 from search.proposer import Proposal, Proposer
 from search.sampler import trials_in_file
@@ -143,3 +144,20 @@ def test_an_architecture_is_measured_once_however_it_is_taught(store):
     assert len(costs) < 60
     again = Proposer(space, store, GOALS, "random", 1, trials=90).propose()
     assert again.known.keys() == costs.get(again.key.partition("+")[0], {}).keys()
+
+
+def test_what_was_predicted_because_no_board_was_there_is_measured_when_met_again(store):
+    proposer = Proposer(TaughtSpace(Stairs(), ("hard-labels", "dkd")), store, GOALS, "random", 1, trials=60)
+    over = set()
+    met_again = 0
+    for _ in range(60):
+        proposal = proposer.propose()
+        assert not proposal.known
+        architecture = proposal.key.partition("+")[0]
+        met_again += architecture in over
+        candidate = outcome(proposal)
+        guess = Measurement(candidate.measurements["latency"].value, "s", "predicted", conditions=NOT_MEASURED)
+        proposer.conclude(replace(candidate, measurements={**candidate.measurements, "latency": guess}))
+        if candidate.state == "infeasible":
+            over.add(architecture)
+    assert met_again

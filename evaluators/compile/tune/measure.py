@@ -19,7 +19,7 @@ from evaluators.compile.tune.cases import Case
 from evaluators.latency.quiet import BusyError
 from evaluators.latency.race import Lap
 from results.bundle.runner import Inputs
-from understudy import MeasureError
+from understudy import DeviceLost, MeasureError
 
 UNREAD = np.zeros(1, np.float32)
 """What libraries of single kernels are called with."""
@@ -119,7 +119,7 @@ class Measuring:
         """The laps of all; when that ends the process, each beside the first, to find which one did."""
         try:
             laps = self.racer.race([library.path for library in libraries], UNREAD)
-        except BusyError:
+        except (BusyError, DeviceLost):  # which say nothing of the kernels
             raise
         except MeasureError as error:
             if len(libraries) <= 2:

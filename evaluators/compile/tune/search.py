@@ -61,8 +61,15 @@ class Tuner:
     table: list[Tuned] = field(default_factory=list)
     cases: Sequence[Case] = ()
 
+    def known(self) -> Chooser:
+        """The chooser of what was found before; nothing is measured."""
+        return chooser(self.database.read(target_of(self.profile)))
+
     def __call__(self, module: tvm.IRModule) -> Chooser:
-        """Search among the options of an imported network; the chooser of what was found, now and before."""
+        """Search among the options of an imported network; the chooser of what was found, now and before.
+
+        Raises ``DeviceLost`` when there is nothing to time kernels on; what was found until then is kept.
+        """
         known = self.database.read(target_of(self.profile))
         choose = chooser(known)
         with self.working():
