@@ -1,4 +1,4 @@
-"""Figures of the last line that other parts measure, on digits: teaching without data, learning later."""
+"""Figures of the last line that other parts measure, on digits: integers, teaching without data, later data."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from types import MappingProxyType
 
 from tests.benchmarks.distill.later import datafree_gap, forget
 from tests.benchmarks.distill.ledger import Ledger
+from tests.benchmarks.distill.quantised import int8_drop, int8_speedup
 
 Tell = Callable[[str], None]
 FIGURES: Mapping[str, Callable[[Path, Tell, int], float]] = MappingProxyType(
-    {"datafree_gap": datafree_gap, "forget": forget}
+    {"int8_drop": int8_drop, "int8_speedup": int8_speedup, "datafree_gap": datafree_gap, "forget": forget}
 )
-"""By their names in the last line: from a cache, what tells of progress, and seeds, to points."""
+"""By their names in the last line: from a cache, what tells of progress, and seeds, to points (the speed-up: a
+ratio)."""
 
 
 def other_figures(ledger: Ledger, cache: Path, seeds: int, tell: Tell) -> dict[str, float]:
@@ -21,8 +23,8 @@ def other_figures(ledger: Ledger, cache: Path, seeds: int, tell: Tell) -> dict[s
     found = {}
     for name, measure in FIGURES.items():
         row = ledger.row(
-            {"figure": name, "seeds": seeds}, lambda measure=measure: {"points": measure(cache, tell, seeds)}
+            {"figure": name, "seeds": seeds}, lambda measure=measure: {"value": measure(cache, tell, seeds)}
         )
-        found[name] = row["points"]
-        tell(f"{name}: {row['points']:.2f} points")
+        found[name] = row["value"]
+        tell(f"{name}: {row['value']:.2f}")
     return found
