@@ -44,8 +44,9 @@ from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.space import Space
 
-ROUNDS = 21
-SAMPLE_S = 3e-3
+ROUNDS = 101
+SAMPLE_S = 3e-4
+"""Short, so that few samples meet another process; ``ROUNDS`` many, so that those do not count."""
 Tell = Callable[[str], None]
 
 
@@ -89,7 +90,11 @@ class Accuracies:
 
 @dataclass(frozen=True)
 class Costs:
-    """Medians of seconds a call, of our compiled libraries and of onnxruntime; bytes of our libraries."""
+    """Medians of seconds a call, of our compiled libraries and of onnxruntime; bytes of our libraries.
+
+    ``speedups`` says how many times as fast our integers are as our float32: the quartiles of the rounds, in each
+    of which all are timed one after the other, so that what slows them all bends no ratio.
+    """
 
     float_s: float
     integer_s: float
@@ -97,11 +102,12 @@ class Costs:
     ort_integer_s: float
     float_bytes: int
     integer_bytes: int
+    speedups: tuple[float, float, float]
 
     @property
     def speedup(self) -> float:
-        """How many times as fast the integers are as our float32."""
-        return self.float_s / self.integer_s
+        """The median of ``speedups``."""
+        return self.speedups[1]
 
 
 def accuracies(
@@ -154,18 +160,22 @@ def costs(build: Callable[[], nn.Module], images: torch.Tensor, profile: Profile
             library = path.with_suffix(".so")
             compiled.append(compile_module(import_student(network, images[:1]), profile, library))
             runners += [CompiledStudent(library, profile.threads), _onnxruntime(path, profile.threads)]
-        seconds = timed(runners, images[:1].numpy())
-    return Costs(seconds[0], seconds[2], seconds[1], seconds[3], compiled[0].size_bytes, compiled[1].size_bytes)
+        rounds = timed(runners, images[:1].numpy())
+    floats, ort_floats, integers, ort_integers = np.median(rounds, axis=0).tolist()
+    low, middle, high = np.quantile(rounds[:, 0] / rounds[:, 2], (0.25, 0.5, 0.75)).tolist()
+    sizes = [each.size_bytes for each in compiled]
+    return Costs(floats, integers, ort_floats, ort_integers, *sizes, (low, middle, high))
 
 
-def timed(runners: list[Callable[..., Any]], image: np.ndarray) -> list[float]:
-    """Median seconds a call of each, taken in turn."""
+def timed(runners: list[Callable[..., Any]], image: np.ndarray) -> np.ndarray:
+    """Seconds a call of each, taken in turn: (rounds, runners)."""
     calls = [max(1, int(SAMPLE_S / min(sample_here(runner, (image,), 1) for _ in range(3)))) for runner in runners]
-    rounds = [
-        [sample_here(runner, (image,), each) for runner, each in zip(runners, calls, strict=True)]
-        for _ in range(ROUNDS)
-    ]
-    return [float(median) for median in np.median(rounds, axis=0)]
+    return np.array(
+        [
+            [sample_here(runner, (image,), each) for runner, each in zip(runners, calls, strict=True)]
+            for _ in range(ROUNDS)
+        ]
+    )
 
 
 def _onnxruntime(path: Path, threads: int) -> Callable[..., Any]:
@@ -214,7 +224,8 @@ def speed(subject: Subject, tell: Tell) -> Costs:
     images = subject.task.batch("val", np.arange(4), subject.resolution)
     found = costs(subject.build, images, subject.profile)
     tell(
-        f"us a call: float32 {1e6 * found.float_s:.1f}, integers {1e6 * found.integer_s:.1f}; onnxruntime "
+        f"us a call: float32 {1e6 * found.float_s:.1f}, integers {1e6 * found.integer_s:.1f} (quartiles of the "
+        f"ratio {found.speedups[0]:.2f} to {found.speedups[2]:.2f}); onnxruntime "
         f"{1e6 * found.ort_float_s:.1f} and {1e6 * found.ort_integer_s:.1f}; bytes {found.float_bytes} and "
         f"{found.integer_bytes}"
     )
