@@ -95,3 +95,12 @@ def weight_scales(weight: Tensor, limit: int) -> Tensor:
     """The scale of each output channel (O,): its largest absolute weight becomes ``limit``."""
     most = weight.detach().abs().flatten(1).amax(1)
     return most.clamp_min(torch.finfo(torch.float32).tiny * limit) / limit
+
+
+def has_integer_form(layer: nn.Module) -> bool:
+    """Whether it has an integer form here: it computes what torch's own layer does, for subclasses may not."""
+    if isinstance(layer, nn.Conv2d):
+        plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        own = (type(layer).forward, type(layer)._conv_forward)
+        return plain and own == (nn.Conv2d.forward, nn.Conv2d._conv_forward)
+    return isinstance(layer, nn.Linear) and type(layer).forward == nn.Linear.forward

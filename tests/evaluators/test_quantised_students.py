@@ -238,6 +238,33 @@ def test_a_layer_that_runs_twice_stays_in_float() -> None:
     assert list(quantised_layers(network)) == ["last"]
 
 
+class AroundTheNorm(nn.Module):
+    """Sums a convolution's own output with that output normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), convolution(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.conv(images)
+        summed: Tensor = self.last(self.norm(features) + features).mean((2, 3))
+        return summed
+
+
+def test_a_norm_stays_where_more_than_it_reads_the_convolution() -> None:
+    torch.manual_seed(0)
+    network = AroundTheNorm()
+    for _ in range(10):
+        network(images())
+    prepare(network.eval(), images(), 8)
+    calibrate(network, [images()])
+    assert {name: layer.norm for name, layer in quantised_layers(network).items()} == {
+        "conv": None,
+        "last.0": "last.1",
+    }
+    assert steps(delivered(network)(images()).numpy(), network(images()).detach().numpy()) < 2
+
+
 def test_seven_bits_where_the_profile_has_no_dot_product() -> None:
     bits = {name: weight_bits(load_profile(name)) for name in ("x86-64-avx2", "rpi4", "rpi5")}
     assert bits == {"x86-64-avx2": 7, "rpi4": 8, "rpi5": 8}
