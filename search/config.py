@@ -10,7 +10,7 @@ from typing import Any, get_args, get_type_hints
 import yaml
 
 from evaluators.boards.address import BoardAddress
-from evaluators.teachers.named import AUTO, NamedTeacher, parse_teachers, parse_width
+from evaluators.teachers.named import AUTO, COMBINED, NamedTeacher, parse_teachers, parse_width
 from results.goals import Goal, Goals
 from results.measurement import METRICS
 from results.units import parse_time
@@ -18,7 +18,6 @@ from search.boards import boards_by_profile
 from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
-COMBINED = ("mean", "agreement")
 PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("tpe", "nsga2", "gp", "random")
 _LEAST = {

@@ -144,7 +144,7 @@ class _StoredLayers(TeacherSignals):
             for leftover in self._folder.glob(".*.tmp"):  # of a worker that was killed: nobody else writes now
                 leftover.unlink(missing_ok=True)
             found = stored_features(self._folder, layers, view, samples)
-            if found is None and store_features(self._folder, self._passes(view, guard), view, samples):
+            if found is None and store_features(self._folder, lambda: self._pass(view, guard), view, samples):
                 found = stored_features(self._folder, layers, view, samples)
         self._opened[view] = found
 
@@ -158,7 +158,7 @@ class _StoredLayers(TeacherSignals):
     def _as_seen(self, view: int) -> int:
         return 0 if self._task.augment.clean else view
 
-    def _passes(self, view: int, guard: Guard) -> Iterator[dict[str, np.ndarray]]:
+    def _pass(self, view: int, guard: Guard) -> Iterator[dict[str, np.ndarray]]:
         for ids in batches(np.arange(self._task.size("train")), BATCH):
             with guard():
                 features = self._live(ids, view).features

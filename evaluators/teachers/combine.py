@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluators.tasks.task import UNLABELLED
+from evaluators.teachers.named import COMBINED
 
 Combine = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """From logits (teachers, N, classes), weights (teachers,) and classes (N,), if known, to logits (N, classes)."""
@@ -39,7 +40,7 @@ def _mixed(logits: Tensor, weights: Tensor) -> Tensor:
     return (logits.log_softmax(2) + shares).logsumexp(0)
 
 
-RULES: Mapping[str, Combine] = MappingProxyType({"mean": by_mean, "agreement": by_agreement})
+RULES: Mapping[str, Combine] = MappingProxyType(dict(zip(COMBINED, (by_mean, by_agreement), strict=True)))
 
 
 def combined(rule: str, logits: Sequence[Tensor], weights: Sequence[float], targets: Tensor | None) -> Tensor:

@@ -13,6 +13,8 @@ from understudy import ConfigError
 BUILTIN = "builtin"
 NONE = "none"
 AUTO = "auto"
+COMBINED = ("mean", "agreement")
+"""How several teachers' answers become one: the names of the rules in ``combine.py``."""
 _BUILTIN = re.compile(r"(builtin(?::seed=\d+)?)(?:=(.*))?")
 
 

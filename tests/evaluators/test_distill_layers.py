@@ -211,17 +211,35 @@ def test_features_are_stored_once_and_then_read(monkeypatch):
     assert torch.allclose(live.logits, after.logits, atol=1e-4)
 
 
-def test_what_does_not_fit_or_breaks_leaves_nothing_behind(tmp_path):
-    good, huge = {"a@1": np.ones((2, 3), np.float32)}, {"a@1": np.full((2, 3), 1e6, np.float32)}
-    assert not store_features(tmp_path, iter([good, huge]), 0, 4)
-    assert not list(tmp_path.iterdir())
+def test_what_does_not_fit_or_breaks_leaves_nothing_behind(tmp_path, monkeypatch):
+    good = {"a@1": np.ones((2, 3), np.float32)}
     assert stored_features(tmp_path, ["a@1"], 0, 4) is None
     with pytest.raises(KeyboardInterrupt):
-        store_features(tmp_path, _broken(good), 0, 4)
+        store_features(tmp_path, lambda: _broken(good), 0, 4)
     assert not list(tmp_path.iterdir())
-    assert store_features(tmp_path, iter([good, good]), 0, 4)
+    with monkeypatch.context() as patched:
+        patched.setattr(feature_store, "LIMIT", 0)
+        assert not store_features(tmp_path, lambda: iter([good, good]), 0, 4)
+    assert not list(tmp_path.iterdir())
+    assert store_features(tmp_path, lambda: iter([good, good]), 0, 4)
     assert stored_features(tmp_path, ["a@1"], 0, 4)["a@1"].shape == (4, 3)
     assert stored_features(tmp_path, ["a@1"], 0, 5) is None
+
+
+def test_a_layer_beyond_float16_is_kept_in_float32_after_one_more_pass(tmp_path):
+    part = {"a@1": np.full((4, 3), 1e6, np.float32), "b@1": np.ones((4, 2), np.float32)}
+    seen = []
+
+    def teacher_pass():
+        seen.append(part)
+        yield part
+
+    for view, passes in ((0, 2), (1, 3)):
+        assert store_features(tmp_path, teacher_pass, view, 4)
+        assert len(seen) == passes
+        found = stored_features(tmp_path, ["a@1", "b@1"], view, 4)
+        assert [array.dtype for array in found.values()] == [np.float32, np.float16]
+        assert all(np.array_equal(found[name], part[name]) for name in part)
 
 
 def _broken(part):
