@@ -66,6 +66,7 @@ def evaluate_candidate(
             step_guard=bench.working,
             on_epoch=phases(network, bench.task, resolution, bench.schedule.epochs, bench.working),
             teacher=bench.teacher_for(distiller),
+            reference=bench.reference,
         )
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds, taught_by=method_text(distiller))

@@ -30,6 +30,8 @@ class Workbench:
     library lies while the device needs it; ``seed`` is the run's, from which each candidate's own is derived;
     ``torch_device`` is where training happens (``cpu`` or ``cuda``). ``open_teacher`` loads the teacher itself,
     which most ways of teaching never need: their share of it is ``teacher_outputs``, None where nobody teaches.
+    Where an assistant teaches, both are the assistant's; ``reference`` are the outputs of the teacher itself on
+    clean images, with which agreement is measured.
     ``distiller`` is None in a search that chooses it for each candidate.
     With a ``precision`` students learn and are delivered in integers.
     """
@@ -37,6 +39,7 @@ class Workbench:
     space: Space
     task: Task
     teacher_outputs: TeacherOutputs | None
+    reference: TeacherOutputs | None
     distiller: Distiller | None
     schedule: Schedule
     final_schedule: Schedule

@@ -67,8 +67,9 @@ def candidates_table(candidates: Iterable[Candidate]) -> Table:
 
 
 def students_table(students: Iterable[Student], facts: Mapping[str, Any], target: str = "") -> Table:
-    """The students, taught to the end, beside their teacher; accuracy and agreement are on the test split.
+    """The students, taught to the end, beside their teacher and its assistant.
 
+    Accuracy and agreement, which is with the teacher itself, are on the test split.
     ``target`` is that of the figures where the run has several.
     """
     taught = taught_of_front(facts)
@@ -91,11 +92,13 @@ def students_table(students: Iterable[Student], facts: Mapping[str, Any], target
         gained = [gain_text(student) or ABSENT] if compared else []
         row = [*_student_row(student, budget), *gained, Text(student.taught_by), Text(note_of(student))]
         table.add_row(*row, style=None if student.on_front else "dim")
-    teacher = teacher_of(facts)
-    if teacher is not None:
-        figures = (teacher.accuracy, None, teacher.latency, None, teacher.size, None)
+    teachers = {role: teacher_of(facts, role) for role in ("teacher", "assistant")}
+    if any(teachers.values()):
         table.add_section()
-        table.add_row(Text(f"teacher {teacher.name}"), *map(figure_text, figures), "")
+    for role, teacher in teachers.items():
+        if teacher is not None:
+            figures = (teacher.accuracy, None, teacher.latency, None, teacher.size, None)
+            table.add_row(Text(f"{role} {teacher.name}"), *map(figure_text, figures), "")
     return table
 
 

@@ -17,7 +17,7 @@ from results.store import RunStore
 
 @dataclass(frozen=True)
 class TeacherFacts:
-    """What the record knows of the teacher; a figure that was not taken is None.
+    """What the record knows of the teacher, or of its assistant; a figure that was not taken is None.
 
     ``accuracy`` is on the test split, ``val_accuracy`` on the validation split.
     """
@@ -44,6 +44,7 @@ class RunView:
     objectives: tuple[str, ...]
     budget: Budget
     teacher: TeacherFacts | None
+    assistant: TeacherFacts | None
     facts: Mapping[str, Any]
     target: str = ""
     targets: tuple[str, ...] = ("",)
@@ -67,6 +68,7 @@ def read_view(store: RunStore, target: str = "") -> RunView:
         objectives=objectives,
         budget=budget,
         teacher=teacher_of(facts),
+        assistant=teacher_of(facts, "assistant"),
         facts=facts,
         target=target,
         targets=target_names(recorded),
@@ -84,14 +86,14 @@ def taught_of_front(facts: Mapping[str, Any]) -> tuple[int, int] | None:
     return (int(found[0]), int(found[1])) if found else None
 
 
-def teacher_of(run_facts: Mapping[str, Any]) -> TeacherFacts | None:
-    """The teacher of a run's facts, or None when they name none."""
-    facts = run_facts.get("teacher")
+def teacher_of(run_facts: Mapping[str, Any], role: str = "teacher") -> TeacherFacts | None:
+    """The teacher, or its ``assistant``, of a run's facts; None when they name none."""
+    facts = run_facts.get(role)
     if not facts:
         return None
     parameters = facts.get("parameters")
     return TeacherFacts(
-        name=str(facts.get("name", "teacher")),
+        name=str(facts.get("name", role)),
         accuracy=_figure(facts.get("accuracy"), "share"),
         val_accuracy=_figure(facts.get("val_accuracy"), "share"),
         latency=_figure(facts.get("latency"), "s"),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Plan:
     """Paths and names, cheap to send: the task and the teacher's outputs are memory-mapped from disk.
 
+    ``outputs`` are those of whoever teaches, ``reference`` those of the teacher itself.
+
     On a cluster the run's folder must therefore be on a file system that every machine sees.
     """
 
@@ -39,6 +41,7 @@ class Plan:
     lock: Path
     cache: Path
     outputs: Path | None = None
+    reference: Path | None = None
     methods: tuple[str, ...] = ()
 
     def space(self) -> Space:
@@ -132,6 +135,7 @@ class Plan:
             space=self.space(),
             task=task,
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
+            reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
             distiller=None if auto_methods(config.distill) else load_distiller(config.distill),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),

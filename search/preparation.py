@@ -116,7 +116,8 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     if nearest is not None:
         with display.stage("teacher's answers") as advance:
             outputs = answers_of(nearest, task, plan.views, cache, advance)
-        plan = replace(plan, outputs=outputs.folder)
+            reference = outputs if teacher is None else answers_of(teacher, task, 0, cache)
+        plan = replace(plan, outputs=outputs.folder, reference=reference.folder)
     facts = _facts(plan, task, teacher, store, display)
     if assistant is not None:
         facts["assistant"] = _taught_by(plan, task, assistant)

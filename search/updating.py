@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.candidate import Student
 from results.finalists import compared_on
-from results.goals import LIBRARY, goals_of
+from results.goals import goals_of
 from results.measurement import Measurement
 from results.store import RunStore
 from results.updates import Version, Versions
@@ -67,7 +67,9 @@ def update(store: RunStore, number: int, request: Request, display: Display) -> 
         network, val_accuracy = _teach(before, lesson, plan, bench, request, display)
         with display.stage("what was gained and what was forgotten"):
             kept = lesson.kept(network, bench.working)
-        student = _deliver(before, lesson, bench, network, val_accuracy, draft, versions.next_number(), display)
+        student = _deliver(
+            before, lesson, bench, network, val_accuracy, draft, versions.next_number(), request, display
+        )
         learnt = {"accuracy": val_accuracy, "test_accuracy": _test_accuracy(lesson, kept)}
         shares = {name: Measurement(share, "share") for name, share in learnt.items()}
         student = _within_budget(replace(student, measurements={**shares, **student.measurements}), store)
@@ -186,39 +188,29 @@ def _deliver(
     val_accuracy: float,
     draft: Path,
     number: int,
+    request: Request,
     display: Display,
 ) -> Student:
     """The taught network compiled, compared, measured and written into the draft, as a search's students are."""
-    from safetensors.torch import save_file
-
-    from evaluators.candidate import real_inputs
-    from evaluators.cost import cost_of, library_name
-    from evaluators.finalist import FILES
-    from evaluators.half_precision import keep_precise
+    from evaluators.delivery import deliver
     from evaluators.lifelong.learn import choose_memory
-    from evaluators.onnx_twin import check_onnx, export_onnx
     from evaluators.stages import Stages
     from results.updates import FOLDER
 
-    inputs, stages = real_inputs(bench, before.like.resolution), Stages()
+    stages, count = Stages(), max(Request.replay, len(lesson.memory or ()))
     with display.stage("compiling and measuring"):
-        bench, half = keep_precise(bench, network, before.like.resolution, val_accuracy)
-        cost = cost_of(bench, network, inputs, draft, stages)
-        export_onnx(network, inputs[:1], draft / FILES["onnx"])
-        check_onnx(draft / FILES["onnx"], network, inputs)
-        save_file(network.state_dict(), draft / FILES["weights"])
-        memory = choose_memory(network, lesson.task, before.like, max(200, len(lesson.memory or ())), "herding", 0)
+        made = deliver(bench, network, before.like.resolution, val_accuracy, draft, stages)
+        memory = choose_memory(network, lesson.task, before.like, count, request.how, bench.seed)
         memory.save(draft / REPLAY)
-    files = FILES | {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
     return Student(
         number=before.student.number,
         choice=before.student.choice,
         key=before.student.key,
-        measurements={**half, **cost},
+        measurements=made.figures,
         before=before.student.measurements,
         on_front=True,
         note="",
-        files={name: f"{FOLDER}/{number}/{file}" for name, file in (files | {REPLAY: REPLAY}).items()},
+        files={name: f"{FOLDER}/{number}/{file}" for name, file in {**made.files, REPLAY: REPLAY}.items()},
         preprocess=before.student.preprocess,
         seconds=stages.seconds,
     )

@@ -31,8 +31,8 @@ class Trained:
     """A finished training.
 
     ``state_dict`` holds the weights after the last epoch, on the CPU; ``val_accuracy`` is their score on the
-    validation split, ``agreement`` the share of it on which the teacher's answer is theirs (None where no
-    teacher's outputs were given); ``seconds`` is the whole training's wall time.
+    validation split, ``agreement`` the share of it on which the answer of the reference is theirs (None where none
+    was given); ``seconds`` is the whole training's wall time.
     """
 
     state_dict: dict[str, Tensor]
@@ -55,13 +55,15 @@ def train_student(
     step_guard: Guard = nullcontext,
     on_epoch: Callable[[EpochFigures], None] | None = None,
     teacher: Teacher | None = None,
+    reference: TeacherOutputs | None = None,
 ) -> Trained:
     """Teach ``network`` in place; it is left in evaluation mode, on the CPU, with the trained weights.
 
     ``seed`` fixes the order of the samples and every random layer; with the same initial weights (see
     ``seeded``) and number of threads the outcome on a CPU is the same to the bit, in any process.
     ``step_guard`` is entered around each step and each batch of validation. ``teacher`` is needed only by a
-    distiller that ``needs_network``. An exception raised by ``on_epoch`` ends the training.
+    distiller that ``needs_network``; ``reference`` is whose answers the student's are compared with at the end. An
+    exception raised by ``on_epoch`` ends the training.
 
     Raises ``TrainError`` when loss or gradient stop being finite, ``ConfigError`` when the distiller needs a
     source or a layer that is not there.
@@ -89,7 +91,7 @@ def train_student(
             if on_epoch is not None:
                 on_epoch(history[-1])
     network.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    same = None if teacher_outputs is None else agreement(logits, np.array(teacher_outputs.logits("val")))
+    same = None if reference is None else agreement(logits, np.array(reference.logits("val")))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     assert history[-1].val_accuracy is not None
     return Trained(state, history[-1].val_accuracy, same, tuple(history), time.perf_counter() - start)

@@ -42,7 +42,7 @@ class Detail:
 
 
 def details(view: RunView, run: Path) -> dict[str, Detail]:
-    """By the label of a spot (``c12``, ``s12``, the teacher's name), what there is to say of it."""
+    """By the label of a spot (``c12``, ``s12``, a teacher's or assistant's name), what there is to say of it."""
     front = {candidate.number for candidate in view.front}
     students = {student.number: student for student in view.students}
     commands = {number: deploy_command(run, number, view.target) for number in students}
@@ -52,7 +52,9 @@ def details(view: RunView, run: Path) -> dict[str, Detail]:
     }
     said |= {f"s{number}": _student(student, commands[number]) for number, student in students.items()}
     if view.teacher is not None:
-        said[view.teacher.name] = _teacher(view.teacher)
+        said[view.teacher.name] = _teacher(view.teacher, "the teacher")
+    if view.assistant is not None:
+        said[view.assistant.name] = _teacher(view.assistant, "the teacher's assistant, who taught the students")
     return said
 
 
@@ -83,7 +85,7 @@ def _student(student: Student, command: str) -> Detail:
     return Detail(f"Student #{student.number}", state, student.note, figures, _choice(student.choice), command)
 
 
-def _teacher(teacher: TeacherFacts) -> Detail:
+def _teacher(teacher: TeacherFacts, role: str) -> Detail:
     found = {
         "accuracy": teacher.val_accuracy,
         "test_accuracy": teacher.accuracy,
@@ -93,7 +95,7 @@ def _teacher(teacher: TeacherFacts) -> Detail:
     figures = _figures({name: figure for name, figure in found.items() if figure is not None})
     if teacher.parameters is not None:
         figures += (("parameters", f"{teacher.parameters:,}".replace(",", "\u202f")),)
-    return Detail(teacher.name, "the teacher", "", figures, (), "")
+    return Detail(teacher.name, role, "", figures, (), "")
 
 
 def _figures(measurements: Mapping[str, Measurement]) -> Rows:

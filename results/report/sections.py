@@ -16,7 +16,7 @@ from results.report.details import spread
 from results.report.importance import Importance
 from results.table import figure_text
 from results.units import format_time
-from results.view import RunView, taught_of_front
+from results.view import RunView, TeacherFacts, taught_of_front
 
 
 def section_html(title: str, hint: str, content: str, name: str = "") -> str:
@@ -80,6 +80,8 @@ def _compared(view: RunView, best: Student) -> str:
     text = f"Student #{best.number} answers <strong>{accuracy}</strong> of the {split} images right"
     if tested and teacher is not None and teacher.accuracy is not None:
         text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
+        if view.assistant is not None:
+            text += f" and its assistant, {escape(view.assistant.name)}, who taught it, {view.assistant.accuracy}"
     if "latency" in figures:
         text += f", in <strong>{figure_text(figures['latency'])}</strong> a call"
         if teacher is not None and teacher.latency is not None:
@@ -149,21 +151,15 @@ _COLUMNS = (
 
 
 def students_html(view: RunView) -> str:
-    """The finalists beside their teacher; columns that nobody has a figure for are left out."""
+    """The finalists beside their teacher and its assistant; columns that nobody has a figure for are left out."""
     columns = [
         column for column in _COLUMNS if any(column[0] in student.measurements for student in view.students)
     ]
     heads = "".join(f'<th class="number">{title}</th>' for _, title in columns)
     rows = [_student_row(student, [name for name, _ in columns]) for student in view.students]
-    if view.teacher is not None:
-        known = {
-            "test_accuracy": view.teacher.accuracy,
-            "latency": view.teacher.latency,
-            "size": view.teacher.size,
-        }
-        cells = "".join(_number(known.get(name)) for name, _ in columns)
-        label = escape(view.teacher.name, quote=True)
-        rows.append(f'<tr class="teacher" data-spot="{label}"><td>teacher {label}</td>{cells}<td></td></tr>')
+    for role, teacher in (("teacher", view.teacher), ("assistant", view.assistant)):
+        if teacher is not None:
+            rows.append(_teacher_row(role, teacher, [name for name, _ in columns]))
     head = f"<thead><tr><th></th>{heads}<th></th></tr></thead>"
     return f'<div class="wide"><table class="figures">{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
@@ -173,6 +169,13 @@ def _student_row(student: Student, names: Sequence[str]) -> str:
     kind = "" if student.on_front else ' class="off"'
     note = f'<td class="text">{escape(note_of(student))}</td>'
     return f'<tr{kind} data-spot="s{student.number}"><td>student #{student.number}</td>{cells}{note}</tr>'
+
+
+def _teacher_row(role: str, teacher: TeacherFacts, names: Sequence[str]) -> str:
+    known = {"test_accuracy": teacher.accuracy, "latency": teacher.latency, "size": teacher.size}
+    cells = "".join(_number(known.get(name)) for name in names)
+    label = escape(teacher.name, quote=True)
+    return f'<tr class="teacher" data-spot="{label}"><td>{role} {label}</td>{cells}<td></td></tr>'
 
 
 def _number(figure: Measurement | None) -> str:
@@ -213,7 +216,7 @@ def configuration_html(view: RunView, run: Path) -> str:
     profile = view.facts.get("profile", {})
     hardware = {name: profile[name] for name in ("name", "mcpu", "threads", "cores") if name in profile}
     known = {**view.facts, "budget": limits, "hardware": hardware}
-    elsewhere = ("name", "teacher", "teacher_cost", "profile")
+    elsewhere = ("name", "teacher", "assistant", "teacher_cost", "profile")
     facts = {name: value for name, value in known.items() if name not in elsewhere and value not in (None, {}, [])}
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{escape(_fact(value))}</td></tr>" for name, value in facts.items()

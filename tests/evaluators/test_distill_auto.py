@@ -123,6 +123,7 @@ def test_a_candidate_is_taught_by_its_own_method_and_not_measured_again(tmp_path
         space=TaughtSpace(Widths(), ("hard-labels", "dkd")),
         task=digits(),
         teacher_outputs=outputs(),
+        reference=outputs(),
         distiller=None,
         schedule=Schedule(1, batch_size=256, views=0),
         final_schedule=Schedule(1),

@@ -14,8 +14,9 @@ from distiller_contract import ConvNet, digits, outputs, teacher
 from evaluators.distill.evaluate import accuracy, agreement, batches, predict_logits
 from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.schedule import Schedule, final_schedule, search_schedule
+from evaluators.distill.teacher_outputs import compute_outputs
 from evaluators.distill.trainer import seeded, train_student
-from evaluators.teachers.teacher import Teacher
+from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
 from understudy import ConfigError, TeacherError, TrainError
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ SHORT = Schedule(2, batch_size=64, views=2)
 def train(distiller=None, schedule=SHORT, resolution=8, **options):
     with seeded(3):
         network = ConvNet(1, 8, 10)
-    settings = {"teacher_outputs": outputs(), "seed": 3, **options}
+    settings = {"teacher_outputs": outputs(), "reference": outputs(), "seed": 3, **options}
     trained = train_student(
         network,
         digits(),
@@ -42,14 +43,23 @@ def digest(state):
     return hashlib.sha256(content).hexdigest()
 
 
-def test_the_figures_are_those_of_the_returned_weights():
-    network, trained = train(schedule=Schedule(6, views=4))
+def test_the_figures_are_those_of_the_returned_weights(tmp_path):
+    itself = ModuleTeacher(
+        Normalised(ConvNet(1, 4, 10), [0.5], [0.5]),
+        name="it",
+        classes=10,
+        channels=1,
+        resolution=8,
+        fingerprint="i",
+    )
+    reference = compute_outputs(itself, digits(), views=0, cache=tmp_path)
+    network, trained = train(schedule=Schedule(6, views=4), reference=reference)
     assert not network.training
     fresh = ConvNet(1, 8, 10)
     fresh.load_state_dict(trained.state_dict)
     logits = predict_logits(fresh, digits(), "val", 8)
     assert trained.val_accuracy == accuracy(logits, digits().targets("val"))
-    assert trained.agreement == agreement(logits, np.array(outputs().logits("val")))
+    assert trained.agreement == agreement(logits, np.array(reference.logits("val")))
     assert trained.val_accuracy > 0.8
     assert trained.history[-1].val_accuracy == trained.val_accuracy
 

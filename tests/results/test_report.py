@@ -29,7 +29,7 @@ from results.report.series import front_series, progress_series, ticks
 from results.report.teaching import teaching_html, teaching_series
 from results.store import RunStore
 from results.table import gain_text, students_table
-from results.view import read_view
+from results.view import read_view, teacher_of
 
 CHROMIUM = shutil.which("chromium")
 QUIET = [
@@ -214,6 +214,16 @@ def test_the_report_shows_who_was_taught_by_what_and_what_it_bought(store):
     alone = [replace(each, measurements={}, taught_by="") for each in view.students]
     assert teaching_html(alone) == ""
     assert "over itself alone" not in plain(students_table(alone, view.facts))
+
+
+def test_the_assistant_is_named_with_its_accuracy_beside_the_teacher(store):
+    facts = {**store.facts(), "assistant": {"name": "assistant-0.3 of resnet50", "accuracy": 0.921}}
+    view = replace(read_view(store), facts=facts, assistant=teacher_of(facts, "assistant"))
+    page = report_html(view, store.path)
+    assert "<td>assistant assistant-0.3 of resnet50</td>" in page
+    assert "its assistant, assistant-0.3 of resnet50, who taught it, 92.10" in page
+    table = plain(students_table(view.students, facts))
+    assert re.search("assistant assistant-0.3 of resnet50.*92.10", table)
 
 
 def plain(table: Table) -> str:
