@@ -92,13 +92,13 @@ def students_table(students: Iterable[Student], facts: Mapping[str, Any], target
         gained = [gain_text(student) or ABSENT] if compared else []
         row = [*_student_row(student, budget), *gained, Text(student.taught_by), Text(note_of(student))]
         table.add_row(*row, style=None if student.on_front else "dim")
-    teachers = {role: teacher_of(facts, role) for role in ("teacher", "assistant")}
+    teachers = {"teacher ": teacher_of(facts), "": teacher_of(facts, "assistant")}
     if any(teachers.values()):
         table.add_section()
     for role, teacher in teachers.items():
         if teacher is not None:
             figures = (teacher.accuracy, None, teacher.latency, None, teacher.size, None)
-            table.add_row(Text(f"{role} {teacher.name}"), *map(figure_text, figures), "")
+            table.add_row(Text(f"{role}{teacher.name}"), *map(figure_text, figures), "")
     return table
 
 

@@ -157,7 +157,7 @@ def students_html(view: RunView) -> str:
     ]
     heads = "".join(f'<th class="number">{title}</th>' for _, title in columns)
     rows = [_student_row(student, [name for name, _ in columns]) for student in view.students]
-    for role, teacher in (("teacher", view.teacher), ("assistant", view.assistant)):
+    for role, teacher in (("teacher ", view.teacher), ("", view.assistant)):
         if teacher is not None:
             rows.append(_teacher_row(role, teacher, [name for name, _ in columns]))
     head = f"<thead><tr><th></th>{heads}<th></th></tr></thead>"
@@ -175,7 +175,7 @@ def _teacher_row(role: str, teacher: TeacherFacts, names: Sequence[str]) -> str:
     known = {"test_accuracy": teacher.accuracy, "latency": teacher.latency, "size": teacher.size}
     cells = "".join(_number(known.get(name)) for name in names)
     label = escape(teacher.name, quote=True)
-    return f'<tr class="teacher" data-spot="{label}"><td>{role} {label}</td>{cells}<td></td></tr>'
+    return f'<tr class="teacher" data-spot="{label}"><td>{role}{label}</td>{cells}<td></td></tr>'
 
 
 def _number(figure: Measurement | None) -> str:
