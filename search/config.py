@@ -64,8 +64,9 @@ class SearchConfig:
     runs: str = _option("results/runs", "folder of the runs")
     teacher: tuple[str, ...] = _option(
         (),
-        "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); for a graph gcn, gat "
-        "or sage; builtin (trained here: the default) or builtin:seed=1; none; several, weighed as in a.onnx=0.7",
+        "transformers directory, .pt2 program, .onnx file or weights (.safetensors, .pth); for a graph gcn (the "
+        "default), gat or sage; builtin (trained here: the default) or builtin:seed=1; none; several, weighed as "
+        "in a.onnx=0.7",
     )
     teacher_model: tuple[str, ...] = _option(
         (), "file.py:function that builds the network of --teacher's weights; of several, one each or one for all"
@@ -101,10 +102,10 @@ class SearchConfig:
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")
-    distill: str = _option(
-        "soft-targets",
-        "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`); "
-        "auto: chosen for each candidate",
+    distill: str | None = _option(
+        None,
+        "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`; default: "
+        "soft-targets, for nodes of a graph with temperature=1,weight=1); auto: chosen for each candidate",
     )
     quantise: str = _option(
         "none",

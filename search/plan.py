@@ -129,6 +129,7 @@ class Plan:
         os.chdir(self.folder)
         config = self.config
         task = open_task(self.task)
+        distill = config.distill or task.distill
         samples = len(task.targets("train"))
         opened: Sequence[Device | None] = devices or [None] * len(self.profiles)
         return Workbench(
@@ -136,7 +137,7 @@ class Plan:
             task=task,
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
-            distiller=None if auto_methods(config.distill) else load_distiller(config.distill),
+            distiller=None if auto_methods(distill) else load_distiller(distill),
             schedule=search_schedule(samples, config.epochs),
             final_schedule=final_schedule(samples, config.final_epochs),
             targets=tuple(

@@ -47,15 +47,17 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     from evaluators.distill.auto import usable_methods
     from evaluators.distill.catalogue import methods
     from evaluators.quantise.precision import Precision
+    from evaluators.tasks.task import Task
     from hw_profiles.profile import load_profile
     from spaces.catalogue import space_names
 
     if config.space is not None and ":" not in config.space and config.space not in space_names():
         raise SpaceError(unknown_name("space", config.space, (*space_names(), "nni:NAME", "file.py:Class")))
-    if not usable_methods(config.distill, bool(config.teachers)):
+    distill = config.distill or Task.distill
+    if not usable_methods(distill, bool(config.teachers)):
         alone = ", ".join(name for name, method in methods().items() if not method.kind.uses_teacher)
         raise ConfigError(
-            f"--teacher none leaves {config.distill} nobody to learn from: name a --teacher, or with --distill a "
+            f"--teacher none leaves {distill} nobody to learn from: name a --teacher, or with --distill a "
             f"method that needs none ({alone})"
         )
     profiles = tuple(
@@ -206,15 +208,16 @@ def _methods(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore) -
     from evaluators.distill.auto import auto_methods, usable_methods
     from evaluators.distill.catalogue import load_distiller
 
-    usable = usable_methods(plan.config.distill, teacher is not None)
-    if auto_methods(plan.config.distill) is None:
-        _check_distiller(load_distiller(plan.config.distill), plan, task, teacher)
+    distill = plan.config.distill or task.distill
+    usable = usable_methods(distill, teacher is not None)
+    if auto_methods(distill) is None:
+        _check_distiller(load_distiller(distill), plan, task, teacher)
         return ()
     known = store.facts().get("methods")
     fitting = tuple(known or (name for name in usable if _fits(load_distiller(name), plan, task, teacher)))
     if len(fitting) < 2:
         raise ConfigError(
-            f"--distill {plan.config.distill} has nothing to choose, as teacher and students have no layers to "
+            f"--distill {distill} has nothing to choose, as teacher and students have no layers to "
             "compare: name several methods that compare outputs"
         )
     return fitting
@@ -315,7 +318,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
         },
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},
         **(only or {"targets": by_target}),
-        "distill": plan.config.distill,
+        "distill": plan.config.distill or task.distill,
         "methods": list(plan.methods),
         "space": plan.config.space,
         "quantise": plan.config.quantise,

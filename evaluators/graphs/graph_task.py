@@ -29,6 +29,8 @@ class GraphTask(VectorTask):
     """
 
     kind: ClassVar[str] = "graph"
+    distill: ClassVar[str] = "soft-targets:temperature=1,weight=1"
+    """GLNN's own mix: the answers as they are, and of the labels only what the teacher makes of them."""
 
     @property
     def edges(self) -> NDArray[np.int64]:

@@ -29,14 +29,16 @@ class Task(ABC):
 
     ``labels``: class names; ``channels``: of an image, or features of a vector; ``image_size``: the largest
     square side in use, pixels, or ``VECTOR``; ``mean``, ``std``: by channel over the training split; ``counts``:
-    samples a split; ``space``: the space of students where the user names none; ``fingerprint``: a hash of
-    content, split and seed; ``notes``: what the user should know of the data; ``folder``: where it is prepared.
+    samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where the user
+    names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know of the
+    data; ``folder``: where it is prepared.
 
     A folder holds ``task.json`` and ``targets.npy``, int64 (N,), of train, then val, then test samples.
     """
 
     kind: ClassVar[str]
     space: ClassVar[str]
+    distill: ClassVar[str] = "soft-targets"
     folder: Path
     labels: tuple[str, ...]
     channels: int
