@@ -1,7 +1,8 @@
 """Every way of teaching against the same student trained alone: same weights, steps and order of samples.
 
     python -m tests.benchmarks.distill [--data digits] [--train-images 300] [--epochs 10] [--seeds 3]
-                                       [--methods NAME ...] [--teachers residual-16 mobile-1] [--out DIR]
+                                       [--methods NAME ...] [--teachers residual-16 mobile-1] [--graph cora.npz]
+                                       [--out DIR]
 
 Goes on where it was stopped. See ``tests/benchmarks/README.md``.
 """
@@ -17,7 +18,7 @@ import torch
 from evaluators.distill.allocator import keep_freed_memory
 from evaluators.distill.catalogue import methods
 from tests.benchmarks.distill.ledger import Ledger
-from tests.benchmarks.distill.others import other_figures
+from tests.benchmarks.distill.others import graph_figures, other_figures
 from tests.benchmarks.distill.peer import TERMS, peer_missing
 from tests.benchmarks.distill.report import facts, table, write_report
 from tests.benchmarks.distill.setting import load_setting
@@ -53,11 +54,16 @@ def main() -> None:
     if not options.no_times:
         _time(bench, chosen, shared)
     others = {} if options.no_others else other_figures(bench.ledger, options.out / "cache", options.seeds, _say)
+    graph = options.graph and graph_figures(
+        bench.ledger, options.graph, options.out / "cache", options.seeds, _say
+    )
     told = facts(data=options.data, image_size=setting.task.image_size, seeds=options.seeds)
     summary = summarise(bench, chosen, shared, options.seeds, told, others)
     write_report(summary, options.out)
     _say(table(summary))
     _say(f"written: {options.out}/distill.json, distill.md, distill.png, distill.svg")
+    if graph:
+        _say(graph)
     _say(summary.result)
 
 
@@ -99,6 +105,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--no-times", action="store_true", help="time nothing")
     parser.add_argument("--no-peer", action="store_true", help="leave torchdistill out")
     parser.add_argument("--no-others", action="store_true", help="leave out int8, data-free and update")
+    parser.add_argument("--graph", type=Path, help="a graph, such as Cora: what perceptrons keep of its network")
     parser.add_argument("--out", type=Path, default=Path("results/runs/distill"))
     return parser.parse_args()
 

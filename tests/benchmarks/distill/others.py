@@ -1,14 +1,17 @@
-"""Figures of the last line that other parts measure, on digits: integers, teaching without data, later data."""
+"""Figures that other parts measure: on digits integers, teaching without data and later data; and a graph's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
+from evaluators.graphs.teacher import DEFAULT
 from tests.benchmarks.distill.later import datafree_gap, forget
 from tests.benchmarks.distill.ledger import Ledger
 from tests.benchmarks.distill.quantised import int8_drop, int8_speedup
+from tests.benchmarks.graph_distill import Row, graph_rows, result_line
 
 Tell = Callable[[str], None]
 FIGURES: Mapping[str, Callable[[Path, Tell, int], float]] = MappingProxyType(
@@ -28,3 +31,14 @@ def other_figures(ledger: Ledger, cache: Path, seeds: int, tell: Tell) -> dict[s
         found[name] = row["value"]
         tell(f"{name}: {row['value']:.2f}")
     return found
+
+
+def graph_figures(ledger: Ledger, data: Path, cache: Path, seeds: int, tell: Tell) -> str:
+    """The line of what perceptrons keep of a graph's network, measured unless the ledger has it."""
+
+    def measure() -> dict[str, object]:
+        cache.mkdir(parents=True, exist_ok=True)
+        return {"rows": [asdict(row) for row in graph_rows(data, [DEFAULT], seeds, cache, tell=tell)]}
+
+    found = ledger.row({"figure": "graph", "data": data.name, "seeds": seeds}, measure)
+    return result_line([Row(row["teacher"], row["method"], tuple(row["scores"])) for row in found["rows"]])
