@@ -29,6 +29,8 @@ from results.view import RunView
 from understudy import RunError
 
 FOLDER = "versions"
+REPLAY = "replay.npz"
+"""The file of earlier images that a student is shown again, and its name among a student's files."""
 
 
 @dataclass(frozen=True)

@@ -211,6 +211,14 @@ class SearchConfig:
         """Where the run is kept."""
         return Path(self.runs) / (self.name or _name_of(self.data))
 
+    def on(self, profile: str) -> SearchConfig:
+        """The same as if one of its profiles were the only one."""
+        given: dict[str, Any] = {}
+        for name in ("board", *LIMITS):
+            texts = getattr(self, name)
+            given[name] = tuple(text for text in texts if text.rpartition("=")[0] in ("", profile))
+        return replace(self, profile=(profile,), **given)
+
     def anchored(self) -> SearchConfig:
         """The same with absolute paths, so that it means the same from any folder; the name stays the data's."""
         return replace(

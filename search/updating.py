@@ -15,7 +15,7 @@ from results.finalists import compared_on
 from results.goals import goals_of
 from results.measurement import Measurement
 from results.store import RunStore
-from results.updates import Version, Versions
+from results.updates import REPLAY, Version, Versions
 from search.config import SearchConfig, load_config
 from search.display import Display
 from search.former import Former, open_former, untaught
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from evaluators.lifelong.memory import How
     from evaluators.tasks.image_task import ImageTask
     from evaluators.workbench import Workbench
-
-REPLAY = "replay.npz"
 
 
 @dataclass(frozen=True)

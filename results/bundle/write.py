@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from results.bundle import runner
@@ -31,14 +32,21 @@ MakeManifest = Callable[[Mapping[str, str]], Mapping[str, Any]]
 """From the SHA-256 of the bundle's files by name to its manifest."""
 
 
-def write_bundle(view: RunView, run: Path, student: Student, folder: Path, with_program: bool = False) -> Path:
+def write_bundle(
+    view: RunView,
+    run: Path,
+    student: Student,
+    folder: Path,
+    with_program: bool = False,
+    more: Mapping[str, Path] = MappingProxyType({}),
+) -> Path:
     """Write the bundle of a student of the view, whose run lies in ``run``, into a new folder; returns it.
 
-    ``with_program`` adds a program that needs no Python. The folder appears complete or not at all. Raises
-    ``BundleError`` when it exists, when the run lacks a file of the student, or when it cannot be written or its
-    program not be built.
+    ``with_program`` adds a program that needs no Python, ``more`` other files by their name there. The folder
+    appears complete or not at all. Raises ``BundleError`` when it exists, when the run lacks a file of the
+    student, or when it cannot be written or its program not be built.
     """
-    facts, sources = view.facts, {}
+    facts, sources = view.facts, dict(more)
     for kind, name in (("library", LIBRARY), ("onnx", ONNX)):
         sources[name] = run / student.files.get(kind, "")
         if not sources[name].is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--number", type=int, help="the student's number (default: the most accurate within the limits)")
 @click.option("--max-latency", help="limit on latency, such as 1ms")
 @click.option("--max-size", help="limit on size, such as 2MB")
+@click.option("--updatable", is_flag=True, help="also what `update BUNDLE` needs: weights and earlier images")
 @runtime_option
 @tuning_options
 def command(
@@ -34,6 +36,7 @@ def command(
     number: int | None,
     max_latency: str | None,
     max_size: str | None,
+    updatable: bool,
     runtime: str,
     tune: float | None,
     tune_with: str | None,
@@ -57,16 +60,24 @@ def command(
     )
     view, student = in_use(view, store.path, student)
     program = runtime == "cpp"
-    if request is None:
-        path = write_bundle(view, store.path, student, folder, program)
-    else:
-        path = _tuned_bundle(view, store, student, folder, request, program)
+    with tempfile.TemporaryDirectory(prefix="understudy-") as scratch:
+        more = _updatable(view, store, student, Path(scratch)) if updatable else {}
+        if request is None:
+            path = write_bundle(view, store.path, student, folder, program, more)
+        else:
+            path = _tuned_bundle(view, store, student, folder, request, program, more)
     click.echo(f"Student #{student.number} is in {path}")
     click.echo(f"Next: understudy bench {path}   or, with nothing of ours: python {path / 'run.py'} bench")
 
 
 def _tuned_bundle(
-    view: RunView, store: RunStore, student: Student, folder: Path, request: TuningRequest, program: bool
+    view: RunView,
+    store: RunStore,
+    student: Student,
+    folder: Path,
+    request: TuningRequest,
+    program: bool,
+    more: Mapping[str, Path],
 ) -> Path:
     """The bundle of the student compiled once more, and what tuning found on the terminal."""
     from results.bundle.write import LIBRARY, write_bundle
@@ -80,4 +91,11 @@ def _tuned_bundle(
             view, store.path, student, Path(scratch) / LIBRARY, request, Display(console)
         )
         console.print(tuning_table(tuning))
-        return write_bundle(view, store.path, tuned, folder, program)
+        return write_bundle(view, store.path, tuned, folder, program, more)
+
+
+def _updatable(view: RunView, store: RunStore, student: Student, scratch: Path) -> dict[str, Path]:
+    from search.display import Display, make_console
+    from search.updatable import updatable_files
+
+    return updatable_files(store, view, student, scratch, Display(make_console()))

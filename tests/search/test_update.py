@@ -122,6 +122,35 @@ def test_new_class_is_learnt_delivered_and_rolled_back(place):
     assert json.loads((place / "old" / "manifest.json").read_text())["labels"] == ["across", "down"]
 
 
+def test_the_student_of_a_bundle_learns_a_new_class_where_its_run_is_not_at_hand(place, tmp_path):
+    deployed = call(place, "deploy", "runs/shapes", "--updatable", "--to", str(tmp_path / "old"))
+    assert deployed.exit_code == 0, deployed.output + repr(deployed.exception)
+    (place / "shapes").rename(place / "away")
+    done = call(tmp_path, "update", "old", "--data", str(place / "later"), "--epochs", "20", "--to", "new")
+    (place / "away").rename(place / "shapes")
+    assert done.exit_code == 0, done.output + repr(done.exception)
+    assert "the earlier data are not at hand" in done.output
+    assert json.loads((tmp_path / "new" / "manifest.json").read_text())["labels"] == ["across", "down", "checks"]
+    (learnt,) = json.loads((tmp_path / "new" / "origin.json").read_text())["facts"]["learnt"]
+    assert learnt["replayed"] > 0
+    assert learnt["kept"]["later_after"] >= 0.8
+    said = call(
+        tmp_path,
+        "predict",
+        "new",
+        str(place / "later" / "checks" / "0.png"),
+        str(place / "same" / "down" / "0.png"),
+    )
+    assert ["checks" in line or "down" in line for line in said.output.splitlines()[:2]] == [True, True], (
+        said.output
+    )
+    again = call(tmp_path, "update", "new", "--roll-back")
+    assert "stays as it is" in str(again.output)
+    assert call(place, "deploy", "runs/shapes", "--to", str(tmp_path / "plain")).exit_code == 0
+    plain = call(tmp_path, "update", "plain", "--data", "new", "--to", "none")
+    assert "cannot be updated, for it holds no weights.safetensors and no config.yaml" in str(plain.exception)
+
+
 def test_an_update_over_the_budget_is_refused_and_the_old_student_stays(place):
     store = RunStore.open(place / "runs" / "shapes")
     facts = store.facts()
