@@ -47,6 +47,8 @@ from spaces.space import Space
 ROUNDS = 101
 SAMPLE_S = 3e-4
 """Short, so that few samples meet another process; ``ROUNDS`` many, so that those do not count."""
+EPOCHS = 12
+"""Of a student of digits."""
 Tell = Callable[[str], None]
 
 
@@ -193,7 +195,7 @@ def _tested(network: nn.Module, task: Task, resolution: int) -> float:
 
 def int8_drop(cache: Path, tell: Tell, seeds: int = 3) -> float:
     """Points of test accuracy that a student of digits loses by computing in integers: the mean of seeds."""
-    return drop(Subject.of("digits", "mobile", cache), "soft-targets", None, cache, tell, seeds)
+    return drop(Subject.of("digits", "mobile", cache), "soft-targets", EPOCHS, cache, tell, seeds)
 
 
 def int8_speedup(cache: Path, tell: Tell, seeds: int = 3) -> float:
