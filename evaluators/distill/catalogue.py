@@ -19,6 +19,7 @@ from evaluators.distill.methods.relations import Congruence, Relational, Relatio
 from evaluators.distill.methods.response import HardDistillation, HardLabels, SoftTargets
 from evaluators.distill.methods.review import Review
 from evaluators.distill.methods.standard import StandardisedTargets
+from evaluators.graphs.structure import LocalStructure
 from understudy import ConfigError, unknown_name
 
 FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
@@ -28,6 +29,7 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "response": (SoftTargets, HardDistillation, Decoupled, Dist, StandardisedTargets),
         "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
         "relations": (Relational, RelationGraph, Congruence),
+        "graphs": (LocalStructure,),
     }
 )
 """What methods learn from, and the methods, whose docstrings' first paragraphs name the papers."""

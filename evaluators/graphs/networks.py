@@ -41,11 +41,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 class GraphNet(nn.Module):
     """Nodes by number, int64 (B,) -> logits (B, classes); all nodes are computed, those asked for kept.
 
-    Layers: ``lift`` (features to ``width``), ``first`` and ``last`` (over the graph), for all nodes.
+    Layers: ``lift`` (features to ``width``), ``first`` and ``last`` (over the graph), for all nodes. ``edges`` is
+    the graph, ``trained`` the node of each training sample by its number.
     Features that are never negative, as counts of words, are scaled to one length a node; others are standardised.
     """
 
     edges: Tensor
+    trained: Tensor
 
     def __init__(self, task: GraphTask, kind: str, width: int | None = None) -> None:
         super().__init__()
@@ -60,6 +62,8 @@ class GraphNet(nn.Module):
         self.first = layer(width, width // made.heads, **heads)
         self.last = layer(width, task.classes)
         self.register_buffer("edges", torch.from_numpy(np.array(task.edges)), persistent=False)
+        trained = torch.from_numpy(task.rows("train", np.arange(task.size("train"))))
+        self.register_buffer("trained", trained, persistent=False)
 
     def forward(self, nodes: Tensor) -> Tensor:
         """Logits of these nodes."""
@@ -67,6 +71,15 @@ class GraphNet(nn.Module):
         hidden = functional.dropout(hidden, self.dropout, self.training)
         logits: Tensor = self.last(hidden, self.edges)
         return logits[nodes]
+
+    @torch.no_grad()
+    def hidden(self) -> Tensor:
+        """What the first layer over the graph says of every node, (N, width), when nothing is left out."""
+        training = self.training
+        self.eval()
+        hidden: Tensor = self.first(self.lift(), self.edges)
+        self.train(training)
+        return hidden
 
 
 class _Dense(nn.Module):

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -41,7 +42,14 @@ from spaces.space import VECTOR
 
 STUDENT = {"width": 128, "depth": 0, "activation": "relu", "dropout": "strong"}
 EPOCHS = 100
-GLNN = SoftTargets(temperature=1.0, weight=1.0)
+METHODS: Mapping[str, Distiller] = MappingProxyType(
+    {
+        "perceptron, GLNN": SoftTargets(temperature=1.0, weight=1.0),
+        "perceptron, soft-targets": SoftTargets(),
+        "perceptron, local-structure": LocalStructure(),
+    }
+)
+"""How perceptrons are taught; the first is the one of the last line."""
 Progress = Callable[[str], None]
 
 
@@ -76,14 +84,14 @@ def graph_rows(
     task = load_task(str(data), cache=cache, seed=0)
     if not isinstance(task, GraphTask):
         raise SystemExit(f"{data} holds no graph")
-    alone = [_perceptron(task, HardLabels(), None, seed) for seed in range(seeds)]
+    alone = [_perceptron(task, HardLabels(), (None, None), seed) for seed in range(seeds)]
     rows = [_row("none", "perceptron, labels alone", alone)]
     tell(str(rows[0]))
     for kind in kinds:
         taught = [_teacher(task, kind, seed, cache) for seed in range(seeds)]
         found = {"the teacher itself": [_score(each.module, WholeGraph.open(task.folder)) for each, _ in taught]}
-        for name, distiller in {"perceptron, GLNN": GLNN, "perceptron, soft-targets": SoftTargets()}.items():
-            found[name] = [_perceptron(task, distiller, outputs, seed) for seed, (_, outputs) in enumerate(taught)]
+        for name, distiller in METHODS.items():
+            found[name] = [_perceptron(task, distiller, each, seed) for seed, each in enumerate(taught)]
         if small:
             found |= _small(task, kind, taught)
         rows += [_row(kind, name, scores) for name, scores in found.items()]
@@ -101,12 +109,14 @@ def _teacher(task: GraphTask, kind: str, seed: int, cache: Path) -> tuple[Teache
     return teacher, compute_outputs(teacher, task, views=final_schedule(task.size("train")).views, cache=cache)
 
 
-def _perceptron(task: GraphTask, distiller: Distiller, outputs: TeacherOutputs | None, seed: int) -> float:
+def _perceptron(
+    task: GraphTask, distiller: Distiller, teaching: tuple[Teacher | None, TeacherOutputs | None], seed: int
+) -> float:
     """Test accuracy of a perceptron: the same network, epochs and order of samples with a teacher and without."""
     space = load_space("mlp", channels=task.channels, image_size=VECTOR, classes=task.classes)
     with seeded(seed):
         network = space.build(STUDENT)
-    return _taught(network, task, distiller, outputs, None, final_schedule(task.size("train")), seed)
+    return _taught(network, task, distiller, teaching, final_schedule(task.size("train")), seed)
 
 
 def _small(task: GraphTask, kind: str, taught: Sequence[tuple[Teacher, TeacherOutputs]]) -> dict[str, list[float]]:
@@ -115,16 +125,14 @@ def _small(task: GraphTask, kind: str, taught: Sequence[tuple[Teacher, TeacherOu
     methods: dict[str, Distiller] = {
         "labels alone": HardLabels(),
         "soft-targets": SoftTargets(),
-        "local-structure": LocalStructure(),
     }
     scores: dict[str, list[float]] = {f"{kind} of 1/8 width, {name}": [] for name in methods}
     for name, distiller in methods.items():
-        for seed, (teacher, outputs) in enumerate(taught):
+        for seed, teaching in enumerate(taught):
             with seeded(seed):
                 network = GraphNet(whole, kind, KINDS[kind].width // 8)
-            schedule, live = graph_schedule(len(task.features), EPOCHS), isinstance(distiller, LocalStructure)
-            stored, source = (None, teacher) if live else (outputs, None)
-            score = _taught(network, whole, distiller, stored, source, schedule, seed)
+            schedule = graph_schedule(len(task.features), EPOCHS)
+            score = _taught(network, whole, distiller, teaching, schedule, seed)
             scores[f"{kind} of 1/8 width, {name}"].append(score)
     return scores
 
@@ -133,11 +141,11 @@ def _taught(
     network: nn.Module,
     task: Task,
     distiller: Distiller,
-    outputs: TeacherOutputs | None,
-    teacher: Teacher | None,
+    teaching: tuple[Teacher | None, TeacherOutputs | None],
     schedule: Schedule,
     seed: int,
 ) -> float:
+    teacher, outputs = teaching
     train_student(
         network,
         task,

@@ -21,7 +21,7 @@ from evaluators.distill.trainer import seeded, train_student
 from evaluators.graphs.graph_task import GraphTask, WholeGraph
 from evaluators.graphs.networks import KINDS, GraphNet, geometric
 from evaluators.graphs.structure import LocalStructure
-from evaluators.graphs.teacher import graph_schedule, graph_teacher
+from evaluators.graphs.teacher import graph_teacher
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
 from evaluators.tasks.task import UNLABELLED
@@ -283,49 +283,71 @@ def test_vectors_have_a_teacher_of_their_own(tmp_path):
     assert not torch.allclose(again.batch("val", [0], VECTOR), task.batch("val", [0], VECTOR))
 
 
-def test_a_smaller_graph_network_learns_the_structure_of_neighbourhoods():
+def test_a_student_without_the_graph_learns_the_structure_of_neighbourhoods():
     pytest.importorskip("torch_geometric")
-    whole = WholeGraph.open(graph().folder)
-    teacher = taught()[0]
-    histories = {}
-    for weight in (0.0, 100.0):
+    divergences = {}
+    for weight in (0.0, 10.0):
+        space = load_space("mlp", channels=FEATURES, image_size=VECTOR, classes=CLASSES)
         with seeded(0):
-            student = GraphNet(whole, "gcn", 8)
+            student = space.build({"width": 16, "depth": 0, "activation": "relu", "dropout": "no"})
         trained = train_student(
             student,
-            whole,
+            graph(),
             resolution=VECTOR,
-            distiller=LocalStructure(weight=weight, sigma=1.0),
-            teacher_outputs=None,
-            teacher=teacher,
-            schedule=graph_schedule(NODES, 15),
+            distiller=LocalStructure(weight=weight),
+            teacher_outputs=taught()[1],
+            teacher=taught()[0],
+            schedule=Schedule(8, views=0),
             seed=0,
         )
-        histories[weight] = trained.history
-    assert histories[100.0][-1].distillation_loss < 0.5 * histories[0.0][-1].distillation_loss
+        last = trained.history[-1]
+        divergences[weight] = (last.loss - last.distillation_loss) / (weight - 1)
+    assert 0 < divergences[10.0] < 0.9 * divergences[0.0]
 
 
 def test_the_loss_of_a_structure_is_that_of_the_paper():
-    """Against sums over each node's neighbours, written out."""
-    edges = torch.tensor([[0, 0, 1, 2], [1, 2, 0, 0]])
-    ours, theirs = torch.randn(3, 4), torch.randn(3, 5)
-    distiller = replace(LocalStructure(sigma=2.0), edges=edges)
-    student, teacher = (Signals(torch.zeros(3, 2), {"first": each}) for each in (ours, theirs))
-
-    def shares(features: torch.Tensor) -> torch.Tensor:
-        near = [torch.exp(-(features[0] - features[other]).square().sum() / 4) for other in (1, 2)]
-        return torch.softmax(torch.stack(near), 0)
-
-    expected = (shares(theirs) * (shares(theirs) / shares(ours)).log()).sum() / 3
-    loss = distiller.loss(student, teacher, None)
-    torch.testing.assert_close(loss.distillation, expected)
-    torch.testing.assert_close(loss.total, 100 * expected)
-
-
-def test_structure_needs_students_that_know_the_graph():
+    """Against sums over a node's neighbours, written out; those that the student did not see do not count."""
     pytest.importorskip("torch_geometric")
-    with pytest.raises(ConfigError, match="this student takes features alone"):
-        LocalStructure().attached(torch.nn.Linear(2, 2), taught()[0], torch.zeros(1, 2))
+    teacher, outputs = taught()
+    student = torch.nn.Sequential(torch.nn.Linear(FEATURES, 4), torch.nn.Linear(4, CLASSES))
+    attached = LocalStructure(sigma=0.5).attached(student, teacher, graph().batch("train", [0], VECTOR))
+    samples = np.arange(NODES)[: NODES // 2]
+    features = torch.randn(len(samples), 4)
+    ours = Signals(
+        torch.zeros(len(samples), CLASSES),
+        {attached.student_layers[0]: features},
+        ids=torch.from_numpy(samples),
+    )
+    theirs = Signals(torch.tensor(outputs.logits("train")[samples]))
+    loss = attached.prepared(ours, theirs).loss(ours, theirs, None)
+
+    said = dict(zip(graph().rows("train", samples).tolist(), features, strict=True))
+    hidden, edges = teacher.module.hidden(), [tuple(edge) for edge in graph().edges.T.tolist()]
+    mean_theirs = torch.stack([(hidden[a] - hidden[b]).square().sum() for a, b in edges]).mean()
+    seen = [(a, b) for a, b in edges if a in said and b in said]
+    mean_ours = torch.stack([(said[a] - said[b]).square().sum() for a, b in seen]).mean()
+    expected = torch.zeros(())
+    for node in said:
+        others = [b for a, b in seen if a == node]
+        if others:
+            shares = [
+                torch.softmax(
+                    torch.stack([torch.exp(-(of[node] - of[b]).square().sum() / mean) for b in others]), 0
+                )
+                for of, mean in ((hidden, mean_theirs), (said, mean_ours))
+            ]
+            expected += (shares[0] * (shares[0] / shares[1]).log()).sum() / len(samples)
+    answers = SoftTargets(1.0, 1.0).loss(ours, theirs, None)
+    torch.testing.assert_close(loss.total, answers.total + 10 * expected)
+
+
+def test_structure_needs_a_teacher_that_knows_the_graph():
+    pytest.importorskip("torch_geometric")
+    rows = torch.zeros(1, FEATURES)
+    with pytest.raises(ConfigError, match="which this teacher does not know"):
+        LocalStructure().attached(torch.nn.Linear(FEATURES, 2), None, rows)
+    with pytest.raises(ConfigError, match="for students that see no graph"):
+        LocalStructure().attached(taught()[0].module, taught()[0], rows)
 
 
 def test_vectors_for_a_bundle(tmp_path):

@@ -44,7 +44,8 @@ def main() -> None:
     for name, score in setting.teachers().items():
         _say(f"teacher {name}: {100 * score:.2f} % test")
     bench = Bench(setting, Ledger(options.out / "trainings.jsonl"))
-    chosen = options.methods or [name for name in methods() if name != ALONE]
+    fitting = [name for name, method in methods().items() if name != ALONE and method.family != "graphs"]
+    chosen = options.methods or fitting
     missing = peer_missing()
     if missing:
         _say(missing)
