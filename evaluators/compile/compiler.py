@@ -21,6 +21,7 @@ from evaluators.compile.graph.prepare import prepare
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import check_room, link, plan_memory
 from evaluators.compile.machine_code import executable_of, name_by_content
+from evaluators.compile.memory import workspace_bytes
 from evaluators.compile.objects import default_objects
 from evaluators.compile.rules.apply import schedule_kernels
 from hw_profiles.profile import Profile
@@ -37,7 +38,8 @@ class Compiled:
 
     ``library`` takes tensors like ``inputs`` and returns those of ``outputs``, a tuple where there are several.
     ``size_bytes`` is the file on disk, weights included. ``memory_bytes`` is what one inference holds at
-    once by the static plan: the storages of the activations, weights, inputs and outputs. ``seconds`` says
+    once by the static plan: the storages of the activations, weights, inputs and outputs, and on a CPU what the
+    kernels keep inside. ``seconds`` says
     where the time went: ``export`` (torch to graph), ``lower`` (graph to machine code), ``link``.
     """
 
@@ -96,6 +98,7 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
         planned, memory = plan_memory(scheduled, cuda_graph=profile.gpu is not None)
         check_room(Path(tempfile.gettempdir()), _LEAST_ROOM)
         if profile.gpu is None:
+            memory += workspace_bytes(scheduled, profile.threads)
             executable = executable_of(planned, profile.tvm_target, default_objects())
         else:
             executable = build_for_gpu(planned, profile)
