@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.cost import cost_of
+from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import method_text
-from evaluators.distill.trainer import train_student
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.trainer import Trained, train_student
 from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
@@ -45,7 +47,7 @@ def evaluate_candidate(
     compiled and measured before, taught in another way; they are not taken again. Raises ``UnderstudyError`` when
     a stage fails.
     """
-    stages, resolution = Stages(), bench.space.resolution(choice)
+    stages = Stages()
     with stages.stage("build"), bench.working():
         network = build_student(bench, choice, number)
     figures = known or _cost(bench, choice, network, stages)
@@ -54,20 +56,7 @@ def evaluate_candidate(
         return Outcome("infeasible", figures, stages.seconds, broken)
     distiller = bench.distiller_for(choice)
     with stages.stage("train"):
-        trained = train_student(
-            network,
-            bench.task,
-            resolution=resolution,
-            distiller=distiller,
-            teacher_outputs=bench.teacher_outputs,
-            schedule=bench.schedule,
-            seed=candidate_seed(bench.seed, number),
-            device=bench.torch_device,
-            step_guard=bench.working,
-            on_epoch=phases(network, bench.task, resolution, bench.schedule.epochs, bench.working),
-            teacher=bench.teacher_for(distiller),
-            reference=bench.reference,
-        )
+        trained = teach(bench, network, choice, number, distiller, bench.schedule)
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds, taught_by=method_text(distiller))
 
@@ -90,6 +79,27 @@ def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
     if bench.precision is not None:
         bench.precision.prepare(network, choice, real_inputs(bench, bench.space.resolution(choice)))
     return network
+
+
+def teach(
+    bench: Workbench, network: nn.Module, choice: Choice, number: int, distiller: Distiller, schedule: Schedule
+) -> Trained:
+    """Teach the network of a choice in place, whoever the bench has as teacher; raises as ``train_student``."""
+    resolution = bench.space.resolution(choice)
+    return train_student(
+        network,
+        bench.task,
+        resolution=resolution,
+        distiller=distiller,
+        teacher_outputs=bench.teacher_outputs,
+        schedule=schedule,
+        seed=candidate_seed(bench.seed, number),
+        device=bench.torch_device,
+        step_guard=bench.working,
+        on_epoch=phases(network, bench.task, resolution, schedule.epochs, bench.working),
+        teacher=bench.teacher_for(distiller),
+        reference=bench.reference,
+    )
 
 
 def candidate_seed(seed: int, number: int) -> int:

@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from evaluators.candidate import build_student, candidate_seed, share_figures
+from evaluators.candidate import build_student, share_figures, teach
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
-from evaluators.distill.trainer import train_student
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
-from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
@@ -72,21 +70,10 @@ def _taught(
 ) -> tuple[nn.Module, dict[str, float]]:
     """A student after the full schedule, its accuracies and its agreement with the teacher itself on test."""
     network = build_student(bench, choice, number)
-    resolution = bench.space.resolution(choice)
-    trained = train_student(
-        network,
-        bench.task,
-        resolution=resolution,
-        distiller=distiller,
-        teacher_outputs=bench.teacher_outputs,
-        schedule=bench.final_schedule,
-        seed=candidate_seed(bench.seed, number),
-        device=bench.torch_device,
-        step_guard=bench.working,
-        on_epoch=phases(network, bench.task, resolution, bench.final_schedule.epochs, bench.working),
-        teacher=bench.teacher_for(distiller),
+    trained = teach(bench, network, choice, number, distiller, bench.final_schedule)
+    logits = predict_logits(
+        delivered(network), bench.task, "test", bench.space.resolution(choice), guard=bench.working
     )
-    logits = predict_logits(delivered(network), bench.task, "test", resolution, guard=bench.working)
     figures = {"val": trained.val_accuracy, "test": accuracy(logits, bench.task.targets("test"))}
     if bench.reference is not None:
         figures["agreement"] = agreement(logits, np.array(bench.reference.logits("test")))

@@ -13,7 +13,7 @@ from results.candidate import Student
 from results.store import RunStore, write_atomically
 from results.updates import REPLAY, Version, Versions
 from results.view import RunView
-from search.config import load_config
+from search.config import SearchConfig, load_config
 from search.display import Display
 from understudy import BundleError
 
@@ -35,7 +35,7 @@ def updatable_files(
     files = {WEIGHTS: store.path / student.files["weights"], ORIGIN: scratch / ORIGIN, CONFIG: scratch / CONFIG}
     if REPLAY in student.files:
         files[REPLAY] = store.path / student.files[REPLAY]
-    elif _remembers(store, student.number, scratch / REPLAY, display):
+    elif _remembers(store, config, student.number, scratch / REPLAY, display):
         files[REPLAY] = scratch / REPLAY
     (scratch / CONFIG).write_text(config.on(view.target or config.profile[0]).to_yaml())
     data = version.fingerprint if version else view.facts["origin"]["data"]
@@ -72,13 +72,12 @@ def run_of(bundle: Path, files: Mapping[str, str], runs: Path) -> tuple[RunStore
     return store, student.number
 
 
-def _remembers(store: RunStore, number: int, path: Path, display: Display) -> bool:
+def _remembers(store: RunStore, config: SearchConfig, number: int, path: Path, display: Display) -> bool:
     """Whether earlier images are at hand; those that an update would show again are written to the path."""
     from evaluators.lifelong.learn import choose_memory
     from search.former import open_former
     from search.updating import Request
 
-    config = load_config(store.path / CONFIG, {"runs": str(store.path.parent), "name": store.path.name})
     former = open_former(store, config, number, display)
     if former.earlier is None:
         return False
