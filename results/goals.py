@@ -158,5 +158,15 @@ def facts_on(facts: Mapping[str, Any], target: str) -> dict[str, Any]:
     return {**shared, **own, "teacher": {**(facts.get("teacher") or {}), **own.get("teacher_cost", {})}}
 
 
+def with_teacher_latency(facts: Mapping[str, Any], target: str, latency: Measurement) -> dict[str, Any]:
+    """The facts of a run with another latency of its teacher on a target (its only one where that has no name)."""
+    found = {"latency": latency.to_json()}
+    own = facts["targets"][target] if target else facts
+    cost = {**own.get("teacher_cost", {}), **found}
+    if target:
+        return {**facts, "targets": {**facts["targets"], target: {**own, "teacher_cost": cost}}}
+    return {**facts, "teacher_cost": cost, "teacher": {**(facts.get("teacher") or {}), **found}}
+
+
 def _worst(goal: Goal, measurements: Mapping[str, Measurement]) -> float:
     return max(goal.budget.excess(goal.figures(measurements)).values(), default=0.0)

@@ -131,7 +131,7 @@ def _students(
         inputs = random_inputs([spec.to_json() for spec in network.inputs])
         library = (store.path / student.files[goal.name(LIBRARY)]).resolve()
         compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)), network.tolerance)
-    return measured_again(students, plan.profiles[0], goal, store, device, note)
+    return measured_again(students, plan.profiles[0], goal, store, device, note)[0]
 
 
 def _candidates(

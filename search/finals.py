@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -17,15 +17,15 @@ from results.goals import LIBRARY, Goal
 from results.measurement import Measurement
 from results.store import RunStore
 from search.plan import Plan
-from understudy import DeviceLost, MeasureError, UnderstudyError
+from search.rounds import Entrant, measured_in_rounds
+from search.teacher_cost import compiled_teacher, forget_compiled_teacher
+from understudy import UnderstudyError
 
 if TYPE_CHECKING:
     from evaluators.device import Device
     from evaluators.workbench import Workbench
     from hw_profiles.profile import Profile
     from search.device_actor import RemoteDevice
-
-ROUNDS = 3
 
 
 def finish_all(
@@ -35,10 +35,11 @@ def finish_all(
     workers: int,
     advance: Callable[[int, int], None],
     note: Callable[[str], None],
-) -> list[Student]:
+) -> tuple[list[Student], Mapping[str, Measurement]]:
     """Finish every finalist that the run does not hold yet, each written down as soon as it is ready.
 
-    A finalist that fails is named with its reason and left out. Returns all finished students, compared.
+    A finalist that fails is named with its reason and left out. Returns all finished students, compared, and the
+    teacher's latency as measured beside them, by target.
     """
     import ray
     from ray.exceptions import RayError
@@ -71,10 +72,15 @@ def finish_all(
             continue
         students.append(student)
         store.write_students(compared_on(students, goals))
+    teacher: dict[str, Measurement] = {}
     for profile, goal, device in zip(plan.profiles, goals.each, devices, strict=True):
         if device is not None:
-            students = measured_again(students, profile, goal, store, device, note)
-    return compared_on(students, goals)
+            beside = compiled_teacher(plan, goal)
+            students, latency = measured_again(students, profile, goal, store, device, note, beside)
+            if latency is not None:
+                teacher[goal.target] = latency
+    forget_compiled_teacher(plan)
+    return compared_on(students, goals), teacher
 
 
 def measured_again(
@@ -84,32 +90,31 @@ def measured_again(
     store: RunStore,
     device: Device,
     note: Callable[[str], None],
-) -> list[Student]:
-    """The students with a latency of several rounds on a goal's target, one after the other and round by round.
+    teacher: Entrant | None = None,
+) -> tuple[list[Student], Measurement | None]:
+    """The students with their latency on a goal's target, and that of the teacher, taken in the same rounds.
 
-    The workers are idle by now, and a student's rounds lie apart in time: a moment's disturbance widens the
-    interval of a student instead of deciding its fate.
+    The workers are idle by now. What could not be measured keeps its first latency (None: the teacher).
     """
-    rounds: dict[int, list[Measurement]] = {student.number: [] for student in students}
-    for student in list(students) * ROUNDS:
-        library = store.path.resolve() / student.files[goal.name(LIBRARY)]
-        try:
-            rounds[student.number].append(device.measure(library, _input(student)))
-        except DeviceLost as error:
-            note(f"the students could not be measured again, their first latencies stand: {error}")
-            break
-        except MeasureError as error:
-            note(f"student #{student.number} could not be measured again, its first latency stands: {error}")
-    return [_remeasured(student, rounds[student.number], profile, goal) for student in students]
+    libraries = [store.path.resolve() / student.files[goal.name(LIBRARY)] for student in students]
+    entrants = [
+        Entrant(f"student #{student.number}", library, _input(student))
+        for student, library in zip(students, libraries, strict=True)
+    ]
+    beside = [] if teacher is None or not students else [teacher]
+    found = measured_in_rounds(entrants + beside, device, note)
+    again = [
+        _remeasured(student, latency, profile, goal)
+        for student, latency in zip(students, found[: len(students)], strict=True)
+    ]
+    return again, found[-1] if beside else None
 
 
-def _remeasured(student: Student, latencies: Sequence[Measurement], profile: Profile, goal: Goal) -> Student:
+def _remeasured(student: Student, latency: Measurement | None, profile: Profile, goal: Goal) -> Student:
     from evaluators.cost import energy_of
-    from evaluators.latency.host import pooled
 
-    if not latencies:
+    if latency is None:
         return student
-    latency = pooled(latencies)
     found = {"latency": latency, **energy_of(latency, profile)}
     named = {goal.name(metric): figure for metric, figure in found.items()}
     return replace(student, measurements={**student.measurements, **named})

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.budget import Budget
-from results.goals import Goal
 from results.measurement import metric_of
 from results.store import RunStore
 from search.config import SearchConfig
@@ -18,11 +16,10 @@ from search.display import Display
 from search.plan import Plan
 from search.synthesis import NONE, synthetic_data
 from search.teacher import answers_of, open_assistant, open_teacher
-from understudy import ConfigError, RunError, SpaceError, TeacherError, UnderstudyError, unknown_name
+from search.teacher_cost import teacher_cost
+from understudy import ConfigError, RunError, SpaceError, TeacherError, unknown_name
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from evaluators.distill.distiller import Distiller
     from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
@@ -302,7 +299,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
             "profile": asdict(profile),
             "budget": dict(goal.budget.limits),
             **({"board": str(plan.boards(profile))} if plan.boards(profile) else {}),
-            "teacher_cost": _teacher_cost(plan, profile, goal, task, teacher, store, display),
+            "teacher_cost": teacher_cost(plan, profile, goal, task, teacher, store, display),
         }
         for profile, goal in zip(plan.profiles, plan.config.goals.each, strict=True)
     }
@@ -344,49 +341,3 @@ def _taught_by(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, Any
     parameters = None if teacher.module is None else sum(p.numel() for p in teacher.module.parameters())
     scores = {"accuracy": test, "val_accuracy": val}
     return {"name": teacher.name, **scores, "parameters": parameters, "latency": None}
-
-
-def _teacher_cost(
-    plan: Plan,
-    profile: Profile,
-    goal: Goal,
-    task: Task,
-    teacher: Teacher | None,
-    store: RunStore,
-    display: Display,
-) -> dict[str, Any]:
-    """Latency and size of the teacher on a target, as known or measured now; nothing where that is impossible."""
-    if teacher is None:
-        return {}
-    before = store.facts()
-    known = before.get("targets", {"": before}).get(goal.target, {})
-    if "teacher_cost" in known:
-        return dict(known["teacher_cost"])
-    if teacher.module is None:
-        display.note("note: the teacher is not one torch network, so its latency is not known")
-        return {}
-    on = f" on {goal.target}" if goal.target else ""
-    with display.stage(f"teacher's latency{on}"):
-        try:
-            return _cost_on(plan, profile, task, teacher, teacher.module)
-        except (UnderstudyError, RuntimeError) as error:
-            display.note(f"note: the teacher's latency{on} is not known: {error}")
-            return {}
-
-
-def _cost_on(plan: Plan, profile: Profile, task: Task, teacher: Teacher, network: nn.Module) -> dict[str, Any]:
-    """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
-    import numpy as np
-
-    from evaluators.compile.export import import_network
-    from evaluators.compile.verify import expected_outputs
-    from evaluators.cost import cost_on
-    from evaluators.stages import Stages
-
-    images = task.images("val", np.arange(1), teacher.resolution)
-    expected, module = expected_outputs(network, images), import_network(network, images)
-    target = plan.target(profile, Goal("", plan.config.objectives, Budget()))
-    with tempfile.TemporaryDirectory(prefix="understudy-") as folder, closing(target):
-        library = Path(folder) / "teacher.so"
-        found = cost_on(target, module, library, images.numpy(), expected, nullcontext, Stages())
-    return {name: found[name].to_json() for name in ("latency", "size")}

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from rich.console import Console
 
 from hw_profiles.host import usable_cores
 from results.candidate import Candidate, Student
-from results.goals import target_names
+from results.goals import target_names, with_teacher_latency
 from results.measurement import NOT_MEASURED
 from results.report import write_report
 from results.report.details import deploy_command
@@ -97,7 +98,7 @@ def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
 
 
 def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display, workers: int) -> list[Student]:
-    """The students of the front fully taught; ``facts`` learns how many of how many."""
+    """The students of the front fully taught; ``facts`` learns how many of how many, and the teacher's latency."""
     config, candidates = plan.config, store.candidates()
     front = config.goals.front(candidates)
     finalists = config.goals.most_missed(candidates, config.finalists)
@@ -107,8 +108,10 @@ def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display
     if not finalists:
         return []
     with display.stage("students of the front, fully taught") as advance:
-        students = finish_all(plan, store, finalists, workers, advance, display.note)
+        students, teacher = finish_all(plan, store, finalists, workers, advance, display.note)
     store.write_students(students)
+    for target, latency in teacher.items():
+        facts.update(with_teacher_latency(facts, target, latency))
     return students
 
 
@@ -176,6 +179,7 @@ def _shown(path: Path) -> Path:
 def _remove_if_empty(store: RunStore) -> None:
     """Take away the folder of a run that ended before its first candidate, so that its name is free again."""
     if not store.candidates():
+        rmtree(store.path / ".scratch", ignore_errors=True)
         for path in store.path.iterdir():
             if path.is_file():
                 path.unlink()

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from hw_profiles.profile import load_profile
 from results.budget import Budget
 from results.candidate import Candidate, Student
 from results.finalists import compared, compared_on
-from results.goals import Goal, Goals
+from results.goals import Goal, Goals, facts_on, with_teacher_latency
 from results.measurement import Measurement
 from results.store import RunStore
+from results.view import teacher_of
 from search.confirmation import near_front
 from search.finals import measured_again
+from search.rounds import Entrant
 from understudy import MeasureError
 
 OBJECTIVES = ("accuracy", "latency")
@@ -95,7 +99,7 @@ def test_near_the_front_is_what_would_be_on_it_were_it_a_little_faster():
 class Drifting:
     """A device that is slower every time it is asked, and has lost one student."""
 
-    def __init__(self, lost: int) -> None:
+    def __init__(self, lost: int | None = None) -> None:
         self.calls, self.lost = 0, lost
 
     def run(self, library, inputs):
@@ -111,7 +115,8 @@ class Drifting:
 def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     notes: list[str] = []
     students = [student(1, 0.9, 0.004), replace(student(2, 0.8, 0.005))]
-    again = measured_again(students, PROFILE, GOALS.each[0], RunStore(tmp_path), Drifting(lost=0), notes.append)
+    store, teacher = RunStore(tmp_path), Entrant("the teacher", tmp_path / "teacher.so", np.zeros((1, 1, 8, 8)))
+    again, none = measured_again(students, PROFILE, GOALS.each[0], store, Drifting(lost=0), notes.append)
     latency = again[0].measurements["latency"]
     assert (latency.value, latency.low, latency.high) == (0.003, 0.0015, 0.006)
     assert again[1].measurements["latency"].value == 0.005
@@ -119,6 +124,16 @@ def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     energy = again[0].measurements["energy"]
     assert (energy.unit, energy.source) == ("J", "estimated")
     assert energy.value == 0.003 * (PROFILE.active_w or 0)
+    assert none is None
+    beside, latency = measured_again(
+        students[:1], PROFILE, GOALS.each[0], store, Drifting(), notes.append, teacher
+    )
+    assert [beside[0].measurements["latency"].value, latency.value] == [0.003, 0.004]
+    facts = with_teacher_latency({"teacher": {"name": "big"}, "teacher_cost": {"size": 9}}, "", latency)
+    assert teacher_of(facts).latency == latency
+    two = with_teacher_latency({"targets": {"near": {}, "far": {}}}, "far", latency)
+    assert teacher_of(facts_on(two, "far")).latency == latency
+    assert teacher_of(facts_on(two, "near")) is None
 
 
 def test_with_several_targets_a_student_stands_where_it_holds():

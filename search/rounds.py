@@ -1,0 +1,51 @@
+"""Compiled networks measured one after the other and round by round, once nothing else is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.measurement import Measurement
+from understudy import DeviceLost, MeasureError
+
+if TYPE_CHECKING:
+    from evaluators.device import Device
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What is measured: its name in a sentence, its library and the input that it is called with."""
+
+    name: str
+    library: Path
+    inputs: NDArray[np.float32]
+
+
+def measured_in_rounds(
+    entrants: Sequence[Entrant], device: Device, note: Callable[[str], None]
+) -> list[Measurement | None]:
+    """The latency of each, pooled over its rounds; None where there was none, which is noted with its reason.
+
+    An entrant's rounds lie apart in time, and all of a round are measured in the same minute: a moment's
+    disturbance widens the interval of an entrant instead of deciding its fate, and drift bends no comparison.
+    """
+    from evaluators.latency.host import pooled
+
+    rounds: list[list[Measurement]] = [[] for _ in entrants]
+    for _ in range(ROUNDS):
+        for entrant, found in zip(entrants, rounds, strict=True):
+            try:
+                found.append(device.measure(entrant.library, entrant.inputs))
+            except DeviceLost as error:
+                note(f"nothing more could be measured again, first latencies stand: {error}")
+                return [pooled(each) if each else None for each in rounds]
+            except MeasureError as error:
+                note(f"{entrant.name} could not be measured again, its first latency stands: {error}")
+    return [pooled(each) if each else None for each in rounds]

@@ -1,0 +1,102 @@
+"""What the teacher costs on a target, compiled as a student would be: before the search and beside students."""
+
+from __future__ import annotations
+
+from contextlib import closing, nullcontext, suppress
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from results.budget import Budget
+from results.goals import Goal
+from results.store import RunStore
+from search.display import Display
+from search.plan import Plan
+from search.rounds import Entrant
+from understudy import UnderstudyError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evaluators.tasks.task import Task
+    from evaluators.teachers.teacher import Teacher
+    from hw_profiles.profile import Profile
+
+_INPUT = "input.npy"
+
+
+def teacher_cost(
+    plan: Plan,
+    profile: Profile,
+    goal: Goal,
+    task: Task,
+    teacher: Teacher | None,
+    store: RunStore,
+    display: Display,
+) -> dict[str, Any]:
+    """Latency and size of the teacher on a target, as known or found now; nothing where that is impossible.
+
+    Where the target is measured, what was compiled is kept in the run until its students are compared.
+    """
+    if teacher is None:
+        return {}
+    before = store.facts()
+    known: dict[str, Any] | None = before.get("targets", {"": before}).get(goal.target, {}).get("teacher_cost")
+    if known is not None and (not known or not plan.measured(profile) or compiled_teacher(plan, goal)):
+        return known
+    if teacher.module is None:
+        display.note("note: the teacher is not one torch network, so its latency is not known")
+        return {}
+    on = f" on {goal.target}" if goal.target else ""
+    with display.stage(f"teacher's latency{on}"):
+        try:
+            return _cost_on(plan, profile, goal, task, teacher, teacher.module)
+        except (UnderstudyError, RuntimeError) as error:
+            _library(plan, goal).unlink(missing_ok=True)
+            display.note(f"note: the teacher's latency{on} is not known: {error}")
+            return known or {}
+
+
+def compiled_teacher(plan: Plan, goal: Goal) -> Entrant | None:
+    """The teacher as it was compiled for a target of the run, if it was."""
+    library = _library(plan, goal)
+    with suppress(OSError, ValueError):
+        if library.exists():
+            return Entrant("the teacher", library, np.load(library.with_name(_INPUT), allow_pickle=False))
+    return None
+
+
+def forget_compiled_teacher(plan: Plan) -> None:
+    """Take away what was compiled of the teacher, which may be large."""
+    rmtree(_folder(plan), ignore_errors=True)
+
+
+def _folder(plan: Plan) -> Path:
+    return plan.run / ".scratch" / "teacher"
+
+
+def _library(plan: Plan, goal: Goal) -> Path:
+    from evaluators.cost import library_name
+
+    return _folder(plan) / library_name(goal)
+
+
+def _cost_on(
+    plan: Plan, profile: Profile, goal: Goal, task: Task, teacher: Teacher, network: nn.Module
+) -> dict[str, Any]:
+    """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
+    from evaluators.compile.export import import_network
+    from evaluators.compile.verify import expected_outputs
+    from evaluators.cost import cost_on
+    from evaluators.stages import Stages
+
+    images = task.images("val", np.arange(1), teacher.resolution)
+    expected, module = expected_outputs(network, images), import_network(network, images)
+    library, inputs = _library(plan, goal), images.numpy()
+    library.parent.mkdir(parents=True, exist_ok=True)
+    np.save(library.with_name(_INPUT), inputs, allow_pickle=False)
+    with closing(plan.target(profile, Goal("", plan.config.objectives, Budget()))) as target:
+        found = cost_on(target, module, library, inputs, expected, nullcontext, Stages())
+    return {name: found[name].to_json() for name in ("latency", "size")}
