@@ -81,3 +81,16 @@ def test_a_limit_for_one_of_several_profiles_wins_over_that_for_all():
     assert SearchConfig(max_latency=("8ms", "9ms")).goals.each[0].budget.limits == pytest.approx(
         {"latency": 0.009}
     )
+
+
+def test_as_if_one_profile_were_the_only_one():
+    both = SearchConfig(
+        profile=("x86-host", "rpi5"),
+        max_latency=("2ms", "rpi5=8ms"),
+        max_size=("x86-host=1MB",),
+        board=("rpi5=127.0.0.1:9190:pi",),
+    )
+    pi, host = both.on("rpi5"), both.on("x86-host")
+    assert pi.goals.each[0].budget.limits == {"latency": 0.008}
+    assert host.goals.each[0].budget.limits == {"latency": 0.002, "size": 1e6}
+    assert (list(pi.boards), list(host.boards)) == (["rpi5"], [])
