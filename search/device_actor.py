@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from evaluators.device import Device
 from evaluators.latency.race import Lap
+from evaluators.without_torch import keep_torch_out
 from hw_profiles.profile import Profile
 from results.bundle.runner import Inputs
 from results.measurement import Measurement
@@ -31,6 +32,8 @@ class _Owner:
     """Lives in its own process; a compiled student that crashes takes only this process with it."""
 
     def __init__(self, plan: Plan, profile: Profile) -> None:
+        if plan.boards(profile) is None:
+            keep_torch_out()
         self._device: Device = plan.open_device(profile)
 
     def ready(self) -> None:
@@ -122,11 +125,12 @@ class RemoteDevice:
                 time.sleep(0.2)
 
 
-def start_devices(plan: Plan) -> tuple[RemoteDevice | None, ...]:
-    """An owner for each profile, on the machine of the driver, restarted whenever it dies.
+Devices = tuple[RemoteDevice | None, ...]
+"""One a profile of a search; None where latencies are predicted."""
 
-    None for a profile whose latencies are predicted.
-    """
+
+def start_devices(plan: Plan) -> Devices:
+    """An owner for each measured profile, on the machine of the driver, restarted whenever it dies."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return tuple(_start(plan, profile, here) if plan.measured(profile) else None for profile in plan.profiles)
 

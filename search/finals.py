@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from evaluators.device import Device
     from evaluators.workbench import Workbench
     from hw_profiles.profile import Profile
-    from search.device_actor import RemoteDevice
+    from search.device_actor import Devices
 
 
 def finish_all(
     plan: Plan,
+    devices: Devices,
     store: RunStore,
     finalists: Sequence[Candidate],
     workers: int,
@@ -44,7 +45,6 @@ def finish_all(
     import ray
     from ray.exceptions import RayError
 
-    from search.device_actor import start_devices
     from search.worker_process import resources
 
     chosen = {candidate.number for candidate in finalists}
@@ -55,7 +55,7 @@ def finish_all(
     ready = {student.number for student in students}
     asked = resources(workers)
     finish = ray.remote(_finish).options(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=1)
-    devices, goals = start_devices(plan), plan.config.goals
+    goals = plan.config.goals
     waiting = [finish.remote(plan, devices, final) for final in finalists if final.number not in ready]
     while waiting:
         advance(len(students), len(chosen))
@@ -124,9 +124,7 @@ def _input(student: Student) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(input_shape(student.preprocess), dtype=np.float32)
 
 
-def _finish(
-    plan: Plan, devices: tuple[RemoteDevice | None, ...], candidate: Candidate
-) -> tuple[Student | None, str]:
+def _finish(plan: Plan, devices: Devices, candidate: Candidate) -> tuple[Student | None, str]:
     """One finalist, in a worker process; a fault of its own is answered in words."""
     from evaluators.finalist import finish_student
 
@@ -140,7 +138,7 @@ def _finish(
 
 
 @lru_cache(maxsize=1)
-def _bench(plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> Workbench:
+def _bench(plan: Plan, devices: Devices) -> Workbench:
     """The workbench of this process, kept from one finalist to the next."""
     from search.worker_process import settle_worker
 

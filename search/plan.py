@@ -69,11 +69,13 @@ class Plan:
 
     def open_device(self, profile: Profile) -> Device:
         """The device of a profile, for the one process that owns it: its boards, or this computer."""
-        from evaluators.boards.device import BoardDevice
+        if (boards := self.boards(profile)) is not None:
+            from evaluators.boards.device import BoardDevice
+
+            return BoardDevice(boards, profile)
         from evaluators.latency.host import HostDevice
 
-        boards = self.boards(profile)
-        return HostDevice(profile, self.quiet()) if boards is None else BoardDevice(boards, profile)
+        return HostDevice(profile, self.quiet())
 
     def boards(self, profile: Profile) -> BoardAddress | None:
         """The boards that measure for a profile, if there are some."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -29,6 +29,9 @@ from search.preparation import check_names, prepare
 from search.ray_session import ray_session
 from search.versions import installed_versions
 from understudy import RunError, UnderstudyError
+
+if TYPE_CHECKING:
+    from search.device_actor import Devices
 
 
 def start_run(config: SearchConfig, console: Console) -> RunStore:
@@ -73,17 +76,20 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
     store.write_facts(facts)
     workers = config.workers or usable_cores()
     with ray_session(config.ray_address, workers):
-        facts["ended_by"] = _search(prepared.plan, store, display, workers)
+        from search.device_actor import start_devices
+
+        devices = start_devices(prepared.plan)
+        facts["ended_by"] = _search(prepared.plan, devices, store, display, workers)
         store.write_facts(facts)
         if facts["ended_by"] == "interrupted":
             write_report(store)
             raise KeyboardInterrupt
-        students = _finish(prepared.plan, store, facts, display, workers)
+        students = _finish(prepared.plan, devices, store, facts, display, workers)
     store.write_facts({**facts, "ended": _now()})
     _tell(store, students, facts, display)
 
 
-def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
+def _search(plan: Plan, devices: Devices, store: RunStore, display: Display, workers: int) -> str:
     """Evaluate candidates until the configuration says enough; why it ended."""
     from search.proposer import Proposer
     from search.tuning import tune_candidates
@@ -94,10 +100,12 @@ def _search(plan: Plan, store: RunStore, display: Display, workers: int) -> str:
         return "trials"
     board = Board(proposer.candidates, config.goals, config.trials, config.time_limit)
     with display.board(board) as show:
-        return tune_candidates(plan, proposer, workers, lambda _: show())
+        return tune_candidates(plan, devices, proposer, workers, lambda _: show())
 
 
-def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display, workers: int) -> list[Student]:
+def _finish(
+    plan: Plan, devices: Devices, store: RunStore, facts: dict[str, Any], display: Display, workers: int
+) -> list[Student]:
     """The students of the front fully taught; ``facts`` learns how many of how many, and the teacher's latency."""
     config, candidates = plan.config, store.candidates()
     front = config.goals.front(candidates)
@@ -108,7 +116,7 @@ def _finish(plan: Plan, store: RunStore, facts: dict[str, Any], display: Display
     if not finalists:
         return []
     with display.stage("students of the front, fully taught") as advance:
-        students, teacher = finish_all(plan, store, finalists, workers, advance, display.note)
+        students, teacher = finish_all(plan, devices, store, finalists, workers, advance, display.note)
     store.write_students(students)
     for target, latency in teacher.items():
         facts.update(with_teacher_latency(facts, target, latency))

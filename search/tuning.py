@@ -6,19 +6,23 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from results.candidate import Candidate
 from search.plan import Plan
 from search.proposer import Proposer
 from understudy import RunError
 
+if TYPE_CHECKING:
+    from search.device_actor import Devices
+
 WORKER_RETRIES = 1
 
 
 def tune_candidates(
-    plan: Plan, proposer: Proposer, workers: int, on_candidate: Callable[[Candidate], None]
+    plan: Plan, devices: Devices, proposer: Proposer, workers: int, on_candidate: Callable[[Candidate], None]
 ) -> str:
-    """Evaluate candidates until the configuration's trials or time are used up.
+    """Evaluate candidates on ``devices`` until the configuration's trials or time are used up.
 
     Returns what ended it: ``trials``, ``time``, ``space exhausted`` or ``interrupted``.
 
@@ -27,7 +31,6 @@ def tune_candidates(
     """
     from ray import tune
 
-    from search.device_actor import start_devices
     from search.searcher import ProposerSearcher
     from search.trainable import CandidateTrial
     from search.worker_process import resources
@@ -35,7 +38,7 @@ def tune_candidates(
     config = plan.config
     searcher = ProposerSearcher(proposer, config.trials, config.time_limit, on_candidate, plan.quiet().working)
     trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrial, plan=plan, devices=start_devices(plan)),
+        tune.with_parameters(CandidateTrial, plan=plan, devices=devices),
         tune.PlacementGroupFactory([resources(workers)]),
     )
     with tempfile.TemporaryDirectory(prefix="understudy-tune-") as storage:

@@ -1,14 +1,16 @@
 """Everything that Understudy takes from NNI 3.0, and an NNI ``ModelSpace`` seen as a ``Space``.
 
-Importing this module imports NNI (several seconds); ``spaces.catalogue`` does so only when a space is loaded.
+Importing this module imports NNI (a second); ``spaces.catalogue`` does so only when a space is loaded.
 """
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import nni
 import torch
 from torch import nn
 
@@ -16,6 +18,13 @@ from spaces.choice import Choice, Value
 from spaces.space import RESOLUTION, Space, check_choice, first_choice, sample_shape
 from spaces.structure import cost, fingerprint
 from understudy import SpaceError, UnderstudyError
+
+# NNI's evaluators, which train networks of their own, bring in Lightning and torchmetrics, seconds a process;
+# with no framework to make names for, they stay where they are (`nni.nas.evaluator.pytorch`).
+_framework = nni.get_default_framework()
+nni.set_default_framework("none")
+importlib.import_module("nni.nas.evaluator")
+nni.set_default_framework(_framework)
 
 with warnings.catch_warnings():
     # NNI 3.0 wraps every class of torch.nn and remarks on those newer than itself.

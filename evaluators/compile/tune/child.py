@@ -1,7 +1,7 @@
 """A process of our own that does what may crash or hang, and can be killed.
 
 It is started as a module of its own rather than forked, so that it holds none of the parent's threads, locks or
-memory, and it imports nothing of the program that started it.
+memory, and it imports nothing of the program that started it, nor torch.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+from evaluators.without_torch import keep_torch_out
 from understudy import UnderstudyError
 
 _GRACE_S = 2.0
@@ -130,4 +131,5 @@ def _serve(pipe: Connection) -> None:
 
 
 if __name__ == "__main__":
+    keep_torch_out()
     _serve(Connection(int(sys.argv[1])))
