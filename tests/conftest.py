@@ -1,8 +1,9 @@
-"""Machine code that tests keep is their own; searches are tested by two processes, beside all else."""
+"""What tests keep and wait for is their own; searches are tested by two processes, beside all else."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,18 @@ os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    path: Path = tmp_path_factory.mktemp("objects") / "objects.sqlite"
-    os.environ["UNDERSTUDY_OBJECTS"] = str(path)
-    yield
-    del os.environ["UNDERSTUDY_OBJECTS"]
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All processes of the tests share machine code; each has its own gate between measuring and other work.
+
+    What one measures says nothing, since the others go on, but none has to wait for them.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="us-") as folder:
+        patch.setenv("UNDERSTUDY_OBJECTS", str(shared / "objects.sqlite"))
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 SHARING = ("test_cli", "test_finals", "test_kill", "test_main_job", "test_update")
@@ -28,8 +36,7 @@ SHARING = ("test_cli", "test_finals", "test_kill", "test_main_job", "test_update
 class _SearchesTogether(LoadFileScheduling):
     """A file's tests go to one process, and those of ``tests/search`` to two, which begin first and end last.
 
-    One after the other they share a teacher and a finished search; more of them at once would wait for each
-    other's measurements.
+    One after the other they share a teacher and a finished search.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,16 +17,20 @@ from PIL import Image
 from search.cli.main import main
 
 OPTIONS = (
-    *("--data", "shapes", "--space", "mobile", "--max-latency", "20ms", "--trials", "6", "--workers", "2"),
+    *("--data", "shapes", "--space", "mobile", "--max-latency", "20ms", "--workers", "2"),
     *("--epochs", "2", "--final-epochs", "3", "--finalists", "2", "--sampler", "random"),
 )
 """The limit holds on a computer that is busy with other tests."""
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+TRIALS = 4
+"""Candidates of the finished search."""
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory) -> Path:
-    """A folder with ``shapes/``: three classes of 30 pictures, 16 pixels, told apart by their stripes."""
+def workplace(tmp_path_factory) -> Iterator[Path]:
+    """A folder with ``shapes/``: three classes of 30 pictures, 16 pixels, told apart by their stripes.
+
+    The kernels that are tuned from then on are kept beside them.
+    """
     folder = tmp_path_factory.mktemp("workplace")
     random = np.random.default_rng(0)
     for label, stripes in {"across": (4, 1), "down": (1, 4), "plain": (1, 1)}.items():
@@ -37,7 +40,14 @@ def workplace(tmp_path_factory) -> Path:
             noisy = 60 + 120 * pattern + random.normal(0, 20, (16, 16))
             picture = Image.fromarray(noisy.clip(0, 255).astype(np.uint8), "L")
             picture.save(folder / "shapes" / label / f"{number}.png")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNDERSTUDY_KERNELS", str(folder / "kernels.sqlite"))
+        yield folder
+
+
+def environment() -> dict[str, str]:
+    """That of this process, for one of its own with one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def command(*arguments: str) -> list[str]:
@@ -45,14 +55,12 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from search.cli.main import main; main()", *arguments]
 
 
-def call(
-    folder: Path, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
-) -> subprocess.CompletedProcess[str]:
+def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run ``understudy`` in a folder, as a process of its own."""
     return subprocess.run(
         command(*arguments),
         cwd=folder,
-        env={**ENVIRONMENT, **environment},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=280,
@@ -75,8 +83,7 @@ def call_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="session")
 def finished(workplace) -> Path:
     """The folder of a finished run on the shapes."""
-    kernels = {"UNDERSTUDY_KERNELS": str(workplace / "kernels.sqlite")}
-    options = (*OPTIONS, "--name", "finished", "--compare-scratch", "--tune", "2")
-    done = call(workplace, "search", *options, environment=kernels)
+    options = (*OPTIONS, "--trials", str(TRIALS), "--name", "finished", "--compare-scratch", "--tune", "2")
+    done = call(workplace, "search", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return workplace / "results" / "runs" / "finished"

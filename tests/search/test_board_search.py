@@ -17,7 +17,7 @@ from evaluators.boards.address import Tracker
 from evaluators.boards.remote import listed
 from results.store import RunStore
 from tests.emulation.machine import emulated_python
-from tests.search.conftest import ENVIRONMENT, call, call_here, command
+from tests.search.conftest import call_here, command, environment
 
 START_S = 240.0
 OPTIONS = (
@@ -87,7 +87,7 @@ def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(w
     address, supervisors = boards
     run = workplace / "results" / "runs" / "boards"
     search = subprocess.Popen(
-        command("search", *OPTIONS, "--board", address, "--name", "boards"), cwd=workplace, env=ENVIRONMENT
+        command("search", *OPTIONS, "--board", address, "--name", "boards"), cwd=workplace, env=environment()
     )
     wait_until(lambda: search.poll() is not None or RunStore(run).candidates())
     kill(supervisors[0])
@@ -101,7 +101,7 @@ def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(w
         assert candidate.measurements["latency"].source == "emulated"
     assert store.facts()["board"] == address
 
-    confirmed = call(workplace, "confirm", str(run), "--board", address)
+    confirmed = call_here(workplace, "confirm", str(run), "--board", address)
     assert confirmed.returncode == 0, confirmed.stdout + confirmed.stderr
     assert "measured on the board" in confirmed.stdout
     assert store.confirmed()

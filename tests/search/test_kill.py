@@ -1,4 +1,4 @@
-"""One run stopped by Ctrl-C, killed at random moments and robbed of a worker: what was recorded stays."""
+"""One run killed at a random moment, stopped by Ctrl-C and robbed of a worker: what was recorded stays."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from results.store import RunStore
-from tests.search.conftest import ENVIRONMENT, OPTIONS, command
+from tests.search.conftest import OPTIONS, command, environment
 
-TRIALS = 10
+TRIALS = 8
+SHORT = ("--trials", str(TRIALS), "--finalists", "1")
 
 
 def recorded(run: Path) -> list[bytes]:
@@ -27,7 +28,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command(*arguments),
         cwd=folder,
-        env=ENVIRONMENT,
+        env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,15 +54,30 @@ def wait_for(run: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def stopped(workplace) -> tuple[Path, str]:
-    """A run that Ctrl-C stopped after its first candidates, and what it said then."""
+def killed(workplace) -> Path:
+    """A run killed at a random moment after its first candidate."""
+    moment = random.Random(seed := random.randrange(10**6)).uniform(0, 2)
+    print(f"killed at the moment of Random({seed})")
     run = workplace / "results" / "runs" / "killed"
-    process = start(workplace, "search", *OPTIONS, "--trials", str(TRIALS), "--name", "killed")
+    process = start(workplace, "search", *OPTIONS, *SHORT, "--name", "killed")
     wait_for(run, 1, process)
+    time.sleep(moment)
+    process.kill()
+    process.communicate()
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped(killed, workplace) -> tuple[Path, str]:
+    """The same run, resumed and stopped by Ctrl-C after its next candidate, and what it said then."""
+    kept = recorded(killed)
+    process = start(workplace, "resume", str(killed.relative_to(workplace)))
+    wait_for(killed, len(kept) + 1, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 130, errors
-    return run, errors
+    assert recorded(killed)[: len(kept)] == kept, "a resumed search changed what was recorded"
+    return killed, errors
 
 
 @pytest.mark.timeout(900)
@@ -72,33 +88,17 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(stopped, workplace)
     assert (run / "report.html").is_file()
 
 
-@pytest.fixture(scope="module")
-def killed(stopped, workplace) -> Path:
-    """The same run, resumed twice and killed at a random moment each time."""
-    run, _ = stopped
-    moments = random.Random(seed := random.randrange(10**6))
-    print(f"kills at the moments of Random({seed})")
-    for kill in range(2):
-        kept = recorded(run)
-        process = start(workplace, "resume", str(run))
-        wait_for(run, len(kept) + 1, process)
-        time.sleep(moments.uniform(0, 2))
-        process.kill()
-        process.communicate()
-        assert recorded(run)[: len(kept)] == kept, f"kill {kill} changed what was recorded"
-    return run
-
-
 @pytest.mark.timeout(900)
-def test_killed_driver_and_killed_worker_lose_no_candidate(killed, workplace):
-    kept = recorded(killed)
-    process = start(workplace, "resume", str(killed))
-    wait_for(killed, len(kept) + 1, process)
+def test_killed_driver_and_killed_worker_lose_no_candidate(stopped, workplace):
+    run, _ = stopped
+    kept = recorded(run)
+    process = start(workplace, "resume", str(run))
+    wait_for(run, len(kept) + 1, process)
     a_worker(process).kill()
     _, errors = process.communicate(timeout=500)
     assert process.returncode == 0, errors
-    assert recorded(killed)[: len(kept)] == kept
-    store = RunStore.open(killed)
+    assert recorded(run)[: len(kept)] == kept
+    store = RunStore.open(run)
     candidates = store.candidates()
     assert len(candidates) == len({candidate.key for candidate in candidates}) == TRIALS
     assert all(candidate.state in ("done", "infeasible") for candidate in candidates)

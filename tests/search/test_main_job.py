@@ -19,7 +19,7 @@ from results.frame import read_frame
 from results.store import RunStore
 from search.proposer import NUMBER
 from search.sampler import trials_in_file
-from tests.search.conftest import OPTIONS, call, call_here
+from tests.search.conftest import OPTIONS, TRIALS, call_here
 
 
 @pytest.fixture(scope="session")
@@ -31,9 +31,8 @@ def bundle(finished) -> Path:
 
 
 def test_a_tuned_bundle_runs_like_the_other(finished, bundle, tmp_path):
-    kernels = {"UNDERSTUDY_KERNELS": str(finished.parents[2] / "kernels.sqlite")}
     folder = tmp_path / "tuned"
-    done = call(tmp_path, "deploy", str(finished), "--to", str(folder), "--tune", "2", environment=kernels)
+    done = call_here(tmp_path, "deploy", str(finished), "--to", str(folder), "--tune", "2")
     assert done.returncode == 0, done.stderr
     assert "before and after timed in turn" in " ".join(done.stdout.split())
     picture = finished.parents[2] / "shapes" / "down" / "3.png"
@@ -42,7 +41,7 @@ def test_a_tuned_bundle_runs_like_the_other(finished, bundle, tmp_path):
 
 def test_record_holds_every_candidate_with_its_outcome(finished):
     candidates = RunStore.open(finished).candidates()
-    assert [candidate.number for candidate in candidates] == list(range(6))
+    assert [candidate.number for candidate in candidates] == list(range(TRIALS))
     for candidate in candidates:
         assert candidate.state in ("done", "infeasible"), candidate.reason
         assert ("accuracy" in candidate.measurements) == (candidate.state == "done")
@@ -60,8 +59,8 @@ def test_kernels_were_tuned_and_are_kept_for_other_runs(finished):
 def test_frame_and_study_agree_with_the_record(finished):
     frame = read_frame(finished)
     trials = trials_in_file(finished / "study.log", ("accuracy", "latency"))
-    assert list(frame["number"]) == list(range(6))
-    assert sorted(trial.user_attrs[NUMBER] for trial in trials) == list(range(6))
+    assert list(frame["number"]) == list(range(TRIALS))
+    assert sorted(trial.user_attrs[NUMBER] for trial in trials) == list(range(TRIALS))
 
 
 def test_students_are_delivered_and_equal_under_onnxruntime(finished):

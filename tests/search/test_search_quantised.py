@@ -9,13 +9,15 @@ import pytest
 from results.store import RunStore
 from search.config import SearchConfig
 from search.preparation import check_names
-from tests.search.conftest import call
+from tests.search.conftest import call_here
 from understudy import ConfigError
 
 
 def test_a_search_for_students_of_integers(workplace):
     options = ("--data", "shapes", "--trials", "3", "--workers", "1", "--epochs", "2", "--final-epochs", "2")
-    done = call(workplace, "search", *options, "--quantise", "mixed", "--finalists", "1", "--name", "integers")
+    done = call_here(
+        workplace, "search", *options, "--quantise", "mixed", "--finalists", "1", "--name", "integers"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     store = RunStore.open(workplace / "results" / "runs" / "integers")
     assert {each.state for each in store.candidates()} == {"done"}
@@ -24,9 +26,9 @@ def test_a_search_for_students_of_integers(workplace):
     assert student.quantised["weight_bits"] in (7, 8)
     assert student.quantised["agreement"] > 0.9
     assert {"float_latency", "float_size"} <= student.measurements.keys()
-    shown = call(workplace, "show", str(store.path)).stdout
+    shown = call_here(workplace, "show", str(store.path)).stdout
     assert "in integers" in " ".join(shown.split())
-    assert call(workplace, "deploy", str(store.path), "--to", "integers").returncode == 0
+    assert call_here(workplace, "deploy", str(store.path), "--to", "integers").returncode == 0
     manifest = json.loads((workplace / "integers" / "manifest.json").read_text())
     assert manifest["quantised"] == student.quantised
     assert "latency" in manifest["figures"]

@@ -10,7 +10,7 @@ import pytest
 from hw_profiles.profile import load_profile
 from results.frame import read_frame
 from results.store import RunStore
-from tests.search.conftest import call, call_here
+from tests.search.conftest import call_here
 
 TARGETS = ("x86-host", "x86-64-avx2")
 
@@ -21,7 +21,7 @@ def both(workplace) -> Path:
         pytest.skip("this computer has no AVX2, so it cannot stand for two targets")
     options = ("--data", "shapes", "--trials", "3", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
     targets = (*("--profile", TARGETS[0], "--profile", TARGETS[1]), *("--max-latency", f"{TARGETS[1]}=1ns"))
-    done = call(workplace, "search", *options, *targets, "--finalists", "1", "--name", "both")
+    done = call_here(workplace, "search", *options, *targets, "--finalists", "1", "--name", "both")
     assert "the budget is below" not in done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     return workplace / "results" / "runs" / "both"

@@ -12,7 +12,7 @@ from results.store import RunStore
 from search.config import SearchConfig, load_config
 from search.preparation import check_names
 from search.teacher import open_teacher
-from tests.search.conftest import call
+from tests.search.conftest import call_here
 from understudy import ConfigError, TeacherError
 
 NET = """
@@ -90,7 +90,7 @@ def test_what_needs_a_teacher_is_refused_without_one():
 def test_a_search_without_a_teacher_ends_in_students_and_a_report(workplace):
     short = ("--trials", "2", "--workers", "1", "--epochs", "1", "--final-epochs", "2", "--finalists", "1")
     options = ("--teacher", "none", "--distill", "mutual", "--name", "alone", "--compare-scratch")
-    done = call(workplace, "search", "--data", "shapes", "--image-size", "16", *short, *options)
+    done = call_here(workplace, "search", "--data", "shapes", "--image-size", "16", *short, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     store = RunStore.open(workplace / "results" / "runs" / "alone")
     assert not store.facts()["teacher"]
@@ -99,7 +99,7 @@ def test_a_search_without_a_teacher_ends_in_students_and_a_report(workplace):
     assert "agreement" not in figures
     assert (store.path / "report.html").exists()
     for command in ("show", "resume"):
-        again = call(workplace, command, str(store.path))
+        again = call_here(workplace, command, str(store.path))
         assert again.returncode == 0, again.stdout + again.stderr
 
 

@@ -30,7 +30,7 @@ from search.cli.main import group
 from search.config import load_config
 from search.display import Display, make_console
 from search.preparation import plan_of
-from tests.search.conftest import ENVIRONMENT, command
+from tests.search.conftest import command, environment
 
 STRIPES = {"across": (4, 1), "down": (1, 4), "plain": (1, 1), "checks": (4, 4)}
 
@@ -191,7 +191,7 @@ def test_a_kill_leaves_the_versions_as_they_were(place):
     weights = load_file(run / "students" / "3" / "weights.safetensors")
     index = (run / "versions" / "index.json").read_bytes() if (run / "versions" / "index.json").exists() else b""
     process = subprocess.Popen(
-        command("update", "runs/shapes", "--data", "later", "--epochs", "4000"), cwd=place, env=ENVIRONMENT
+        command("update", "runs/shapes", "--data", "later", "--epochs", "4000"), cwd=place, env=environment()
     )
     end = time.monotonic() + 120
     while not list(run.glob("versions/.draft-*")) and process.poll() is None and time.monotonic() < end:
