@@ -24,7 +24,6 @@ from tvm.s_tir.analysis import estimate_tir_flops
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.choices import OPERATIONS, Choice, Chooser, KernelKey, first
-from evaluators.compile.compiler import link_kernels, lower_kernels
 from evaluators.compile.link import link
 from evaluators.compile.machine_code import machine_of
 from evaluators.compile.rules.apply import rule_of, schedule_kernel
@@ -79,6 +78,8 @@ def time_network(
 
     Raises ``CompileError`` as ``compile_module`` does.
     """
+    from evaluators.compile.compiler import link_kernels, lower_kernels  # with torch, which timing does without
+
     tuned: set[KernelKey] = set()
 
     def noted(key: KernelKey, options: Sequence[Choice]) -> Choice:

@@ -606,11 +606,10 @@ void run(const std::vector<std::string>& words) {
   else predict(network, manifest, files, to);
 }
 
-}  // namespace
-
-int main(int count, char** words) {
+// The exit status of the program; what went wrong is said.
+int status_of(const std::vector<std::string>& words) {
   try {
-    run({words + 1, words + count});
+    run(words);
   } catch (const ffi::Error& error) {
     std::fprintf(stderr, "run: the TVM runtime refused (%s): copy the bundle again\n", error.message().c_str());
     return 1;
@@ -619,4 +618,13 @@ int main(int count, char** words) {
     return 1;
   }
   return 0;
+}
+
+}  // namespace
+
+// Ends without waiting for TVM's threads, which may still be yielding their turn for more work: seconds on busy cores.
+int main(int count, char** words) {
+  int status = status_of({words + 1, words + count});
+  std::fflush(nullptr);
+  std::_Exit(status);
 }
