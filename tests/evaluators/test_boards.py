@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -45,28 +43,15 @@ from results.store import RunStore
 from results.table import figure_text
 from results.view import read_view
 from search.cli.main import group
+from tests.board_processes import free_port, running_tracker, start_server, wait_until
 from understudy import ConfigError, DeviceLost, MeasureError, UnderstudyError
 
 PROFILE = load_profile("x86-host").with_threads(1)
 INPUT = np.random.default_rng(0).standard_normal((1, 3, 16, 16), np.float32)
-START_S = 180.0
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; "
-"""TVM would import it in every process."""
-TRACKER = (
-    "from tvm.rpc.tracker import PopenTrackerServerState as State; port = int(sys.argv[1]); "
-    "State('127.0.0.1', port, port + 1, silent=True).thread.join()"
-)
-SERVER = (
-    "sys.path.insert(0, sys.argv[1]); from serve import _run_server; host, _, port = sys.argv[4].partition(':'); "
-    "_run_server(sys.argv[2], int(sys.argv[3]), (host, int(port)))"
-)
 
 
 class Boards:
-    """Boards of one key, all of them processes of this computer, and clients of theirs.
-
-    A server leads a group of processes: itself and its sessions.
-    """
+    """Boards of one key, all of them processes of this computer, and clients of theirs."""
 
     def __init__(self, tracker: Tracker, key: str) -> None:
         self.address = BoardAddress(tracker, key)
@@ -76,8 +61,7 @@ class Boards:
     def add(self) -> str:
         """Start one; its address once the tracker lists it."""
         port, tracker = free_port(), self.address.tracker
-        folder = str(Path(serve.__file__).parent)
-        self.servers.append(start(SERVER, folder, self.address.key, str(port), str(tracker)))
+        self.servers.append(start_server(tracker, self.address.key, port))
         board = (self.address.key, f"127.0.0.1:{port}")
         wait_until(lambda: board in listed(tracker))
         return board[1]
@@ -106,40 +90,16 @@ class Boards:
             kill(server)
 
 
-def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WITHOUT_TORCH + program, *arguments], stderr=subprocess.DEVNULL)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + START_S
-    while time.monotonic() < end:
-        with suppress(OSError):
-            if holds():
-                return
-        time.sleep(0.1)
-    raise AssertionError("the tracker or a board did not start")
-
-
 def kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def tracker() -> Iterator[Tracker]:
-    tracker = Tracker("127.0.0.1", free_port())
-    process = start(TRACKER, str(tracker.port))
-    wait_until(lambda: listed(tracker) == [])
-    yield tracker
-    process.kill()
-    process.wait()
+    with running_tracker() as tracker:
+        yield tracker
 
 
 @pytest.fixture
@@ -188,7 +148,7 @@ def test_a_board_gives_torchs_result_and_times_the_student_where_it_runs(boards,
 def test_a_board_lost_while_it_is_ours_is_replaced_by_another(boards, student, fate):
     first, second = boards.add(), boards.add()
     library, expected = student
-    device = boards.device(call_s=4.0)
+    device = boards.device(call_s=8.0)
     with device._pool.client() as client:  # as a call has it
         board = client.lease(60.0)
         os.killpg(boards.servers[[first, second].index(board)].pid, fate)

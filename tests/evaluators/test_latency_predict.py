@@ -101,9 +101,9 @@ def test_nothing_timed_still_gives_the_roofline() -> None:
 
 def test_a_thousand_networks_of_known_kernels_take_no_second() -> None:
     predictor = learnt(NETWORKS[:40])
-    start = time.perf_counter()
+    start = time.process_time()
     predictor.predict_many([NETWORKS[number % 40].kernels for number in range(1000)])
-    assert time.perf_counter() - start < 10  # on a machine full of other work
+    assert time.process_time() - start < 10  # a slow machine's
 
 
 def test_what_was_timed_is_kept_by_device(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_writers_killed_at_any_moment_leave_whole_results(tmp_path: Path) -> Non
     writers = [context.Process(target=write_for_ever, args=(path, name)) for name in range(4)]
     for writer in writers:
         writer.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(Database(path).read("here")) < 40 and time.monotonic() < deadline:
         time.sleep(0.05)
     for writer in writers:

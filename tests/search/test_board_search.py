@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from evaluators.boards import serve
-from evaluators.boards.address import Tracker
 from evaluators.boards.remote import listed
 from results.store import RunStore
+from tests.board_processes import running_tracker, wait_until
 from tests.emulation.machine import emulated_python
 from tests.search.conftest import call_here, command, environment
 
-START_S = 240.0
+TRIALS = 4
 OPTIONS = (
-    *("--data", "shapes", "--space", "mobile", "--trials", "5", "--workers", "2", "--sampler", "random"),
+    *("--data", "shapes", "--space", "mobile", "--trials", str(TRIALS), "--workers", "2", "--sampler", "random"),
     *("--epochs", "1", "--final-epochs", "1", "--finalists", "1", "--profile", "rpi5", "--threads", "2"),
 )
 pytestmark = [
@@ -38,42 +36,16 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_until(holds) -> None:
-    end = time.monotonic() + START_S
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
-
-
-def listing(tracker: Tracker) -> list[tuple[str, str]]:
-    try:
-        return listed(tracker)
-    except OSError:
-        return []
-
-
 @pytest.fixture(scope="module")
 def boards() -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """The address of two emulated boards, and their supervisors."""
-    tracker = Tracker("127.0.0.1", serve._free_port())
-    listen = ("--host", tracker.host, "--port", str(tracker.port), "--port-end", str(tracker.port + 1), "--silent")
-    processes = [start(sys.executable, "-m", "tvm.exec.rpc_tracker", *listen)]
-    wait_until(lambda: _answers(tracker))
-    python = str(emulated_python())
-    for _ in range(2):
-        processes.append(start(python, str(Path(serve.__file__)), "--key", "rpi5", "--tracker", str(tracker)))
-    wait_until(lambda: len(listing(tracker)) == 2)
-    yield f"{tracker}:rpi5-emulated", processes[1:]
-    for process in processes:
-        kill(process)
-
-
-def _answers(tracker: Tracker) -> bool:
-    try:
-        listed(tracker)
-    except OSError:
-        return False
-    return True
+    python, file = str(emulated_python()), str(Path(serve.__file__))
+    with running_tracker() as tracker:
+        processes = [start(python, file, "--key", "rpi5", "--tracker", str(tracker)) for _ in range(2)]
+        wait_until(lambda: len(listed(tracker)) == 2)
+        yield f"{tracker}:rpi5-emulated", processes
+        for process in processes:
+            kill(process)
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -95,7 +67,7 @@ def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(w
 
     store = RunStore.open(run)
     candidates = store.candidates()
-    assert [candidate.number for candidate in candidates] == list(range(5))
+    assert [candidate.number for candidate in candidates] == list(range(TRIALS))
     for candidate in candidates:
         assert candidate.state == "done", candidate.reason
         assert candidate.measurements["latency"].source == "emulated"
