@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from evaluators.compile.kernel_facts import KernelFacts
 from evaluators.latency.predict.prior import Table, feature_table, roofline_seconds
@@ -83,7 +79,13 @@ def _examples(timed: Sequence[Timed]) -> tuple[Table, NDArray[np.float64]]:
     return np.array(rows), np.array(errors)
 
 
-def _fit(table: Table, errors: NDArray[np.float64]) -> tuple[Pipeline, ExtraTreesRegressor, Any]:
+def _fit(table: Table, errors: NDArray[np.float64]) -> tuple[Any, Any, Any]:
+    """The linear model (scikit-learn, which takes half a second to import), and both kinds of trees."""
+    from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     linear = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
     linear.fit(table, errors)
     trees = ExtraTreesRegressor(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 from evaluators.compile.kernel_facts import KernelFacts
 from evaluators.latency.predict.correction import Correction, Timed
@@ -154,7 +154,7 @@ def _likely(errors: Sequence[float]) -> tuple[float, float]:
     """The ends of a few errors' interval: Student's t on their size, drawn to what the spread says it is."""
     count = len(errors) + _BELIEF
     size = math.sqrt((sum(error * error for error in errors) + _BELIEF) / count)
-    end = size * float(student_t.ppf((1 + COVERAGE) / 2, count))
+    end = size * float(stdtrit(count, (1 + COVERAGE) / 2))
     return -end, end
 
 
