@@ -33,8 +33,8 @@ class Client:
     too, so that one whose client was lost, or whose student hangs, comes back.
     """
 
-    def __init__(self, address: BoardAddress, threads: int, call_s: float) -> None:
-        self._address, self._threads, self._call_s = address, threads, call_s
+    def __init__(self, address: BoardAddress, threads: int, call_s: float, on_gpu: bool = False) -> None:
+        self._address, self._threads, self._call_s, self._on_gpu = address, threads, call_s, on_gpu
         self._child = Child()
         self._since = self._used = 0.0
         self.board: Found | None = None
@@ -114,7 +114,7 @@ class Client:
 
         session_s = SESSION_S + self._call_s + CONNECT_S
         try:
-            threads = self._child.ask(connect, found, self._threads, session_s, limit_s=CONNECT_S)
+            threads = self._child.ask(connect, found, self._threads, session_s, self._on_gpu, limit_s=CONNECT_S)
         except (ChildRaisedError, ChildDiedError) as error:
             with suppress(ChildRaisedError, ChildDiedError):
                 self._child.close()

@@ -47,8 +47,9 @@ class BoardDevice:
     """Runs and times students on whichever board of an address is free; may be called from several threads.
 
     A student is checked where it is measured. A call whose board is lost is made again on another; a student
-    that ends two sessions is at fault itself. Times are those of the network alone, taken on the board by TVM's
-    own timer: inputs are there already and outputs stay, which ``HostDevice`` counts with.
+    that ends two sessions is at fault itself. Times are taken on the board by TVM's own timer: the network, and
+    what the runner of bundles copies in a call, on a GPU all inputs to it and outputs back. ``HostDevice`` times
+    the runner itself, which is Python and takes a few microseconds more.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class BoardDevice:
         self._limit_s = min(limit_s, EMULATED_S) if address.emulated else limit_s
         self._wait_s = wait_s
         self._away = False
-        self._pool = ClientPool(address, profile.threads, call_s)
+        self._pool = ClientPool(address, profile.threads, call_s, profile.gpu is not None)
         self._fastest: dict[str, float] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-reference-"))
         self._forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)

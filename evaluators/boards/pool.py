@@ -17,8 +17,8 @@ LINGER_S = 0.5
 class ClientPool:
     """Every caller gets a client of its own; the tracker's queue decides which board each of them gets."""
 
-    def __init__(self, address: BoardAddress, threads: int, call_s: float) -> None:
-        self._client = partial(Client, address, threads, call_s)
+    def __init__(self, address: BoardAddress, threads: int, call_s: float, on_gpu: bool) -> None:
+        self._client = partial(Client, address, threads, call_s, on_gpu)
         self._lock = threading.Lock()
         self._idle: list[Client] = []
 

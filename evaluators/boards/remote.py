@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 import os
 import socket
 import struct
@@ -22,17 +23,19 @@ from typing import Any
 import numpy as np
 import tvm
 from tvm import rpc
-from tvm.rpc.base import RPC_TRACKER_MAGIC, TrackerCode, recvall, recvjson, sendjson
+from tvm.rpc.base import RPC_SESS_MASK, RPC_TRACKER_MAGIC, TrackerCode, recvall, recvjson, sendjson
 from tvm.runtime.vm import VirtualMachine
 
 from evaluators.boards.address import BoardAddress, Tracker
 from evaluators.boards.reference import SHAPE
 from evaluators.boards.sampling import Samples, sample_in_turn
 from evaluators.latency.race import Lap, race
-from results.bundle.runner import Array
+from results.bundle.runner import LARGE, Array
 
 TRACKER_S = 5.0
 """Seconds within which a tracker that is there answers."""
+_COPY = "runtime.TVMTensorCopyFromTo"
+_COPIES = 100
 _FILES = {
     "clock_khz": "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq",
     "millidegrees": "/sys/class/thermal/thermal_zone0/temp",
@@ -81,31 +84,70 @@ def _greeted(tracker: Tracker) -> Iterator[socket.socket]:
 
 
 class _Student:
-    """A compiled student loaded on the board: its arrays live there, and it is timed there."""
+    """A compiled student loaded on the board: its arrays live there, on its GPU where it runs on one, and it is
+    timed there."""
 
-    def __init__(self, session: Any, library: bytes, name: str) -> None:
+    def __init__(self, session: Any, library: bytes, name: str, on_gpu: bool) -> None:
         session.upload(bytearray(library), name)
-        self._device = session.cpu()
+        self._session, self._on_gpu = session, on_gpu
+        self._host = session.cpu()
+        self._device = session.cuda() if on_gpu else self._host
         self._machine = VirtualMachine(session.load_module(name), self._device)
         self._timers: dict[int, Any] = {}
-
-    def feed(self, inputs: Sequence[Array]) -> None:
-        """Send the inputs."""
-        tensors = [tvm.runtime.tensor(np.ascontiguousarray(each), self._device) for each in inputs]
-        self._machine.set_input("main", *tensors)
+        self._copying_s = 0.0
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """The outputs, fetched."""
-        self.feed(inputs)
-        self._machine.invoke_stateful("main")
-        outputs = self._machine.get_outputs("main")
-        return tuple(each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,)))
+        self._feed(inputs)
+        return tuple(each.numpy() for each in self._outputs())
+
+    def get_ready(self, inputs: Sequence[Array]) -> None:
+        """Send the inputs, and time what the runner of bundles copies in a call with them.
+
+        Those are inputs that are small, and on a GPU all inputs and outputs, there and back.
+        """
+        fed = self._feed(inputs)
+        copied = [each for each in fed if self._on_gpu or _bytes(each) < LARGE]
+        pairs = [(self._like(each), each) for each in copied]
+        if self._on_gpu:
+            pairs += [(each, self._like(each)) for each in self._outputs()]
+        self._copying_s = sum(self._copy_seconds(*pair) for pair in pairs)
 
     def seconds(self, calls: int) -> float:
-        """Of one call with the inputs sent last, the mean of so many; neither sending nor fetching is in it."""
+        """Of one call with the inputs sent last, the mean of so many; the runner's copies count since
+        ``get_ready``, the way from and to this computer does not."""
         if calls not in self._timers:
             self._timers[calls] = self._machine.time_evaluator("invoke_stateful", self._device, calls)
-        return float(self._timers[calls]("main").mean)
+        return float(self._timers[calls]("main").mean) + self._copying_s
+
+    def _feed(self, inputs: Sequence[Array]) -> list[Any]:
+        tensors = [tvm.runtime.tensor(np.ascontiguousarray(each), self._device) for each in inputs]
+        self._machine.set_input("main", *tensors)
+        return tensors
+
+    def _outputs(self) -> tuple[Any, ...]:
+        self._machine.invoke_stateful("main")
+        outputs = self._machine.get_outputs("main")
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def _like(self, tensor: Any) -> Any:
+        """An array of the board's processor, of the shape and dtype of another."""
+        return tvm.runtime.empty(tensor.shape, tensor.dtype, self._host)
+
+    def _copy_seconds(self, source: Any, target: Any) -> float:
+        """Of a copy on the board, the mean of so many that the timer's grain does not matter.
+
+        Timed is TVM's own copy, by TVM's own timer, which takes functions of no module as well.
+        """
+        device = self._device.dlpack_device_type() % RPC_SESS_MASK, self._device.index
+        once = 1, 0, 0, 0, 1, 0, ""  # one sample, as it comes
+        timer = self._session.get_function("runtime.RPCTimeEvaluator")(None, _COPY, *device, _COPIES, *once)
+        return float(struct.unpack("@d", bytes(timer(source, target)))[0])
+
+
+def _bytes(tensor: Any) -> int:
+    size: int = math.prod(map(int, tensor.shape)) * np.dtype(tensor.dtype).itemsize
+    return size
 
 
 @dataclass
@@ -113,13 +155,14 @@ class _Held:
     """What this process holds: a session, and the students loaded in it by the hash of their library."""
 
     session: Any = None
+    on_gpu: bool = False
     students: dict[str, _Student] = field(default_factory=dict)
 
     def student(self, library: Path) -> _Student:
         """The student of a library, uploaded once a session."""
         content, name = _named(library)
         if name not in self.students:
-            self.students[name] = _Student(self.session, content, name)
+            self.students[name] = _Student(self.session, content, name, self.on_gpu)
         return self.students[name]
 
     def module(self, library: Path) -> Any:
@@ -140,8 +183,10 @@ def _held() -> _Held:
     return _Held()
 
 
-def connect(board: Found, threads: int, session_s: float) -> int:
+def connect(board: Found, threads: int, session_s: float, on_gpu: bool) -> int:
     """Hold a session with a board, which itself ends it after so many seconds, whatever runs then.
+
+    Students run on its GPU or on its processor.
 
     Returns how many threads its students will have: fewer than asked for where its pool is smaller. Raises
     ``RuntimeError`` when the board's server does not answer.
@@ -149,7 +194,7 @@ def connect(board: Found, threads: int, session_s: float) -> int:
     session = rpc.connect(board.host, board.port, board.word, session_timeout=session_s)
     session.get_function("runtime.config_threadpool")(1, threads)
     held = _held()
-    held.session, held.students = session, {}
+    held.session, held.on_gpu, held.students = session, on_gpu, {}
     return int(session.get_function("runtime.NumThreads")())
 
 
@@ -176,8 +221,8 @@ def measure(
     """
     with connected() as held:
         student, other = held.student(library), held.student(reference)
-        student.feed(inputs)
-        other.feed((np.zeros(SHAPE, np.float32),))
+        student.get_ready(inputs)
+        other.get_ready((np.zeros(SHAPE, np.float32),))
         return sample_in_turn(student.seconds, other.seconds, limit_s), _conditions(held.session)
 
 

@@ -28,8 +28,8 @@ def time_there(
     """
     with connected() as held:
         student, other = held.student(library), held.student(reference)
-        student.feed(inputs)
-        other.feed((np.zeros(SHAPE, np.float32),))
+        student.get_ready(inputs)
+        other.get_ready((np.zeros(SHAPE, np.float32),))
         samples = sample_in_turn(student.seconds, other.seconds, limit_s)
         seconds = time_alone(kernels_library, kernels) if kernels else []
         after = sample_in_turn(other.seconds, other.seconds, limit_s / 4)

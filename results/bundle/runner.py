@@ -227,6 +227,7 @@ class CompiledStudent:
         self._tvm = tvm
         self._buffers: list[Array] = []
         self._tensors: list[Any] = []
+        self._there: list[Any] = []
         self.threads = threads
         self._size_pool(threads)
 
@@ -238,20 +239,28 @@ class CompiledStudent:
         if not _alike(inputs, self._buffers):
             self._buffers = [_aligned(each.shape, each.dtype) for each in inputs]
             self._tensors = [self._tvm.runtime.from_dlpack(buffer) for buffer in self._buffers]
+            if self._gpu is not None:
+                self._there = [
+                    self._tvm.runtime.empty(each.shape, each.dtype, self._gpu) for each in self._tensors
+                ]
         tensors = list(self._tensors)
         for number, (buffer, each) in enumerate(zip(self._buffers, inputs, strict=True)):
-            if each.nbytes >= _LARGE and _is_aligned(each):
+            if each.nbytes >= LARGE and _is_aligned(each):
                 tensors[number] = self._tvm.runtime.from_dlpack(each)
             else:
                 buffer[...] = each
         try:
-            output = self._main(*(tensors if self._gpu is None else [each.copyto(self._gpu) for each in tensors]))
+            output = self._main(*(tensors if self._gpu is None else self._sent(tensors)))
         except (RuntimeError, ValueError, TypeError) as error:
             shapes = ", ".join(f"{each.shape}" for each in inputs)
             raise BundleProblem(f"the student refused an input of shape {shapes} ({_line(error)})") from error
         if isinstance(output, self._tvm.runtime.Tensor):
             return self._array(output)
         return tuple(self._array(each) for each in output)
+
+    def _sent(self, tensors: list[Any]) -> list[Any]:
+        """The inputs on the GPU, in memory that was taken there once: taking it costs more than copying."""
+        return [each.copyto(there) for each, there in zip(tensors, self._there, strict=True)]
 
     def _array(self, output: Any) -> Array:
         return np.from_dlpack(output if self._gpu is None else output.copyto(self._tvm.cpu()))
@@ -268,7 +277,7 @@ class CompiledStudent:
 
 _BOUNDARY = 64
 """Bytes on whose multiples arrays start that TVM's kernels read."""
-_LARGE = 65536
+LARGE = 65536
 """Bytes from which on looking where an array lies costs less than copying it."""
 
 

@@ -18,12 +18,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from torch import nn
+from tvm.rpc.client import LocalSession
 
 from evaluators.boards import serve
 from evaluators.boards.address import BoardAddress, Tracker, is_loopback
 from evaluators.boards.device import BoardDevice
 from evaluators.boards.facts import copy_facts
-from evaluators.boards.remote import listed
+from evaluators.boards.remote import _Student, listed
 from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
 from evaluators.compile.compiler import compile_network
 from evaluators.compile.export import import_network
@@ -142,6 +143,25 @@ def test_a_board_gives_torchs_result_and_times_the_student_where_it_runs(boards,
         with pytest.raises(DeviceLost, match=r"no board of .* was free within 1 s"):
             boards.device(wait_s=1.0).run(library, INPUT)
     np.testing.assert_allclose(boards.device().run(library, INPUT), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_what_the_runner_copies_counts_on_a_board(student, on_gpu):
+    """A processor stands in for the GPU, which is not here."""
+    session = LocalSession()
+    session.cuda = session.cpu
+    library, expected = student
+    there = _Student(session, library.read_bytes(), f"copied{on_gpu}.so", on_gpu)
+    timed = []
+    there._copy_seconds = lambda *pair: timed.append(pair) or 0.25
+    there.get_ready((INPUT,))
+    moved = [tuple(map(int, each.shape)) for each, _ in timed]
+    assert moved == ([INPUT.shape, expected.shape] if on_gpu else [INPUT.shape])
+    assert 0.25 * len(moved) < there.seconds(1) < 0.25 * len(moved) + 0.1
+    del there._copy_seconds
+    there.get_ready((INPUT,))
+    assert 0 < there._copying_s < 1e-3
+    np.testing.assert_allclose(there(INPUT)[0], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=lambda fate: fate.name)

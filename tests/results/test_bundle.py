@@ -203,6 +203,19 @@ def test_outputs_outlive_the_next_call(library):
     assert np.array_equal(first, kept)
 
 
+def test_on_a_gpu_inputs_go_to_memory_that_is_taken_once(library, monkeypatch):
+    """A processor stands in for the GPU, which is not here."""
+    import tvm
+
+    monkeypatch.setattr(tvm, "cuda", tvm.cpu)
+    here, there = CompiledStudent(library, threads=1), CompiledStudent(library, threads=1, on_gpu=True)
+    for value in (1, 2):
+        inputs = np.full((1, 3, SIDE, SIDE), value, np.float32)
+        assert np.array_equal(there(inputs), here(inputs))
+        taken = [tensor.numpy().max() for tensor in there._there]
+        assert taken == [value]
+
+
 def test_large_inputs_are_read_wherever_they_lie(tmp_path):
     import tvm
     from tvm import relax
