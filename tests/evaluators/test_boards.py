@@ -34,7 +34,7 @@ from evaluators.latency.predict.stopwatch import BoardStopwatch
 from evaluators.latency.predict.store import LatencyStore
 from evaluators.stages import Stages
 from evaluators.target import Target
-from hw_profiles.profile import load_profile
+from hw_profiles.profile import Profile, load_profile
 from results.budget import Budget
 from results.candidate import Candidate
 from results.goals import Goal
@@ -80,8 +80,8 @@ class Boards:
         self.servers.append(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL))
         wait_until(lambda: self.address.key in dict(listed(self.address.tracker)))
 
-    def device(self, wait_s: float = 60.0, call_s: float = 60.0) -> BoardDevice:
-        self.devices.append(BoardDevice(self.address, PROFILE, limit_s=0.2, wait_s=wait_s, call_s=call_s))
+    def device(self, wait_s: float = 60.0, call_s: float = 60.0, profile: Profile = PROFILE) -> BoardDevice:
+        self.devices.append(BoardDevice(self.address, profile, limit_s=0.2, wait_s=wait_s, call_s=call_s))
         return self.devices[-1]
 
     def close(self) -> None:
@@ -162,6 +162,25 @@ def test_what_the_runner_copies_counts_on_a_board(student, on_gpu):
     there.get_ready((INPUT,))
     assert 0 < there._copying_s < 1e-3
     np.testing.assert_allclose(there(INPUT)[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_students_of_a_gpu_run_on_that_of_the_board(boards, tmp_path):
+    from tests.benchmarks.cuda import WRONG, Card
+
+    card = Card.at_hand()
+    if card is None:
+        pytest.skip("no NVIDIA GPU at hand")
+    profile, library = card.profile(), tmp_path / "student.so"
+    torch.manual_seed(0)
+    network, images = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten()).eval(), torch.from_numpy(INPUT)
+    compile_network(network, (images,), profile, library)
+    boards.add()
+    device = boards.device(profile=profile)
+    expected = network(images).detach().numpy()
+    np.testing.assert_allclose(device.run(library, INPUT), expected, atol=WRONG * np.abs(expected).max())
+    latency = device.measure(library, INPUT)
+    assert latency.source == "measured"
+    assert 0 < latency.value < 0.1
 
 
 @pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP], ids=lambda fate: fate.name)
