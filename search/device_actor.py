@@ -97,7 +97,10 @@ class RemoteDevice:
             for _ in range(CRASHES):
                 try:
                     return ray.get(method.remote(what, inputs), timeout=self._deadline_s)
-                except RayActorError:  # once may be another's doing: the system's for want of memory, a person's
+                except RayActorError as error:
+                    if error.actor_init_failed:
+                        raise MeasureError(f"what measures cannot start: {_last_line(error)}") from error
+                    # once may be another's doing: the system's for want of memory, a person's
                     self._wait_for_owner()
                 except RayTaskError as error:
                     raise error.cause from None
@@ -123,6 +126,10 @@ class RemoteDevice:
                 return
             except RayActorError:
                 time.sleep(0.2)
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]
 
 
 Devices = tuple[RemoteDevice | None, ...]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 from torch import nn
 
 from evaluators.compile.compiler import compile_network
 from hw_profiles.profile import load_profile
 from search.config import SearchConfig
-from search.device_actor import start_devices
+from search.device_actor import RemoteDevice, start_devices
 from search.plan import Plan
 from search.ray_session import ray_session
 from understudy import MeasureError
@@ -37,3 +38,14 @@ def test_a_crashing_student_is_an_error_and_the_next_one_is_measured(tmp_path: P
         assert device.measure(good, x.numpy()).value > 0
         with pytest.raises(MeasureError, match="missing"):
             device.run(tmp_path / "missing.so", x.numpy())
+
+        class Broken:
+            def __init__(self) -> None:
+                raise ValueError("no such device")
+
+            def run(self, library: Path, inputs: np.ndarray) -> None:
+                """Never called."""
+
+        broken = RemoteDevice(ray.remote(Broken).remote(), tmp_path / "lease")
+        with pytest.raises(MeasureError, match="cannot start: ValueError: no such device"):
+            broken.run(good, x.numpy())
