@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from evaluators.datafree.generator import Generator, Rival, codes
+from evaluators.datafree.bank import Bank
+from evaluators.datafree.generator import Generator, codes
+from evaluators.datafree.objective import jittered, roughness, variety
+from evaluators.datafree.rival import Rival
 from evaluators.datafree.statistics import NormStatistics, batch_norms
 from evaluators.distill.trainer import seeded
 from evaluators.teachers.teacher import Teacher
@@ -20,32 +22,38 @@ from understudy import ConfigError, TeacherError, TrainError
 
 Method = Literal["generator", "inversion"]
 METHODS: tuple[Method, ...] = ("generator", "inversion")
-SHIFT = 2
-"""Pixels that an image is rolled by at most before the teacher sees it, so that no pixel matters by its place."""
+SETTLED = 0.6
+"""The share of a generator's steps after which its images are kept."""
+SAME = 4
+"""Images of a class in a batch, at least, so that variety can be seen."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images are made.
+    """How images are made, part by part.
 
-    ``generator``: a generator whose images are kept in a bank, met by a rival student that learns from that bank
-    (CMI; Fang et al., IJCAI 2021), with the common start of every batch learnt by Reptile so that few steps are
-    enough (Fast; Fang et al., AAAI 2022). ``inversion``: each pixel is optimised by itself (DeepInversion; Yin et
-    al., CVPR 2020), which needs a teacher with batch norm and many more steps.
+    ``generator``: each part has a generator of its own, new so that it finds other images than those before it,
+    and is met by a rival student that has learnt what is in the bank (DFAD; Fang et al., 2019; the bank: CMI; Fang
+    et al., IJCAI 2021). ``inversion``: each pixel is optimised by itself (DeepInversion; Yin et al., CVPR 2020),
+    which needs a teacher with batch norm and many more steps.
 
-    A batch of ``batch`` images takes ``steps`` steps. The loss is cross entropy towards drawn classes, plus
-    ``norm`` times the distance of batch norm statistics, plus ``adversary`` times the agreement of the rival with
-    the teacher, plus, of an inversion, ``smooth`` times the mean squared difference of neighbouring pixels.
+    A part takes ``steps`` steps of about ``batch`` images, at ``rate`` falling along half a cosine; an inversion
+    leaves the batch, a generator ``kept`` images of its last steps. The loss is cross entropy towards the classes
+    (as many as a batch has room for, the next ones in the next part), plus ``norm`` times the distance of batch
+    norm statistics, minus ``adversary`` times the rival's disagreement with the teacher, minus ``variety`` times
+    the variety within classes, plus ``smooth`` times the roughness. A rival begins with ``lesson`` steps.
     """
 
     method: Method = "generator"
     batch: int = 128
-    steps: int = 20
-    rate: float = 4e-3
+    steps: int = 40
+    rate: float = 5e-3
     norm: float = 1.0
     adversary: float = 0.5
+    variety: float = 1.0
     smooth: float = 0.0
-    lesson: int = 20
+    kept: int = 320
+    lesson: int = 60
 
     @staticmethod
     def of(method: str) -> Recipe:
@@ -53,57 +61,27 @@ class Recipe:
         if method == "generator":
             return Recipe()
         if method == "inversion":
-            return Recipe("inversion", steps=150, rate=0.1, smooth=2.0, adversary=0.0)
+            return Recipe("inversion", steps=150, rate=0.1, smooth=2.0, adversary=0.0, variety=0.0)
         raise ConfigError(f"images are made by one of {', '.join(METHODS)}, but got {method!r}")
-
-
-@dataclass
-class Bank:
-    """The images so far, (N, C, R, R) in 0..1, and the teacher's logits of them."""
-
-    images: list[Tensor] = field(default_factory=list)
-    logits: list[Tensor] = field(default_factory=list)
-
-    def add(self, images: Tensor, logits: Tensor) -> None:
-        """Keep a batch."""
-        self.images.append(images)
-        self.logits.append(logits)
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Some of them."""
-        size = len(self.images[0])
-        rows = torch.randperm(size * len(self.images), generator=generator)[:count].tolist()
-        images, logits = (
-            torch.stack([batches[row // size][row % size] for row in rows])
-            for batches in (self.images, self.logits)
-        )
-        return images, logits
 
 
 def synthesise(
     teacher: Teacher, channels: int, size: int, recipe: Recipe, seed: int, bank: Bank
 ) -> Iterator[Tensor]:
-    """Batches of images (``batch``, channels, size, size) in 0..1, without end; each is first added to ``bank``.
+    """Parts of images, uint8 (n, channels, size, size), without end; each is first added to ``bank``.
 
-    A ``bank`` with batches goes on after them. Raises ``TeacherError`` for a teacher that is no torch network, and
-    for one without batch norm where the recipe is an inversion.
+    A part depends on teacher, recipe, ``seed``, its number and the parts before it alone, so a bank that was
+    interrupted is gone on with as if it had not been. Raises ``TeacherError`` for a teacher that is no torch
+    network, and for one without batch norm where the recipe is an inversion.
     """
     network = _network(teacher, recipe)
-    with seeded(seed):
-        generator, rival = Generator(channels, size), Rival(channels, teacher.classes)
-    optimiser = torch.optim.Adam(rival.parameters(), 1e-2)
-    if len(bank.images):  # a rival is soon taught again what it knew before an interruption
-        _teach(rival, optimiser, bank, recipe, 3 * recipe.lesson, seed)
-    number = len(bank.images)
     while True:
-        draws = torch.Generator().manual_seed(hash((seed, number)) % 2**31)
         with NormStatistics(network) as statistics:
-            images = _batch(teacher, network, statistics, generator, rival, recipe, draws, channels, size)
-        images = (images * 255).round() / 255
-        bank.add(images, teacher.logits(images))
-        if recipe.adversary:
-            _teach(rival, optimiser, bank, recipe, recipe.lesson, seed + number)
-        number += 1
+            aim = _Aim(teacher, network, statistics, recipe, len(bank))
+            make = _inverted if recipe.method == "inversion" else _generated
+            made = make(aim, (channels, size), bank, hash((seed, len(bank))) % 2**31)
+        images = (made * 255).round().to(torch.uint8)
+        bank.add(images, teacher.logits(images.float() / 255))
         yield images
 
 
@@ -120,89 +98,73 @@ def _network(teacher: Teacher, recipe: Recipe) -> nn.Module:
     return teacher.module.eval()
 
 
-def _batch(
-    teacher: Teacher,
-    network: nn.Module,
-    statistics: NormStatistics,
-    generator: Generator,
-    rival: nn.Module,
-    recipe: Recipe,
-    draws: torch.Generator,
-    channels: int,
-    size: int,
-) -> Tensor:
-    """One batch, every class as often as others; the generator moves towards what was best for it."""
-    wanted = torch.arange(recipe.batch)[torch.randperm(recipe.batch, generator=draws)] % teacher.classes
-    made: nn.Module
-    if recipe.method == "inversion":
-        start = torch.randn(recipe.batch, channels, size, size, generator=draws).requires_grad_()
-        parameters = [start]
-    else:
-        start = codes(recipe.batch, draws).requires_grad_()
-        made = copy.deepcopy(generator)
-        parameters = [start, *made.parameters()]
-    optimiser = torch.optim.Adam(parameters, recipe.rate, betas=(0.5, 0.99))
-    rival.eval().requires_grad_(False)
-    best, least = torch.empty(0), float("inf")
-    for _ in range(recipe.steps):
-        images = start.sigmoid() if recipe.method == "inversion" else made(start)
-        loss = _loss(images, wanted, network, statistics, rival, recipe, draws)
-        if loss.item() < least:
-            best, least = images.detach(), loss.item()
+class _Aim:
+    """What the images of one part are to be; ``wanted`` is the class of each row, ``together`` of them in turn."""
+
+    def __init__(
+        self, teacher: Teacher, network: nn.Module, statistics: NormStatistics, recipe: Recipe, number: int
+    ) -> None:
+        self._teacher, self._network, self._statistics, self.recipe = teacher, network, statistics, recipe
+        self.together = min(teacher.classes, max(1, recipe.batch // SAME))
+        self.turns = torch.arange(recipe.batch - recipe.batch % self.together) % self.together
+        self.wanted = (number * self.together + self.turns) % teacher.classes
+        self.classes = teacher.classes
+
+    def loss(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Without the rival's term; the teacher is shown ``seen``, and its logits are returned too."""
+        logits = self._network(seen)
+        loss = functional.cross_entropy(logits, self.wanted) + self.recipe.norm * self._statistics.distance()
+        if self.recipe.variety:
+            loss = loss - self.recipe.variety * variety(images, self.together)
+        if self.recipe.smooth:
+            loss = loss + self.recipe.smooth * roughness(images)
+        return loss, logits
+
+    def descend(self, optimiser: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+        """One step down; raises ``TrainError`` where the loss is no number."""
+        if not math.isfinite(loss.item()):
+            raise TrainError(
+                f"making images from teacher {self._teacher.name} diverged: check its weights, --input-mean and "
+                "--input-std"
+            )
+        rate = self.recipe.rate * (0.05 + 0.475 * (1 + math.cos(math.pi * step / self.recipe.steps)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    if not math.isfinite(loss.item()):
-        raise TrainError(
-            f"making images from teacher {teacher.name} diverged: check its weights, --input-mean and --input-std"
-        )
-    if recipe.method == "generator":
-        _follow(generator, made)
-    return best
 
 
-def _loss(
-    images: Tensor,
-    wanted: Tensor,
-    network: nn.Module,
-    statistics: NormStatistics,
-    rival: nn.Module,
-    recipe: Recipe,
-    draws: torch.Generator,
-) -> Tensor:
-    shift = torch.randint(-SHIFT, SHIFT + 1, (2,), generator=draws).tolist()
-    seen = images.roll(shift, (2, 3))
-    logits = network(seen)
-    loss = functional.cross_entropy(logits, wanted) + recipe.norm * statistics.distance()
-    if recipe.adversary:
-        sure = (logits.argmax(1) == wanted).to(logits.dtype)
-        soft, target = functional.log_softmax(rival(seen), dim=1), functional.log_softmax(logits, dim=1)
-        apart = functional.kl_div(soft, target, reduction="none", log_target=True).sum(1)
-        loss = loss - recipe.adversary * (apart.clamp(max=5) * sure).mean()
-    if recipe.smooth:
-        rough = (images[:, :, 1:] - images[:, :, :-1]).square().mean()
-        loss = loss + recipe.smooth * (rough + (images[..., 1:] - images[..., :-1]).square().mean())
-    return loss
+def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> Tensor:
+    """Images of a new generator, of each of its last steps as many, (kept, C, R, R) in 0..1."""
+    recipe, draws = aim.recipe, torch.Generator().manual_seed(seed)
+    with seeded(seed):
+        generator = Generator(*shape, aim.together)
+    rival = Rival(shape[0], aim.classes, bank, lesson=recipe.lesson, batch=recipe.batch, seed=seed)
+    optimiser = torch.optim.Adam(generator.parameters(), recipe.rate, betas=(0.5, 0.999))
+    settled = int(SETTLED * recipe.steps)
+    share = -(-recipe.kept // (recipe.steps - settled))
+    found: list[Tensor] = []
+    for step in range(recipe.steps):
+        images = generator(codes(len(aim.turns), draws), aim.turns)
+        loss, logits = aim.loss(images, images)
+        if recipe.adversary and len(bank):  # before the first part it knows nothing that were to be avoided
+            loss = loss - recipe.adversary * rival.disagreement(images, logits)
+        aim.descend(optimiser, loss, step)
+        rival.learn(images.detach(), logits.detach())
+        if step >= settled:
+            found.append(images.detach()[torch.randperm(len(images), generator=draws)[:share]])
+    every = torch.cat(found)
+    return every[torch.randperm(len(every), generator=draws)[: recipe.kept]]
 
 
-def _follow(generator: nn.Module, made: nn.Module, share: float = 0.5) -> None:
-    """Reptile: the common start moves a part of the way to what a batch came to (Nichol et al., 2018)."""
-    with torch.no_grad():
-        for common, own in zip(generator.state_dict().values(), made.state_dict().values(), strict=True):
-            if common.is_floating_point():
-                common.lerp_(own, share)
-
-
-def _teach(
-    rival: nn.Module, optimiser: torch.optim.Optimizer, bank: Bank, recipe: Recipe, steps: int, seed: int
-) -> None:
-    """The rival learns the teacher's answers to images of the bank."""
-    rival.train().requires_grad_(True)
+def _inverted(aim: _Aim, shape: tuple[int, int], _: Bank, seed: int) -> Tensor:
+    """A batch whose pixels were optimised, (batch, C, R, R) in 0..1."""
     draws = torch.Generator().manual_seed(seed)
-    for _ in range(steps):
-        images, logits = bank.draw(recipe.batch, draws)
-        soft, target = functional.log_softmax(rival(images), dim=1), functional.log_softmax(logits, dim=1)
-        loss = functional.kl_div(soft, target, reduction="batchmean", log_target=True)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+    channels, size = shape
+    pixels = torch.randn(len(aim.turns), channels, size, size, generator=draws).requires_grad_()
+    optimiser = torch.optim.Adam([pixels], aim.recipe.rate, betas=(0.5, 0.99))
+    for step in range(aim.recipe.steps):
+        images = pixels.sigmoid()
+        aim.descend(optimiser, aim.loss(images, jittered(images, draws))[0], step)
+    return pixels.detach().sigmoid()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from evaluators.datafree.synthesis import Bank, Recipe, synthesise
+from evaluators.datafree.bank import Bank
+from evaluators.datafree.synthesis import Recipe, synthesise
 from evaluators.tasks.augment import POLICIES
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
@@ -23,7 +23,6 @@ from evaluators.tasks.split import divide
 from evaluators.tasks.task import Split
 from evaluators.tasks.whole_folder import whole_folder
 from evaluators.teachers.teacher import Teacher
-from results.store import write_atomically
 from understudy import DataError
 
 AGREEMENT = (
@@ -43,8 +42,8 @@ class BlankTask(ImageTask):
 
 
 def images_for(classes: int) -> int:
-    """How many images are made for so many classes: 128 for each, at least 1,280."""
-    return max(1280, 128 * classes)
+    """How many images are made for so many classes: 128 for each, at least 3,840."""
+    return max(3840, 128 * classes)
 
 
 def blank_task(
@@ -69,10 +68,10 @@ def synthetic_task(
 ) -> ImageTask:
     """A task of at least ``count`` images made from the teacher, who labels them; ``shape`` is a blank task.
 
-    Every batch is on disk before the next one begins, so a call after a kill goes on. Where ``judge`` is given,
-    its images are the validation and test splits, and no student learns from them; else a part of the synthetic
-    ones is. Raises ``TeacherError`` for a teacher that nothing can be made from, ``DataError`` for a ``judge`` of
-    other images or classes.
+    Every part is on disk before the next one begins, and a call after a kill goes on as if there had been none.
+    Where ``judge`` is given, its images are the validation and test splits, and no student learns from them; else
+    a part of the synthetic ones is. Raises ``TeacherError`` for a teacher that nothing can be made from,
+    ``DataError`` for a ``judge`` of other images or classes.
     """
     parts = [
         teacher.fingerprint,
@@ -87,53 +86,41 @@ def synthetic_task(
     if judge is not None:
         _check(judge, shape)
     if not (folder / "task.json").exists():
-        pictures, targets = _made(teacher, shape, recipe, count, cache / f"{fingerprint}-batches", seed, progress)
-        _lay_out(folder, shape, pictures, targets, judge, seed, fingerprint)
-        shutil.rmtree(cache / f"{fingerprint}-batches", ignore_errors=True)
+        bank = Bank(cache / f"{fingerprint}-bank")
+        _fill(bank, teacher, shape, recipe, count, seed, progress)
+        _lay_out(folder, shape, bank, judge, seed, fingerprint)
+        shutil.rmtree(bank.folder, ignore_errors=True)
     return ImageTask.open(folder)
 
 
-def _made(
+def _fill(
+    bank: Bank,
     teacher: Teacher,
     shape: ImageTask,
     recipe: Recipe,
     count: int,
-    folder: Path,
     seed: int,
     progress: Callable[[int, int], None] | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures, uint8 (N, C, R, R), and the class that the teacher names for each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    bank, wanted = Bank(), -(-count // recipe.batch)
-    while (folder / f"{len(bank.images)}.npy").exists():
-        kept = torch.from_numpy(np.load(folder / f"{len(bank.images)}.npy", allow_pickle=False)).float() / 255
-        bank.add(kept, teacher.logits(kept))
+) -> None:
+    """Make what the bank lacks of ``count`` images."""
     more = synthesise(teacher, shape.channels, shape.image_size, recipe, seed, bank)
-    for images in islice(more, max(0, wanted - len(bank.images))):
-        write_atomically(folder / f"{len(bank.images) - 1}.npy", _npy(images))
+    while bank.size < count:
+        next(more)
         if progress is not None:
-            progress(len(bank.images) * recipe.batch, wanted * recipe.batch)
-    pictures = (torch.cat(bank.images) * 255).round().to(torch.uint8).numpy()
-    return pictures, torch.cat(bank.logits).argmax(1).numpy()
+            progress(min(bank.size, count), count)
 
 
 def _lay_out(
-    folder: Path,
-    shape: ImageTask,
-    pictures: NDArray[np.uint8],
-    targets: NDArray[np.int64],
-    judge: ImageTask | None,
-    seed: int,
-    fingerprint: str,
+    folder: Path, shape: ImageTask, bank: Bank, judge: ImageTask | None, seed: int, fingerprint: str
 ) -> None:
+    parts, targets = bank.parts, bank.named
     order: tuple[NDArray[np.int64], ...]
     if judge is None:
         order = _divided(targets, shape, seed)
         labels, note = shape.labels, AGREEMENT
     else:
-        splits = [judge.pixels(split, shape.image_size) for split in ("val", "test")]
-        bounds = np.cumsum([0, len(targets), *map(len, splits)]).tolist()
-        pictures = np.concatenate([pictures, *splits])
+        parts += [judge.pixels(split, shape.image_size) for split in ("val", "test")]
+        bounds = np.cumsum([0, len(targets), *(judge.size(split) for split in ("val", "test"))]).tolist()
         targets = np.concatenate([targets, judge.targets("val"), judge.targets("test")])
         order = tuple(np.arange(*pair) for pair in pairwise(bounds))
         labels, note = judge.labels, JUDGED
@@ -146,7 +133,7 @@ def _lay_out(
         fingerprint=fingerprint,
         notes=(note,),
     )
-    _write(task, pictures, targets, np.concatenate(order))
+    _write(task, parts, targets, np.concatenate(order))
 
 
 def _check(judge: ImageTask, shape: ImageTask) -> None:
@@ -166,16 +153,11 @@ def _divided(targets: NDArray[np.int64], shape: ImageTask, seed: int) -> tuple[N
 
 
 def _write(
-    task: ImageTask, pictures: NDArray[np.uint8], targets: NDArray[np.int64], order: NDArray[np.int64]
+    task: ImageTask, parts: list[NDArray[np.uint8]], targets: NDArray[np.int64], order: NDArray[np.int64]
 ) -> None:
+    """The task's folder; the images go from the bank's files into its own, never all in memory."""
     with whole_folder(task.folder) as draft:
-        ArrayImages(np.ascontiguousarray(pictures.transpose(0, 2, 3, 1))).save(draft)
+        ArrayImages.stack((np.moveaxis(part, 1, -1) for part in parts), len(targets), draft)
         np.save(draft / "order.npy", order)
         np.save(draft / "targets.npy", targets[order])
         replace(task, folder=draft).save()
-
-
-def _npy(images: torch.Tensor) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, (images * 255).round().to(torch.uint8).numpy(), allow_pickle=False)
-    return buffer.getvalue()

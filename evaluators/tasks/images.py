@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from results.bundle.runner import BundleProblem, decode_image
@@ -159,6 +160,16 @@ class ArrayImages(Images):
 
     def save(self, folder: Path) -> None:
         np.save(folder / _ARRAY, self._pictures)
+
+    @staticmethod
+    def stack(parts: Iterable[NDArray[np.uint8]], count: int, folder: Path) -> None:
+        """Save parts, uint8 (n, H, W, C), as ``count`` pictures in all, with one part at a time in memory."""
+        whole, done = None, 0
+        for part in parts:
+            if whole is None:
+                whole = open_memmap(folder / _ARRAY, "w+", np.uint8, (count, *part.shape[1:]))
+            whole[done : done + len(part)] = part
+            done += len(part)
 
 
 def open_images(folder: Path) -> Images:

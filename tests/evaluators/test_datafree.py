@@ -13,8 +13,10 @@ from distiller_contract import ConvNet, digits
 from torch import nn
 from torch.nn import functional
 
+from evaluators.datafree.bank import Bank
+from evaluators.datafree.objective import variety
 from evaluators.datafree.statistics import NormStatistics
-from evaluators.datafree.synthesis import Bank, Recipe, synthesise
+from evaluators.datafree.synthesis import Recipe, synthesise
 from evaluators.datafree.task import AGREEMENT, JUDGED, blank_task, synthetic_task
 from evaluators.distill.evaluate import accuracy
 from evaluators.distill.trainer import seeded
@@ -23,7 +25,7 @@ from search.config import SearchConfig
 from search.synthesis import read_figures, read_shape, synthetic_data
 from understudy import ConfigError, DataError, TeacherError
 
-QUICK = Recipe(batch=20, steps=6, lesson=2)
+QUICK = Recipe(batch=40, steps=4, lesson=2, kept=20)
 
 
 def taught(network: nn.Module | None = None) -> Teacher:
@@ -68,14 +70,36 @@ def test_statistics_are_nearer_for_real_images_than_for_noise(teacher):
     assert 0 < distances[0] < distances[1] / 2
 
 
-def test_generated_images_are_what_the_teacher_names_and_near_its_statistics(teacher):
-    bank = Bank()
-    batches = list(islice(synthesise(teacher, 1, 8, replace(QUICK, batch=40, steps=15), 0, bank), 6))
-    assert [len(batch) for batch in batches] == [40] * 6
-    images = torch.cat(batches)
-    assert 0 <= float(images.min()) < float(images.max()) <= 1
-    named = torch.cat([logits.argmax(1) for logits in bank.logits])
-    assert len(named.unique()) >= 5
+def test_generated_images_are_what_the_teacher_names_and_near_its_statistics(teacher, tmp_path: Path):
+    bank = Bank(tmp_path)
+    parts = list(islice(synthesise(teacher, 1, 8, replace(QUICK, steps=25, kept=50), 0, bank), 3))
+    assert [part.shape for part in parts] == [(50, 1, 8, 8)] * 3
+    assert np.bincount(bank.named, minlength=10).min() >= 3
+    images = torch.cat(parts).float() / 255
+    distances = []
+    with NormStatistics(teacher.module) as statistics, torch.no_grad():
+        for seen in (images, torch.rand(images.shape)):
+            teacher.module(seen)
+            distances.append(float(statistics.distance()))
+    assert distances[0] < distances[1] / 2
+
+
+def test_variety_is_more_where_images_of_a_class_differ():
+    few = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    same, unlike = few.repeat(4, 1, 1, 1), torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert float(variety(same, 5)) == pytest.approx(np.log(1e-3), abs=1e-3)
+    assert float(variety(unlike, 5)) > float(variety(same, 5)) + 3
+
+
+def test_many_classes_take_turns(tmp_path: Path):
+    with seeded(0):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 24))
+        nn.init.normal_(network[1].weight)
+    many = ModuleTeacher(network, name="many", classes=24, channels=1, resolution=8, fingerprint="many")
+    bank = Bank(tmp_path)
+    list(islice(synthesise(many, 1, 8, replace(QUICK, steps=30, adversary=0, variety=0), 0, bank), 3))
+    for part, classes in enumerate((range(10), range(10, 20), [*range(20, 24), *range(6)])):
+        assert np.isin(bank.named[20 * part : 20 * part + 20], classes).mean() > 0.7
 
 
 def test_a_task_goes_on_after_a_kill_and_is_made_once(teacher, tmp_path: Path):
@@ -85,9 +109,9 @@ def test_a_task_goes_on_after_a_kill_and_is_made_once(teacher, tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path, seed=0, progress=killed)
-    (batches,) = tmp_path.glob("*-batches")
-    kept = {path.name: path.read_bytes() for path in batches.iterdir()}
-    assert sorted(kept) == ["0.npy", "1.npy"]
+    (begun,) = tmp_path.glob("*-bank")
+    assert sorted(path.name for path in begun.iterdir()) == ["0-logits.npy", "0.npy", "1-logits.npy", "1.npy"]
+    (begun / "2-logits.npy").write_bytes(b"cut")
     heard: list[int] = []
     task = synthetic_task(
         teacher, blank(), QUICK, 80, cache=tmp_path, seed=0, progress=lambda done, _: heard.append(done)
@@ -98,7 +122,10 @@ def test_a_task_goes_on_after_a_kill_and_is_made_once(teacher, tmp_path: Path):
     assert (task.mean, task.std) == (digits().mean, digits().std)
     images = task.images("val", np.arange(task.size("val")), 8)
     assert accuracy(teacher.logits(images), task.targets("val")) == 1
+    assert not begun.exists()
     assert synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path, seed=0).folder == task.folder
+    unharmed = synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path / "unharmed", seed=0)
+    assert (unharmed.pixels("train", 8) == task.pixels("train", 8)).all()
 
 
 def test_validation_data_only_judge(teacher, tmp_path: Path):
@@ -112,13 +139,14 @@ def test_validation_data_only_judge(teacher, tmp_path: Path):
         synthetic_task(teacher, replace(blank(), channels=3), QUICK, 20, cache=tmp_path, seed=1, judge=digits())
 
 
-def test_an_inversion_needs_batch_norm(teacher):
+def test_an_inversion_needs_batch_norm(teacher, tmp_path: Path):
     bare = taught(nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(10)))
     with pytest.raises(TeacherError, match="has no batch norm, whose statistics an inversion reads"):
-        next(synthesise(bare, 1, 8, Recipe.of("inversion"), 0, Bank()))
-    for recipe in (QUICK, replace(Recipe.of("inversion"), steps=4, batch=10)):
+        next(synthesise(bare, 1, 8, Recipe.of("inversion"), 0, Bank(tmp_path)))
+    for recipe in (QUICK, replace(Recipe.of("inversion"), steps=4, batch=20)):
         able = bare if recipe.method == "generator" else teacher
-        assert next(synthesise(able, 1, 8, recipe, 0, Bank())).shape == (recipe.batch, 1, 8, 8)
+        bank = Bank(tmp_path / recipe.method)
+        assert next(synthesise(able, 1, 8, recipe, 0, bank)).shape == (20, 1, 8, 8)
 
 
 def test_options_that_are_missing_or_wrong_are_named(tmp_path: Path):
