@@ -237,20 +237,9 @@ class CompiledStudent:
         Raises ``BundleProblem`` for inputs that do not fit.
         """
         if not _alike(inputs, self._buffers):
-            self._buffers = [_aligned(each.shape, each.dtype) for each in inputs]
-            self._tensors = [self._tvm.runtime.from_dlpack(buffer) for buffer in self._buffers]
-            if self._gpu is not None:
-                self._there = [
-                    self._tvm.runtime.empty(each.shape, each.dtype, self._gpu) for each in self._tensors
-                ]
-        tensors = list(self._tensors)
-        for number, (buffer, each) in enumerate(zip(self._buffers, inputs, strict=True)):
-            if each.nbytes >= LARGE and _is_aligned(each):
-                tensors[number] = self._tvm.runtime.from_dlpack(each)
-            else:
-                buffer[...] = each
+            self._make_buffers(inputs)
         try:
-            output = self._main(*(tensors if self._gpu is None else self._sent(tensors)))
+            output = self._main(*(self._filled(inputs) if self._gpu is None else self._uploaded(inputs)))
         except (RuntimeError, ValueError, TypeError) as error:
             shapes = ", ".join(f"{each.shape}" for each in inputs)
             raise BundleProblem(f"the student refused an input of shape {shapes} ({_line(error)})") from error
@@ -258,9 +247,32 @@ class CompiledStudent:
             return self._array(output)
         return tuple(self._array(each) for each in output)
 
-    def _sent(self, tensors: list[Any]) -> list[Any]:
-        """The inputs on the GPU, in memory that was taken there once: taking it costs more than copying."""
-        return [each.copyto(there) for each, there in zip(tensors, self._there, strict=True)]
+    def _make_buffers(self, inputs: tuple[Array, ...]) -> None:
+        """For a GPU in memory that its driver reads directly, with room on the GPU beside it."""
+        runtime = self._tvm.runtime
+        if self._gpu is None:
+            self._buffers = [_aligned(each.shape, each.dtype) for each in inputs]
+            self._tensors = [runtime.from_dlpack(buffer) for buffer in self._buffers]
+            return
+        pinned = self._tvm.device(_PINNED, 0)
+        self._tensors = [runtime.empty(each.shape, str(each.dtype), pinned) for each in inputs]
+        self._buffers = [np.from_dlpack(tensor) for tensor in self._tensors]
+        self._there = [runtime.empty(each.shape, str(each.dtype), self._gpu) for each in inputs]
+
+    def _filled(self, inputs: tuple[Array, ...]) -> list[Any]:
+        tensors = list(self._tensors)
+        for number, (buffer, each) in enumerate(zip(self._buffers, inputs, strict=True)):
+            if each.nbytes >= LARGE and _is_aligned(each):
+                tensors[number] = self._tvm.runtime.from_dlpack(each)
+            else:
+                buffer[...] = each
+        return tensors
+
+    def _uploaded(self, inputs: tuple[Array, ...]) -> list[Any]:
+        for buffer, tensor, there, each in zip(self._buffers, self._tensors, self._there, inputs, strict=True):
+            buffer[...] = each
+            tensor.copyto(there)
+        return self._there
 
     def _array(self, output: Any) -> Array:
         return np.from_dlpack(output if self._gpu is None else output.copyto(self._tvm.cpu()))
@@ -275,6 +287,8 @@ class CompiledStudent:
             )
 
 
+_PINNED = 3
+"""DLPack's number of a computer's memory that CUDA has pinned (kDLCUDAHost)."""
 _BOUNDARY = 64
 """Bytes on whose multiples arrays start that TVM's kernels read."""
 LARGE = 65536

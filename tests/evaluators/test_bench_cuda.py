@@ -57,10 +57,11 @@ def test_what_fails_is_named_and_the_last_line_holds_the_means() -> None:
     bad = Comparison("two", "student", {}, {OURS: 3 * WRONG}, {OURS: "differs from torch by 6e-02"}, 1.0)
     cells = row(good).strip("| ").split(" | ")
     assert cells[:3] == ["one", "1.000 (1.000-2.000), 1e-03", "-"]
-    assert cells[-2:] == ["0.50", "0.25"]
+    assert cells[-3:] == ["0.50", "nan", "0.25"]
     assert "differs from torch" in row(bad)
     assert result(H100, Summary((good, bad))) == (
-        'RESULT cuda card="NVIDIA H100 80GB HBM3" geomean_vs_torch_graphs=0.500 geomean_vs_ort=0.250 '
+        'RESULT cuda card="NVIDIA H100 80GB HBM3" geomean_vs_torch_graphs=0.500 '
+        "geomean_vs_torch_compile=nan geomean_vs_ort=0.250 "
         "worst_error=6.0e-02 failed=two"
     )
     nothing = compare("mobile-32-0", H100.profile(), [], 1)

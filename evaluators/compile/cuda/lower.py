@@ -9,6 +9,7 @@ from evaluators.compile.cuda.kernels import make_gpu_kernels
 from evaluators.compile.cuda.rules import schedule_gpu_kernels
 from evaluators.compile.cuda.runtime import load_cuda_runtime
 from evaluators.compile.cuda.toolkit import use_nvcc
+from evaluators.compile.cuda.workspace import with_workspaces
 from hw_profiles.profile import Profile
 
 
@@ -17,8 +18,8 @@ def lower_for_gpu(prepared: tvm.IRModule, profile: Profile) -> tuple[tvm.IRModul
     assert profile.gpu is not None
     machine = tvm.target.Target(dict(profile.tvm_target))
     with machine:
-        computed = make_gpu_kernels(prepared, profile.in_half)
-        return computed, schedule_gpu_kernels(computed, profile.gpu, machine)
+        computed = make_gpu_kernels(prepared, profile)
+        return computed, with_workspaces(schedule_gpu_kernels(computed, profile.gpu, machine))
 
 
 def build_for_gpu(module: tvm.IRModule, profile: Profile) -> tvm.runtime.Executable:

@@ -10,11 +10,11 @@ from tvm.s_tir.dlight.base import ScheduleRule
 from tvm.s_tir.schedule import ScheduleError
 from tvm.tirx import PrimFunc
 
-from evaluators.compile.cuda import tensor_cores, window
+from evaluators.compile.cuda import columns, tensor_cores, window
 from hw_profiles.gpu import Gpu
 
 GpuRule = Callable[[PrimFunc, Gpu], PrimFunc | None]
-_OURS: tuple[GpuRule, ...] = (tensor_cores.apply, window.apply)
+_OURS: tuple[GpuRule, ...] = (tensor_cores.apply, window.apply, columns.apply)
 _RULE = "understudy_rule"
 
 
@@ -37,7 +37,10 @@ def _scheduled(function: PrimFunc, gpu: Gpu, target: tvm.target.Target) -> PrimF
             return _named(function, answer, rule.__module__.rpartition(".")[2])
     plain = function.with_attr("dlight.do_not_tensorize", True)  # its tensor intrinsics take a minute to import
     for theirs in _dlight():
-        answer = theirs.apply(plain, target, False)
+        try:
+            answer = theirs.apply(plain, target, False)
+        except (AssertionError, ScheduleError):  # not their case, which some rules say so
+            continue
         if isinstance(answer, Schedule):
             return _named(function, answer.mod["main"], f"dlight.{type(theirs).__name__}")
     return function

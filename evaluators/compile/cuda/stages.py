@@ -8,6 +8,11 @@ from typing import Any
 from tvm.s_tir import Schedule
 
 from evaluators.compile.rules.kernel import Block
+from evaluators.compile.tiles import divisors
+
+_THREADS = 128
+_FEWEST_ACROSS = 8
+"""Neighbouring values below which a divisor of their number is not worth its even blocks."""
 
 
 def only_reduction(blocks: Sequence[Block]) -> Block | None:
@@ -45,3 +50,42 @@ def inline_consumers(schedule: Schedule, stage: Any) -> None:
             schedule.compute_inline(inner[0])
         else:
             schedule.reverse_compute_inline(consumers[0])
+
+
+def last_consumer(schedule: Schedule, stage: Any) -> Any:
+    """The stage that stores the output, with all between it and ``stage`` drawn in; ``stage`` if it does."""
+    while True:
+        consumers = list(schedule.get_consumers(stage))
+        if not consumers:
+            return stage
+        if not schedule.get_consumers(consumers[0]):
+            return consumers[0]
+        schedule.compute_inline(consumers[0])
+
+
+def give_threads_outputs(schedule: Schedule, main: Any, last: Any, axes: int) -> Any:
+    """A thread computes one output of ``last``, with its sum ``main`` in registers (``last`` may be the sum).
+
+    The first ``axes`` loops of the sum are its outputs'. Neighbouring threads take neighbouring values of the last
+    axis. Returns the innermost loop of the threads.
+    """
+    outputs = schedule.get_loops(last)[:axes] if last is main else schedule.get_loops(last)
+    across = _across(int(schedule.get(outputs[-1]).extent))
+    values, x = schedule.split(outputs[-1], [None, across])
+    if len(outputs) > 1:
+        lines, y = schedule.split(schedule.fuse(*outputs[:-1]), [None, max(1, _THREADS // across)])
+        schedule.reorder(lines, values, y, x)
+        values = schedule.fuse(lines, values)
+        schedule.bind(y, "threadIdx.y")
+    if last is not main:
+        schedule.compute_at(main, x)
+        schedule.set_scope(main, 0, "local")
+    schedule.bind(values, "blockIdx.x")
+    schedule.bind(x, "threadIdx.x")
+    return x
+
+
+def _across(extent: int) -> int:
+    """Neighbouring values that a block of threads takes: a divisor of their number, or blocks are uneven."""
+    divisor = max(divisors(extent, _THREADS // 2))
+    return divisor if divisor >= _FEWEST_ACROSS else min(extent, _THREADS // 4)

@@ -3,26 +3,37 @@
 Any sum that reads two tensors is brought to C[s, i, j] += A[s, i, k] * B[s, j, k]; of a convolution i runs over
 the output's pixels, j over its channels, and k over window and input channels. A tile of A and one of B are
 gathered into shared memory (the padding of the image and of the tile is made there), warps multiply fragments of
-16 x 16 with sums in float32, and what follows the sum is computed as its tile is stored.
+16 x 16 with sums in float32, and what follows the sum is computed as its tile is stored. Long sums of few outputs
+are cut into slices for more blocks of threads, and a second kernel adds those up ("split-K").
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from tvm.s_tir import Schedule
+from tvm.s_tir import SBlock, Schedule
 from tvm.s_tir.dlight.gpu.matmul import get_index_map
-from tvm.tirx import PrimFunc
+from tvm.tirx import IndexMap, PrimFunc
 
 from evaluators.compile.cuda.fragments import FRAGMENT, SHARED, Intrinsics, wmma
 from evaluators.compile.cuda.gemm_tiles import WARP, Tile, tile_of
-from evaluators.compile.cuda.stages import inline_consumers, inline_producers, only_reduction
-from evaluators.compile.rules.kernel import open_kernel
+from evaluators.compile.cuda.stages import (
+    give_threads_outputs,
+    inline_consumers,
+    inline_producers,
+    last_consumer,
+    only_reduction,
+)
+from evaluators.compile.rules.kernel import REDUCTION, open_kernel
 from hw_profiles.gpu import Gpu
 
 _FEWEST = FRAGMENT
 """Rows, columns and terms below which most of a fragment would be padding."""
+_WIDEST = 8
+"""Values of float16 in the widest load, 16 bytes."""
 FIRST_ARCH = 70
 """Volta, the first with tensor cores."""
 
@@ -34,22 +45,47 @@ def apply(kernel: PrimFunc, gpu: Gpu) -> PrimFunc | None:
     return schedule_product(kernel, gpu, wmma())
 
 
-def schedule_product(kernel: PrimFunc, gpu: Gpu, intrinsics: Intrinsics) -> PrimFunc | None:
-    """As ``apply``, with other intrinsics of the same form."""
+def schedule_product(
+    kernel: PrimFunc, gpu: Gpu, intrinsics: Intrinsics, tile: Tile | None = None
+) -> PrimFunc | None:
+    """As ``apply``, with other intrinsics of the same form, or another tile than the model's."""
     schedule, blocks = open_kernel(kernel)
     main = only_reduction(blocks)
     if main is None or not _is_half_product(schedule, main.handle):
         return None
-    channels = int(schedule.get(main.handle).reads[0].source.shape[-1])
-    if not _as_product(schedule, main.handle):
+    sides = _Sides.of(schedule.get(main.handle))
+    if not _as_product(schedule, main.handle, sides.terms_first):
         return None
     batch, rows, columns, terms = (int(schedule.get(loop).extent) for loop in schedule.get_loops(main.handle))
     if min(rows, columns, terms) < _FEWEST:
         return None
-    tile = tile_of(batch, rows, columns, terms, gpu)
-    schedule.pad_einsum(main.handle, [1, tile.rows, tile.columns, tile.terms])
-    _write_tiles(schedule, main.handle, tile, (math.gcd(tile.vector, channels), 1), intrinsics)
+    tile = tile or tile_of(batch, rows, columns, terms, gpu)
+    schedule.pad_einsum(main.handle, [1, tile.rows, tile.columns, tile.terms * tile.slices])
+    product = _sliced(schedule, main.handle, tile.slices) if tile.slices > 1 else main.handle
+    _write_tiles(schedule, product, tile, sides, intrinsics)
+    if product is not main.handle:
+        give_threads_outputs(schedule, main.handle, last_consumer(schedule, main.handle), 3)
     return schedule.mod["main"]
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """How many neighbouring values one load may take of A (terms) and of B (columns, if its terms come first)."""
+
+    left: int
+    right: int
+    terms_first: bool
+
+    @classmethod
+    def of(cls, block: SBlock) -> _Sides:
+        """By the innermost index of what the sum reads."""
+        kinds = {axis.var: int(axis.iter_type) for axis in block.iter_vars}
+        left, right = (read.region[-1].min for read in block.reads)
+        extents = [math.gcd(_WIDEST, int(read.source.shape[-1])) for read in block.reads]
+        terms_first = kinds.get(right) != REDUCTION
+        return cls(
+            extents[0] if kinds.get(left) == REDUCTION else 1, extents[1] if right in kinds else 1, terms_first
+        )
 
 
 def _is_half_product(schedule: Schedule, block: Any) -> bool:
@@ -58,28 +94,37 @@ def _is_half_product(schedule: Schedule, block: Any) -> bool:
     return reads == ["float16", "float16"] and str(stage.writes[0].source.dtype) == "float32"
 
 
-def _as_product(schedule: Schedule, block: Any) -> bool:
-    """Bring the sum to C[s, i, j] += A[s, i, k] * B[s, j, k]; False when it is none."""
+def _as_product(schedule: Schedule, block: Any, terms_first: bool) -> bool:
+    """Bring the sum to C[s, i, j] += A[s, i, k] * B[s, j, k], or B[s, k, j]; False when it is none."""
     if not get_index_map(schedule.get(block)):
         return False
     sides = [schedule.reindex(block, side) for side in (("read", 0), ("read", 1), ("write", 0))]
     maps = get_index_map(schedule.get(block))
     if not maps:
         return False
-    product, *each = maps
-    for side, place, index_map in zip(sides, (("write", 0), ("write", 0), ("read", 0)), each, strict=True):
+    product, left, right, result = maps
+    if terms_first:
+        s, j, k = right.final_indices
+        right = IndexMap(right.initial_indices, [s, k, j], None)
+    places = (("write", 0), ("write", 0), ("read", 0))
+    for side, place, index_map in zip(sides, places, (left, right, result), strict=True):
         schedule.transform_layout(side, place, index_map)
     schedule.transform_block_layout(block, product)
     return True
 
 
-def _write_tiles(
-    schedule: Schedule, block: Any, tile: Tile, vectors: tuple[int, int], intrinsics: Intrinsics
-) -> None:
-    """Blocks of threads, warps and fragments; ``vectors`` are values that a load takes of A and of B.
+def _sliced(schedule: Schedule, block: Any, slices: int) -> Any:
+    """The sum in slices of its terms, which other blocks of threads compute; ``block`` adds them up."""
+    k, _ = schedule.split(schedule.get_loops(block)[-1], [slices, None])
+    partial = schedule.rfactor(k, 0)
+    batch, i, j, k, terms = schedule.get_loops(partial)
+    schedule.reorder(k, batch, i, j, terms)
+    schedule.fuse(k, batch)
+    return partial
 
-    A's terms of one place in the window lie side by side, B's are rows apart.
-    """
+
+def _write_tiles(schedule: Schedule, block: Any, tile: Tile, sides: _Sides, intrinsics: Intrinsics) -> None:
+    """Blocks of threads, warps and fragments."""
     batch, i, j, k = schedule.get_loops(block)
     i, in_i = schedule.split(i, [None, FRAGMENT])
     j, in_j = schedule.split(j, [None, FRAGMENT])
@@ -94,8 +139,13 @@ def _write_tiles(
     schedule.bind(schedule.fuse(i0, j0), "blockIdx.x")
     warp = schedule.fuse(i1, j1)
     schedule.bind(warp, "threadIdx.y")
-    for side in (0, 1):
-        _gather(schedule, fragment, side, k0, tile.warps, vectors[side])
+    threads = tile.warps * WARP
+    gathered = [
+        _gather(schedule, fragment, 0, k0, tile.warps, math.gcd(sides.left, tile.rows * tile.terms // threads)),
+        _gather(
+            schedule, fragment, 1, k0, tile.warps, math.gcd(sides.right, tile.columns * tile.terms // threads)
+        ),
+    ]
     loads = [schedule.cache_read(fragment, side, f"wmma.matrix_{'ab'[side]}") for side in (0, 1)]
     for load in loads:
         schedule.compute_at(load, k1)
@@ -105,15 +155,21 @@ def _write_tiles(
     schedule.reverse_compute_at(sums, warp)
     schedule.reverse_compute_at(stored, warp)
     start = schedule.get_child_blocks(schedule.decompose_reduction(fragment, k0))[0]
-    for load, name in zip(loads, (intrinsics.load_a, intrinsics.load_b), strict=True):
+    right = intrinsics.load_b_terms_first if sides.terms_first else intrinsics.load_b
+    for load, name in zip(loads, (intrinsics.load_a, right), strict=True):
         schedule.tensorize(_fragments(schedule, load), name)
     schedule.tensorize(schedule.get_loops(start)[-2], intrinsics.init)
     schedule.tensorize(_fragments(schedule, sums), intrinsics.store)
-    schedule.tensorize(schedule.get_loops(block)[-3], intrinsics.compute)
+    compute = intrinsics.compute_terms_first if sides.terms_first else intrinsics.compute
+    schedule.tensorize(schedule.get_loops(block)[-3], compute)
+    if tile.slices == 1:
+        inline_consumers(schedule, stored)
     _store(schedule, stored)
+    if tile.ahead:
+        _fetch_ahead(schedule, gathered, k0)
 
 
-def _gather(schedule: Schedule, fragment: Any, side: int, at: Any, warps: int, values: int) -> None:
+def _gather(schedule: Schedule, fragment: Any, side: int, at: Any, warps: int, values: int) -> Any:
     """A tile of A or B brought into shared memory by all threads of the block, rows apart by 16 bytes more."""
     tensor = schedule.cache_read(fragment, side, SHARED)
     schedule.compute_at(tensor, at)
@@ -124,6 +180,16 @@ def _gather(schedule: Schedule, fragment: Any, side: int, at: Any, warps: int, v
     schedule.vectorize(vector)
     schedule.storage_align(tensor, 0, axis=-2, factor=16, offset=8)
     inline_producers(schedule, tensor)
+    return tensor
+
+
+def _fetch_ahead(schedule: Schedule, gathered: Sequence[Any], steps: Any) -> None:
+    """The next step's tiles are read into registers before this step's are multiplied, and stored after."""
+    for tensor in gathered:
+        schedule.annotate(tensor, "tirx.manifest_shared_memory_local_stage", 1)
+        schedule.annotate(tensor, "double_buffer_scope", 0)
+    schedule.annotate(steps, "software_pipeline_stage", [0, 0, 0, 0, 1])
+    schedule.annotate(steps, "software_pipeline_order", [0, 3, 1, 4, 2])
 
 
 def _fragments(schedule: Schedule, stage: Any) -> Any:
@@ -138,8 +204,7 @@ def _fragments(schedule: Schedule, stage: Any) -> Any:
 
 
 def _store(schedule: Schedule, stored: Any) -> None:
-    """Each warp's sums from shared memory to the output, with what follows the sum on the way."""
-    inline_consumers(schedule, stored)
+    """Each warp's sums from shared memory to the output, with what was drawn into that on the way."""
     both = schedule.fuse(*schedule.get_loops(stored)[-2:])
     _, lanes, vector = schedule.split(both, [None, WARP, 4])
     schedule.bind(lanes, "threadIdx.x")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tvm import relax, te, topi
 from tvm.ir import GenericConst
 
@@ -19,8 +21,12 @@ def gated(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> re
     left, right = call.args
     shape = whole(call.ty.shape)
     sizes = [whole(operand.ty.shape) for operand in (left, right)]
-    small = [size != shape for size in sizes]
-    if sum(small) != 1 or any(isinstance(operand, GenericConst) for operand in (left, right)):
+    small = [size for size in sizes if size != shape]
+    if (
+        len(small) != 1
+        or math.prod(small[0]) == 1
+        or any(isinstance(operand, GenericConst) for operand in (left, right))
+    ):
         return None
 
     def build(x: te.Tensor, y: te.Tensor) -> te.Tensor:
