@@ -62,7 +62,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {"PATH": os.environ["PATH"], **environment}
+    kept = {name: os.environ[name] for name in ("PATH", "TVM_THREAD_POOL_SPIN_COUNT")} | environment
     return subprocess.run(command, cwd=folder, env=kept, capture_output=True, text=True, timeout=600, check=False)
 
 
