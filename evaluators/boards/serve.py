@@ -180,7 +180,7 @@ def serve(key: str, tracker: str | None, tunnel: str | None, trusted: bool) -> N
     if is_emulated() and not key.endswith(EMULATED):
         key += EMULATED
     os.environ.update(TVM_NUM_THREADS=str(os.cpu_count()), TVM_BIND_THREADS="0")
-    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # TVM would import it, and boards have little memory
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]  # TVM would import it
     importlib.import_module("tvm.rpc.server")  # once, for all servers that are forked from here
     server = BoardServer(key, (host, int(port)), tunnel)
     signal.signal(signal.SIGTERM, _interrupt)

@@ -624,6 +624,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("bench", help="measure the latency on this machine")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the compiler (260 MB) is not needed to run
+    if options.command == "predict":  # TVM's threads would yield for a next call: seconds, where cores are busy
+        os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", "0")
     try:
         bundle = Bundle()
         if options.command == "predict":
