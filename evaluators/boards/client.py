@@ -29,6 +29,7 @@ class BoardLostError(UnderstudyError):
 class Client:
     """Holds at most one session with a board, in a child process; used by one caller at a time.
 
+    Students use ``threads`` threads of the board's processor, or with ``on_gpu`` its first GPU.
     A board that does not answer a call in ``call_s`` seconds is taken for lost. The board ends a session by itself
     too, so that one whose client was lost, or whose student hangs, comes back.
     """
