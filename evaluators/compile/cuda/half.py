@@ -22,8 +22,8 @@ def to_half(module: tvm.IRModule) -> tvm.IRModule:
     module = relax.transform.Normalize()(module)
     masked = _attentions(module["main"])
     module = relax.transform.ToMixedPrecision(out_dtype="float32")(module)
-    module["main"] = _Masked(masked).visit_expr(module["main"])
-    return relax.transform.FoldConstant()(module)
+    module["main"] = _Tidied(masked).visit_expr(module["main"])
+    return relax.transform.CanonicalizeBindings()(module)
 
 
 def _attentions(function: relax.Function) -> Iterator[relax.Call]:
@@ -57,8 +57,11 @@ class _Spelled(relax.PyExprMutator):
 
 
 @relax.expr_functor.mutator
-class _Masked(relax.PyExprMutator):
-    """Attentions get back the masks that they had, which TVM 0.27's pass forgets."""
+class _Tidied(relax.PyExprMutator):
+    """Constants are cast now, and attentions get back the masks that they had, which TVM 0.27's pass forgets.
+
+    TVM's own folding compiles a program for each constant: two thirds of the time of lowering a MobileNetV2.
+    """
 
     def __init__(self, before: Iterator[relax.Call]) -> None:
         super().__init__()
@@ -66,8 +69,12 @@ class _Masked(relax.PyExprMutator):
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
         call = super().visit_call_(call)
-        if not _is_attention(call):
-            return call
+        if getattr(call.op, "name", "") == "relax.astype" and isinstance(call.args[0], GenericConst):
+            dtype = str(call.ty.dtype)
+            return relax.const(call.args[0].value.numpy().astype(dtype), dtype)
+        return self._masked(call) if _is_attention(call) else call
+
+    def _masked(self, call: relax.Call) -> relax.Expr:
         had = next(self._before)
         bias = had.args[3] if len(had.args) > 3 else None
         attributes = had.attrs
