@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from results.store import write_atomically
@@ -16,8 +18,9 @@ from results.store import write_atomically
 class Bank:
     """Parts of images, uint8 (n, C, R, R), and the teacher's logits of them, in a folder.
 
-    Each part is two files, ``<number>-logits.npy`` and then ``<number>.npy``, complete from the moment that the
-    second one is there; the images stay on disk and are mapped into memory. A begun folder is gone on with.
+    Each part is ``<number>-logits.npy``, ``<number>-carried.safetensors`` (weights that the next part begins with)
+    and then ``<number>.npy``, complete from the moment that the last is there; the images stay on disk and are
+    mapped into memory. A begun folder is gone on with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,13 +50,18 @@ class Bank:
         found: NDArray[np.int64] = np.concatenate(self._logits).argmax(1)
         return found
 
-    def add(self, images: Tensor, logits: Tensor) -> None:
-        """Write a part: images uint8 (n, C, R, R), logits float32 (n, classes).
+    def carried(self) -> dict[str, Tensor]:
+        """The weights that the latest part left; none in an empty bank."""
+        return load_file(self._file(len(self) - 1, "-carried.safetensors")) if len(self) else {}
+
+    def add(self, images: Tensor, logits: Tensor, carried: Mapping[str, Tensor]) -> None:
+        """Write a part: images uint8 (n, C, R, R), logits float32 (n, classes), weights for the next part.
 
         Raises ``RunError`` when it cannot.
         """
         number = len(self)
-        write_atomically(self._file(number, "-logits"), _npy(logits))
+        write_atomically(self._file(number, "-logits.npy"), _npy(logits))
+        write_atomically(self._file(number, "-carried.safetensors"), save(dict(carried)))
         write_atomically(self._file(number), _npy(images))
         self._open()
 
@@ -68,11 +76,11 @@ class Bank:
 
     def _open(self) -> None:
         number = len(self._images)
-        self._logits.append(np.load(self._file(number, "-logits"), allow_pickle=False))
+        self._logits.append(np.load(self._file(number, "-logits.npy"), allow_pickle=False))
         self._images.append(np.load(self._file(number), mmap_mode="r", allow_pickle=False))
 
-    def _file(self, number: int, what: str = "") -> Path:
-        return self.folder / f"{number}{what}.npy"
+    def _file(self, number: int, what: str = ".npy") -> Path:
+        return self.folder / f"{number}{what}"
 
 
 def _npy(array: Tensor) -> bytes:

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 CODE = 64
+LARGEST_START = 8
 
 
 class Generator(nn.Module):
     """Codes (N, ``CODE``) and classes (N,) to images (N, channels, R, R) in 0..1, R a multiple of 4.
 
-    It grows them from a quarter of the side by bilinear upsampling, so that they begin smooth.
+    It grows them by bilinear upsampling, so that they begin smooth, from a quarter of the side or, where that is
+    large and can be halved, from less.
     """
 
     def __init__(self, channels: int, size: int, classes: int, width: int = 32) -> None:
         super().__init__()
-        self.start = (2 * width, size // 4, size // 4)
+        side, doublings = size // 4, 2
+        while side > LARGEST_START and side % 2 == 0:
+            side, doublings = side // 2, doublings + 1
+        self.start = (2 * width, side, side)
         self.label = nn.Embedding(classes, CODE)
-        self.enter = nn.Linear(2 * CODE, 2 * width * (size // 4) ** 2)
+        self.enter = nn.Linear(2 * CODE, 2 * width * side**2)
+        widths = [2 * width, *[width] * (doublings - 1), width // 2]
+        grown = [module for pair in pairwise(widths) for module in _grown(*pair)]
         self.body = nn.Sequential(
             nn.BatchNorm2d(2 * width),
             nn.LeakyReLU(0.2),
-            *_grown(2 * width, width),
-            *_grown(width, width // 2),
-            nn.Conv2d(width // 2, channels, 3, padding=1),
+            *grown,
+            nn.Conv2d(widths[-1], channels, 3, padding=1),
             nn.Sigmoid(),
         )
 

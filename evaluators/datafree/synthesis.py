@@ -22,7 +22,7 @@ from understudy import ConfigError, TeacherError, TrainError
 
 Method = Literal["generator", "inversion"]
 METHODS: tuple[Method, ...] = ("generator", "inversion")
-SETTLED = 0.6
+SETTLED = 0.5
 """The share of a generator's steps after which its images are kept."""
 SAME = 4
 """Images of a class in a batch, at least, so that variety can be seen."""
@@ -32,10 +32,11 @@ SAME = 4
 class Recipe:
     """How images are made, part by part.
 
-    ``generator``: each part has a generator of its own, new so that it finds other images than those before it,
-    and is met by a rival student that has learnt what is in the bank (DFAD; Fang et al., 2019; the bank: CMI; Fang
-    et al., IJCAI 2021). ``inversion``: each pixel is optimised by itself (DeepInversion; Yin et al., CVPR 2020),
-    which needs a teacher with batch norm and many more steps.
+    ``generator``: each part has a generator that begins anew where it enters (class and code to a few pixels), so
+    that it finds other images than those before it, while its body goes on learning over the parts; it is met by a
+    rival student that has learnt what is in the bank (DFAD; Fang et al., 2019; the bank: CMI; Fang et al., IJCAI
+    2021). ``inversion``: each pixel is optimised by itself (DeepInversion; Yin et al., CVPR 2020), which needs a
+    teacher with batch norm and many more steps.
 
     A part takes ``steps`` steps of about ``batch`` images, at ``rate`` falling along half a cosine; an inversion
     leaves the batch, a generator ``kept`` images of its last steps. The loss is cross entropy towards the classes
@@ -46,11 +47,11 @@ class Recipe:
 
     method: Method = "generator"
     batch: int = 128
-    steps: int = 40
-    rate: float = 5e-3
+    steps: int = 75
+    rate: float = 4e-3
     norm: float = 1.0
     adversary: float = 0.5
-    variety: float = 1.0
+    variety: float = 0.5
     smooth: float = 0.0
     kept: int = 320
     lesson: int = 60
@@ -79,9 +80,9 @@ def synthesise(
         with NormStatistics(network) as statistics:
             aim = _Aim(teacher, network, statistics, recipe, len(bank))
             make = _inverted if recipe.method == "inversion" else _generated
-            made = make(aim, (channels, size), bank, hash((seed, len(bank))) % 2**31)
+            made, carried = make(aim, (channels, size), bank, hash((seed, len(bank))) % 2**31)
         images = (made * 255).round().to(torch.uint8)
-        bank.add(images, teacher.logits(images.float() / 255))
+        bank.add(images, teacher.logits(images.float() / 255), carried)
         yield images
 
 
@@ -135,11 +136,13 @@ class _Aim:
         optimiser.step()
 
 
-def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> Tensor:
-    """Images of a new generator, of each of its last steps as many, (kept, C, R, R) in 0..1."""
+def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Images (kept, C, R, R) in 0..1, of each of a generator's last steps as many, and the body that it leaves."""
     recipe, draws = aim.recipe, torch.Generator().manual_seed(seed)
     with seeded(seed):
         generator = Generator(*shape, aim.together)
+    if len(bank):
+        generator.body.load_state_dict(bank.carried())
     rival = Rival(shape[0], aim.classes, bank, lesson=recipe.lesson, batch=recipe.batch, seed=seed)
     optimiser = torch.optim.Adam(generator.parameters(), recipe.rate, betas=(0.5, 0.999))
     settled = int(SETTLED * recipe.steps)
@@ -148,18 +151,18 @@ def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> Tens
     for step in range(recipe.steps):
         images = generator(codes(len(aim.turns), draws), aim.turns)
         loss, logits = aim.loss(images, images)
-        if recipe.adversary and len(bank):  # before the first part it knows nothing that were to be avoided
+        if recipe.adversary:
             loss = loss - recipe.adversary * rival.disagreement(images, logits)
         aim.descend(optimiser, loss, step)
         rival.learn(images.detach(), logits.detach())
         if step >= settled:
             found.append(images.detach()[torch.randperm(len(images), generator=draws)[:share]])
     every = torch.cat(found)
-    return every[torch.randperm(len(every), generator=draws)[: recipe.kept]]
+    return every[torch.randperm(len(every), generator=draws)[: recipe.kept]], generator.body.state_dict()
 
 
-def _inverted(aim: _Aim, shape: tuple[int, int], _: Bank, seed: int) -> Tensor:
-    """A batch whose pixels were optimised, (batch, C, R, R) in 0..1."""
+def _inverted(aim: _Aim, shape: tuple[int, int], _: Bank, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """A batch whose pixels were optimised, (batch, C, R, R) in 0..1; it leaves no weights."""
     draws = torch.Generator().manual_seed(seed)
     channels, size = shape
     pixels = torch.randn(len(aim.turns), channels, size, size, generator=draws).requires_grad_()
@@ -167,4 +170,4 @@ def _inverted(aim: _Aim, shape: tuple[int, int], _: Bank, seed: int) -> Tensor:
     for step in range(aim.recipe.steps):
         images = pixels.sigmoid()
         aim.descend(optimiser, aim.loss(images, jittered(images, draws))[0], step)
-    return pixels.detach().sigmoid()
+    return pixels.detach().sigmoid(), {}

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from evaluators.datafree.bank import Bank
+from evaluators.datafree.generator import Generator, codes
 from evaluators.datafree.objective import variety
 from evaluators.datafree.statistics import NormStatistics
 from evaluators.datafree.synthesis import Recipe, synthesise
@@ -91,6 +92,14 @@ def test_variety_is_more_where_images_of_a_class_differ():
     assert float(variety(unlike, 5)) > float(variety(same, 5)) + 3
 
 
+@pytest.mark.parametrize(("size", "start"), [(8, 2), (12, 3), (32, 8), (56, 7), (60, 15), (224, 7)])
+def test_images_of_any_side_are_grown_from_few_pixels(size, start):
+    generator = Generator(3, size, 5, width=4)
+    images = generator(codes(2, torch.Generator().manual_seed(0)), torch.tensor([0, 4]))
+    assert images.shape == (2, 3, size, size)
+    assert generator.start == (8, start, start)
+
+
 def test_many_classes_take_turns(tmp_path: Path):
     with seeded(0):
         network = nn.Sequential(nn.Flatten(), nn.Linear(64, 24))
@@ -110,7 +119,9 @@ def test_a_task_goes_on_after_a_kill_and_is_made_once(teacher, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path, seed=0, progress=killed)
     (begun,) = tmp_path.glob("*-bank")
-    assert sorted(path.name for path in begun.iterdir()) == ["0-logits.npy", "0.npy", "1-logits.npy", "1.npy"]
+    assert {path.name for path in begun.iterdir()} == {
+        f"{number}{what}" for number in range(2) for what in ("-logits.npy", "-carried.safetensors", ".npy")
+    }
     (begun / "2-logits.npy").write_bytes(b"cut")
     heard: list[int] = []
     task = synthetic_task(
