@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -14,16 +14,22 @@ from evaluators.distill.trainer import seeded
 
 
 class Rival:
-    """It starts anew from ``seed`` and learns what the bank holds, ``lesson`` batches of ``batch`` images."""
+    """It starts from ``seed``, or goes on from the weights that ``state`` gave after an earlier part."""
 
-    def __init__(self, channels: int, classes: int, bank: Bank, *, lesson: int, batch: int, seed: int) -> None:
+    def __init__(
+        self, channels: int, classes: int, bank: Bank, *, batch: int, seed: int, known: Mapping[str, Tensor]
+    ) -> None:
         with seeded(seed):
             self._network = _network(channels, classes)
+        if known:
+            self._network.load_state_dict(known)
         self._optimiser = torch.optim.Adam(self._network.parameters(), 2e-3)
         self._bank, self._batch = bank, batch
         self._draws = torch.Generator().manual_seed(seed)
-        for _ in range(lesson if len(bank) else 0):
-            self._learn(*bank.draw(batch, self._draws))
+
+    def state(self) -> dict[str, Tensor]:
+        """Its weights."""
+        return self._network.state_dict()
 
     def disagreement(self, images: Tensor, logits: Tensor) -> Tensor:
         """Mean distance, 0 to 2, of its class probabilities from the teacher's; a gradient reaches both's images.

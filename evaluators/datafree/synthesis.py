@@ -34,7 +34,7 @@ class Recipe:
 
     ``generator``: each part has a generator that begins anew where it enters (class and code to a few pixels), so
     that it finds other images than those before it, while its body goes on learning over the parts; it is met by a
-    rival student that has learnt what is in the bank (DFAD; Fang et al., 2019; the bank: CMI; Fang et al., IJCAI
+    rival student that learns along and from the bank (DFAD; Fang et al., 2019; the bank: CMI; Fang et al., IJCAI
     2021). ``inversion``: each pixel is optimised by itself (DeepInversion; Yin et al., CVPR 2020), which needs a
     teacher with batch norm and many more steps.
 
@@ -42,7 +42,8 @@ class Recipe:
     leaves the batch, a generator ``kept`` images of its last steps. The loss is cross entropy towards the classes
     (as many as a batch has room for, the next ones in the next part), plus ``norm`` times the distance of batch
     norm statistics, minus ``adversary`` times the rival's disagreement with the teacher, minus ``variety`` times
-    the variety within classes, plus ``smooth`` times the roughness. A rival begins with ``lesson`` steps.
+    the variety within classes, plus ``smooth`` times the roughness. The rival counts from step ``lesson`` of
+    the first part on.
     """
 
     method: Method = "generator"
@@ -54,7 +55,7 @@ class Recipe:
     variety: float = 0.5
     smooth: float = 0.0
     kept: int = 320
-    lesson: int = 60
+    lesson: int = 30
 
     @staticmethod
     def of(method: str) -> Recipe:
@@ -137,13 +138,15 @@ class _Aim:
 
 
 def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Images (kept, C, R, R) in 0..1, of each of a generator's last steps as many, and the body that it leaves."""
+    """Images (kept, C, R, R) in 0..1, of each of the last steps as many, and the weights that are left."""
     recipe, draws = aim.recipe, torch.Generator().manual_seed(seed)
     with seeded(seed):
         generator = Generator(*shape, aim.together)
-    if len(bank):
-        generator.body.load_state_dict(bank.carried())
-    rival = Rival(shape[0], aim.classes, bank, lesson=recipe.lesson, batch=recipe.batch, seed=seed)
+    carried = bank.carried()
+    if carried:
+        generator.body.load_state_dict(_under(carried, "body."))
+    known = _under(carried, "rival.")
+    rival = Rival(shape[0], aim.classes, bank, batch=recipe.batch, seed=seed, known=known)
     optimiser = torch.optim.Adam(generator.parameters(), recipe.rate, betas=(0.5, 0.999))
     settled = int(SETTLED * recipe.steps)
     share = -(-recipe.kept // (recipe.steps - settled))
@@ -151,14 +154,20 @@ def _generated(aim: _Aim, shape: tuple[int, int], bank: Bank, seed: int) -> tupl
     for step in range(recipe.steps):
         images = generator(codes(len(aim.turns), draws), aim.turns)
         loss, logits = aim.loss(images, images)
-        if recipe.adversary:
+        if recipe.adversary and (carried or step >= recipe.lesson):
             loss = loss - recipe.adversary * rival.disagreement(images, logits)
         aim.descend(optimiser, loss, step)
         rival.learn(images.detach(), logits.detach())
         if step >= settled:
             found.append(images.detach()[torch.randperm(len(images), generator=draws)[:share]])
     every = torch.cat(found)
-    return every[torch.randperm(len(every), generator=draws)[: recipe.kept]], generator.body.state_dict()
+    left = {"body": generator.body.state_dict(), "rival": rival.state()}
+    weights = {f"{part}.{name}": value for part, state in left.items() for name, value in state.items()}
+    return every[torch.randperm(len(every), generator=draws)[: recipe.kept]], weights
+
+
+def _under(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
 def _inverted(aim: _Aim, shape: tuple[int, int], _: Bank, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
