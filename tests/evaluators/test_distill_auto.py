@@ -73,7 +73,7 @@ def test_every_choice_of_teaching_is_a_distiller_in_its_shortest_text():
         (choice("hard-labels", temperature=8.0, strength=4.0, stages="last"), "hard-labels"),
         (choice("soft-targets", temperature=2.0, soft=0.9), "soft-targets:temperature=2"),
         (choice("soft-targets", strength=4.0), "soft-targets:weight=0.973"),
-        (choice("dkd", strength=0.25), "dkd:alpha=0.25,beta=2"),
+        (choice("dkd", strength=0.25), "dkd:alpha=0.25,beta=0.5"),
         (choice("hints", temperature=8.0, stages="all"), "hints:stages=all"),
         (choice("hints", temperature=8.0, soft=0.9), "hints:soft=0.9,temperature=8"),
         (Choice({"width": 4}), ""),

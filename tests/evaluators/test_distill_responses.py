@@ -87,7 +87,7 @@ def test_dkd_is_the_papers_formula(labelled):
         p, q = np.delete(p, target) / (1 - p[target]), np.delete(q, target) / (1 - q[target])
         others += (p * np.log(p / q)).sum()
     distillation = 16 * (2 * binary + 8 * others) / len(ours)
-    loss = Decoupled(alpha=2.0).loss(student, teacher, labels if labelled else None)
+    loss = Decoupled(alpha=2.0, beta=8.0).loss(student, teacher, labels if labelled else None)
     assert loss.distillation.item() == pytest.approx(distillation, rel=1e-4)
     assert loss.total.item() == pytest.approx(
         distillation + (cross_entropy(ours, targets) if labelled else 0), rel=1e-4
