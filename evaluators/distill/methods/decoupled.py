@@ -27,11 +27,12 @@ class Decoupled(Distiller):
     The divergence of softened outputs splits into that of the binary outputs (the label's class against all
     others) and that of the outputs among the others; ``alpha`` weighs the first and ``beta`` the second, and the
     cross entropy against the labels is added whole. The distillation climbs linearly to its weight over the
-    first ``warmup`` of the training. The paper has a ``beta`` of 8 for most pairs and warms up in 20 of 240 epochs;
-    in trainings of 10 and 12 epochs a beta of 2 and a third to warm up gained 3.7 points on digits and 3.4 on
-    CIFAR-10 at 16 pixels where the paper's gained 0.4 and lost 4.6 (see the benchmarks). Without labels the teacher's first choice
-    takes the label's place in the split. ``standardise`` compares each sample's logits at mean 0 and deviation 1
-    (Sun et al., 2024).
+    first ``warmup`` of the training. The paper's ``beta`` is up to 8, and 20 of 240 epochs warm up. In trainings
+    of 10 and 12 epochs a beta of 2 and a third to warm up gained 3.7 points on digits and 3.4 on CIFAR-10 at 16
+    pixels; 8 and a twelfth gained 0.4 and, under a stronger teacher, lost 4.6 (see the benchmarks).
+
+    Without labels the teacher's first choice takes the label's place in the split. ``standardise`` compares each
+    sample's logits at mean 0 and deviation 1 (Sun et al., 2024).
 
     Raises ``ConfigError`` for a temperature of 0 or below, a negative weight, or a warm-up outside 0..1.
     """
