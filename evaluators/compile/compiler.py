@@ -39,8 +39,8 @@ class Compiled:
     ``library`` takes tensors like ``inputs`` and returns those of ``outputs``, a tuple where there are several.
     ``size_bytes`` is the file on disk, weights included. ``memory_bytes`` is what one inference holds at
     once by the static plan: the storages of the activations, weights, inputs and outputs, and on a CPU what the
-    kernels keep inside. ``seconds`` says
-    where the time went: ``export`` (torch to graph), ``lower`` (graph to machine code), ``link``.
+    kernels keep inside. ``seconds`` says where the time went: ``export`` (torch to graph), ``lower`` (graph to
+    machine code), ``link``.
     """
 
     library: Path

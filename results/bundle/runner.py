@@ -20,6 +20,7 @@ Pillow to decode image files (``.npy`` arrays work without it).
 from __future__ import annotations
 
 import argparse
+import ctypes
 import hashlib
 import json
 import math
@@ -236,9 +237,9 @@ class CompiledStudent:
 
         Raises ``BundleProblem`` for inputs that do not fit.
         """
-        if not _alike(inputs, self._buffers):
-            self._make_buffers(inputs)
         try:
+            if not _alike(inputs, self._buffers):
+                self._make_buffers(inputs)
             output = self._main(*(self._filled(inputs) if self._gpu is None else self._uploaded(inputs)))
         except (RuntimeError, ValueError, TypeError) as error:
             shapes = ", ".join(f"{each.shape}" for each in inputs)
@@ -256,8 +257,8 @@ class CompiledStudent:
             return
         pinned = self._tvm.device(_PINNED, 0)
         self._tensors = [runtime.empty(each.shape, str(each.dtype), pinned) for each in inputs]
-        self._buffers = [np.from_dlpack(tensor) for tensor in self._tensors]
         self._there = [runtime.empty(each.shape, str(each.dtype), self._gpu) for each in inputs]
+        self._buffers = [_over(tensor, each) for tensor, each in zip(self._tensors, inputs, strict=True)]
 
     def _filled(self, inputs: tuple[Array, ...]) -> list[Any]:
         tensors = list(self._tensors)
@@ -293,6 +294,15 @@ _BOUNDARY = 64
 """Bytes on whose multiples arrays start that TVM's kernels read."""
 LARGE = 65536
 """Bytes from which on looking where an array lies costs less than copying it."""
+
+
+def _over(tensor: Any, like: Array) -> Array:
+    """The memory of a tensor that this process can write, as an array; the tensor must outlive it.
+
+    ``np.from_dlpack`` gives arrays that can only be read, before numpy 2.1.
+    """
+    memory = memoryview((ctypes.c_char * like.nbytes).from_address(tensor.data_ptr())).cast("B")
+    return np.ndarray(like.shape, like.dtype, memory)
 
 
 def _is_aligned(array: Array) -> bool:

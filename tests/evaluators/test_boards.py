@@ -158,6 +158,7 @@ def test_what_the_runner_copies_counts_on_a_board(student, on_gpu):
     moved = [tuple(map(int, each.shape)) for each, _ in timed]
     assert moved == ([INPUT.shape, expected.shape] if on_gpu else [INPUT.shape])
     assert 0.25 * len(moved) < there.seconds(1) < 0.25 * len(moved) + 0.1
+    assert there.network_seconds(1) < 0.1
     del there._copy_seconds
     there.get_ready((INPUT,))
     assert 0 < there._copying_s < 1e-3

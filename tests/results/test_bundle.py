@@ -204,9 +204,17 @@ def test_outputs_outlive_the_next_call(library):
 
 
 def test_on_a_gpu_inputs_go_to_memory_that_is_taken_once(library, monkeypatch):
-    """A processor stands in for the GPU, which is not here."""
+    """A processor stands in for the GPU, which is not here; numpy before 2.1 gives only arrays to read."""
     import tvm
 
+    plain = np.from_dlpack
+
+    def read_only(tensor):
+        array = plain(tensor)
+        array.flags.writeable = False
+        return array
+
+    monkeypatch.setattr(np, "from_dlpack", read_only)
     monkeypatch.setattr(tvm, "cuda", tvm.cpu)
     monkeypatch.setattr("results.bundle.runner._PINNED", 1)
     here, there = CompiledStudent(library, threads=1), CompiledStudent(library, threads=1, on_gpu=True)
