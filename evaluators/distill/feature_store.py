@@ -41,9 +41,11 @@ def store_features(folder: Path, passes: Callable[[], Iterable[Part]], view: int
     """
     try:
         wide = _written(folder, passes(), view, samples)
-        for layer in wide or ():
-            _wide(folder, layer).touch()
-        return not (_written(folder, passes(), view, samples) if wide else wide is None)
+        if wide:
+            for layer in wide:
+                _wide(folder, layer).touch()
+            wide = _written(folder, passes(), view, samples)
+        return wide is not None
     except OSError:
         return False
 

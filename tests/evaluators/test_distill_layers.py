@@ -220,7 +220,9 @@ def test_what_does_not_fit_or_breaks_leaves_nothing_behind(tmp_path, monkeypatch
     with monkeypatch.context() as patched:
         patched.setattr(feature_store, "LIMIT", 0)
         assert not store_features(tmp_path, lambda: iter([good, good]), 0, 4)
-    assert not list(tmp_path.iterdir())
+        patched.setattr(feature_store, "LIMIT", 30)  # room for 12 values in float16, and not in float32
+        assert not store_features(tmp_path, lambda: iter([{"wide@1": np.full((4, 3), 1e6, np.float32)}]), 0, 4)
+    assert not list(tmp_path.glob("*.npy"))
     assert store_features(tmp_path, lambda: iter([good, good]), 0, 4)
     assert stored_features(tmp_path, ["a@1"], 0, 4)["a@1"].shape == (4, 3)
     assert stored_features(tmp_path, ["a@1"], 0, 5) is None
