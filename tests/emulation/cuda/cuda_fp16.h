@@ -8,6 +8,7 @@ struct __half2 {
   half x, y;
 };
 using half2 = __half2;
+inline half2 make_half2(half x, half y) { return {x, y}; }
 
 inline half __float2half(float value) { return half(value); }
 inline half __float2half_rn(float value) { return half(value); }
