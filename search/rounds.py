@@ -44,7 +44,7 @@ def measured_in_rounds(
             try:
                 found.append(device.measure(entrant.library, entrant.inputs))
             except DeviceLost as error:
-                note(f"nothing more could be measured again, first latencies stand: {error}")
+                note(f"what was not yet measured again keeps its first latency: {error}")
                 return [pooled(each) if each else None for each in rounds]
             except MeasureError as error:
                 note(f"{entrant.name} could not be measured again, its first latency stands: {error}")

@@ -28,10 +28,12 @@ class Comparison:
     high: float
 
     def __str__(self) -> str:
-        faster = "faster" if self.ratio < 1 else "slower"
+        verdict = f"the compiled student is {'faster' if self.ratio < 1 else 'slower'}"
+        if self.low <= 1 <= self.high:
+            verdict = "no difference beyond the noise"
         return (
             f"in turn:   ours {1e3 * self.ours:.4g} ms, ONNX Runtime {1e3 * self.theirs:.4g} ms, ratio "
-            f"{self.ratio:.2f} (quartiles {self.low:.2f} to {self.high:.2f}): the compiled student is {faster}"
+            f"{self.ratio:.2f} (quartiles {self.low:.2f} to {self.high:.2f}): {verdict}"
         )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from evaluators.compile.compiler import compile_network
+from evaluators.latency.against import Comparison
 from evaluators.latency.host import HostDevice
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import Profile, load_profile
@@ -69,3 +70,10 @@ def test_students_of_another_processor_are_not_run_here(profile: Profile) -> Non
 def test_the_noise_floor_is_half_the_quartiles_distance() -> None:
     assert noise_floor(Measurement(2.0, "s", low=1.9, high=2.3, repeats=9)) == pytest.approx(0.1)
     assert noise_floor(Measurement(2.0, "s")) == 0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(0.8, "student is faster"), (1.2, "student is slower"), (0.96, "no difference beyond")]
+)
+def test_a_comparison_says_what_its_quartiles_allow(ratio: float, verdict: str) -> None:
+    assert verdict in str(Comparison(ratio, 1.0, ratio, ratio - 0.05, ratio + 0.05))
