@@ -15,7 +15,7 @@ from results.updates import REPLAY, Version, Versions
 from results.view import RunView
 from search.config import SearchConfig, load_config
 from search.display import Display
-from understudy import BundleError
+from understudy import BundleError, RunError
 
 WEIGHTS, CONFIG, ORIGIN = "weights.safetensors", "config.yaml", "origin.json"
 """The weights as trained, the configuration of the search, and what was known of the run and the student."""
@@ -28,9 +28,13 @@ def updatable_files(
 
     ``student`` is one of the view, as it is in use. Its memory of earlier images is that of its last update, or
     is chosen now as an update would; none where the earlier data are gone. Raises ``RunError`` for a student that
-    cannot be updated.
+    cannot be updated, and for a search with code of its own.
     """
     config = load_config(store.path / CONFIG, {"runs": str(store.path.parent), "name": store.path.name})
+    if code := _code(config):
+        raise RunError(
+            f"{code} is code, which is not run from a bundle: deploy without --updatable, update the run"
+        )
     version = Versions(store.path).current(student.number)
     files = {WEIGHTS: store.path / student.files["weights"], ORIGIN: scratch / ORIGIN, CONFIG: scratch / CONFIG}
     if REPLAY in student.files:
@@ -51,7 +55,8 @@ def updatable_files(
 def run_of(bundle: Path, files: Mapping[str, str], runs: Path) -> tuple[RunStore, int]:
     """A run in the folder ``runs`` with the student of a bundle as its only one, and that student's number.
 
-    ``files`` are those of the bundle's manifest. Raises ``BundleError`` for a bundle that is not updatable.
+    ``files`` are those of the manifest. Raises ``BundleError`` for a bundle that is not updatable or damaged, and
+    for one that names code: bundles come from others, too, and what they name is not run.
     """
     missing = [name for name in (WEIGHTS, CONFIG, ORIGIN) if name not in files]
     if missing:
@@ -59,17 +64,30 @@ def run_of(bundle: Path, files: Mapping[str, str], runs: Path) -> tuple[RunStore
             f"{bundle} cannot be updated, for it holds no {' and no '.join(missing)}: deploy it with "
             "`--updatable`, or update the run that it came from"
         )
-    origin = json.loads((bundle / ORIGIN).read_text())
-    student, held = Student.from_json(origin["student"]), {"weights": WEIGHTS}
+    if code := _code(load_config(bundle / CONFIG, {})):
+        raise BundleError(
+            f"{bundle} names {code}: code is not run from a bundle; update the run that it came from"
+        )
+    try:
+        origin = json.loads((bundle / ORIGIN).read_text())
+        facts, student, held = origin["facts"], Student.from_json(origin["student"]), {"weights": WEIGHTS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{bundle / ORIGIN} is damaged ({error!r}): deploy the student again") from error
     store = RunStore.create(runs / bundle.resolve().name)
     if REPLAY in files:
         held[REPLAY] = REPLAY
     for name in held.values():
         shutil.copyfile(bundle / name, store.path / name)
     write_atomically(store.path / CONFIG, (bundle / CONFIG).read_bytes())
-    store.write_facts(origin["facts"])
+    store.write_facts(facts)
     store.write_students([replace(student, files=held, on_front=True)])
     return store, student.number
+
+
+def _code(config: SearchConfig) -> str:
+    """What of the configuration names a function or class in a Python file."""
+    named = (config.space or "", config.data, *config.teacher, *config.teacher_model)
+    return ", ".join(each for each in named if ".py:" in each)
 
 
 def _remembers(store: RunStore, config: SearchConfig, number: int, path: Path, display: Display) -> bool:
