@@ -102,7 +102,7 @@ def tiles(rows: int, columns: int, terms: int, gpu: Gpu) -> Iterator[Tile]:
 def modelled_clocks(tile: Tile, batch: int, rows: int, columns: int, terms: int, gpu: Gpu) -> float:
     """Clocks that a product takes: waves of blocks, whose steps multiply, move values, or wait for them.
 
-    Its constants were fitted to 28 tiles of each of 17 products on an NVIDIA H100: its choice takes 1.09 times as
+    Its constants were fitted to 28 tiles of each of 17 products on an NVIDIA H100: its choice takes 1.12 times as
     long as the best of those tiles in the geometric mean, and 1.5 times at worst. No other GPU was measured.
     """
     blocks = tile.slices * batch * math.ceil(rows / tile.rows) * math.ceil(columns / tile.columns)
