@@ -31,7 +31,7 @@ class Entrant:
 def measured_in_rounds(
     entrants: Sequence[Entrant], device: Device, note: Callable[[str], None]
 ) -> list[Measurement | None]:
-    """The latency of each, pooled over its rounds; None where there was none, which is noted with its reason.
+    """The latency of each, pooled over its rounds; None where there was none. What fails is noted, once each.
 
     An entrant's rounds lie apart in time, and all of a round are measured in the same minute: a moment's
     disturbance widens the interval of an entrant instead of deciding its fate, and drift bends no comparison.
@@ -39,13 +39,20 @@ def measured_in_rounds(
     from evaluators.latency.host import pooled
 
     rounds: list[list[Measurement]] = [[] for _ in entrants]
-    for _ in range(ROUNDS):
-        for entrant, found in zip(entrants, rounds, strict=True):
-            try:
-                found.append(device.measure(entrant.library, entrant.inputs))
-            except DeviceLost as error:
-                note(f"what was not yet measured again keeps its first latency: {error}")
-                return [pooled(each) if each else None for each in rounds]
-            except MeasureError as error:
-                note(f"{entrant.name} could not be measured again, its first latency stands: {error}")
+    failures: dict[str, MeasureError] = {}
+    try:
+        for _ in range(ROUNDS):
+            for entrant, found in zip(entrants, rounds, strict=True):
+                try:
+                    found.append(device.measure(entrant.library, entrant.inputs))
+                except DeviceLost:
+                    raise
+                except MeasureError as error:
+                    failures[entrant.name] = error
+    except DeviceLost as error:
+        note(f"what was not yet measured again keeps its first latency: {error}")
+    for entrant, found in zip(entrants, rounds, strict=True):
+        if entrant.name in failures:
+            left = f"{len(found)} of {ROUNDS} rounds count" if found else "its first latency stands"
+            note(f"{entrant.name} could not be measured again, {left}: {failures[entrant.name]}")
     return [pooled(each) if each else None for each in rounds]

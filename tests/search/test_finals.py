@@ -17,8 +17,8 @@ from results.store import RunStore
 from results.view import teacher_of
 from search.confirmation import near_front
 from search.finals import measured_again
-from search.rounds import Entrant
-from understudy import MeasureError
+from search.rounds import Entrant, measured_in_rounds
+from understudy import DeviceLost, MeasureError
 
 OBJECTIVES = ("accuracy", "latency")
 BUDGET = Budget({"latency": 0.010})
@@ -120,7 +120,7 @@ def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     latency = again[0].measurements["latency"]
     assert (latency.value, latency.low, latency.high) == (0.003, 0.0015, 0.006)
     assert again[1].measurements["latency"].value == 0.005
-    assert len(notes) == 3
+    assert notes == ["student #2 could not be measured again, its first latency stands: gone"]
     energy = again[0].measurements["energy"]
     assert (energy.unit, energy.source) == ("J", "estimated")
     assert energy.value == 0.003 * (PROFILE.active_w or 0)
@@ -134,6 +134,26 @@ def test_rounds_are_pooled_and_a_lost_student_keeps_its_latency(tmp_path: Path):
     two = with_teacher_latency({"targets": {"near": {}, "far": {}}}, "far", latency)
     assert teacher_of(facts_on(two, "far")).latency == latency
     assert teacher_of(facts_on(two, "near")) is None
+
+
+def test_a_student_that_fails_in_one_round_has_the_others_and_a_lost_board_ends_them(tmp_path: Path):
+    class Failing(Drifting):
+        def measure(self, library, inputs):
+            measured = super().measure(library, inputs)
+            if self.calls in failures:
+                raise failures[self.calls]
+            return measured
+
+    notes: list[str] = []
+    entrants = [Entrant(name, tmp_path / name, np.zeros((1, 1, 8, 8))) for name in ("one", "two")]
+    failures: dict[int, MeasureError] = {1: MeasureError("busy")}
+    found = measured_in_rounds(entrants, Failing(), notes.append)
+    assert [each.value for each in found] == [0.004, 0.004]
+    assert notes == ["one could not be measured again, 2 of 3 rounds count: busy"]
+    failures = {2: DeviceLost("no board answers")}
+    first, second = measured_in_rounds(entrants, Failing(), notes.append)
+    assert (first.value, second) == (0.001, None)
+    assert notes[1:] == ["what was not yet measured again keeps its first latency: no board answers"]
 
 
 def test_with_several_targets_a_student_stands_where_it_holds():
