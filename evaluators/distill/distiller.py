@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -71,6 +71,15 @@ class Distiller(ABC):
     def parameters(self) -> Iterable[nn.Parameter]:
         """The distiller's own trainable parameters, trained along with the student's."""
         return ()
+
+    def state(self) -> dict[str, Tensor]:
+        """All that one training changes in the distiller, so that it can be paused; by default the parameters."""
+        return {str(number): value.detach() for number, value in enumerate(self.parameters())}
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        """Take over, in place, what ``state`` gave of the same training."""
+        for number, value in enumerate(self.parameters()):
+            value.detach().copy_(state[str(number)])
 
     @abstractmethod
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from evaluators.distill.evaluate import Guard, batches
 from evaluators.distill.features import FeatureCapture
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
+from evaluators.distill.stretch import put_back
 from evaluators.distill.teacher_signals import TeacherSignals
 from evaluators.tasks.task import UNLABELLED
 from understudy import TrainError
@@ -82,6 +84,37 @@ class Steps:
             sums += losses
         total, task, distillation = sums / len(parts)
         return float(total), float(task), float(distillation)
+
+    def state(self) -> dict[str, Any]:
+        """Where the training stands, for ``put_back``: tensors and plain values only."""
+        assert self._optimiser is not None
+        cuda = torch.cuda.get_rng_state(self._device) if self._device.startswith("cuda") else None
+        return {
+            "network": self._network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "distiller": self._distiller.state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": cuda,
+        }
+
+    def put_back(self, state: Mapping[str, Any], epoch: int, order: np.ndarray, guard: Guard) -> None:
+        """Go on from where another process stood before ``epoch`` (from 0) in ``order``.
+
+        What learns along and the optimiser come into being with a first batch, which leaves no trace.
+        """
+        view = self._schedule.view(epoch)
+        self._network.train()
+        self._source.open(view, guard)
+        with guard():
+            self._loss(self._batches(order)[0], view, epoch / self._schedule.epochs)
+        assert self._optimiser is not None
+        put_back(self._network, state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.zero_grad(set_to_none=True)
+        self._distiller.put_back(state["distiller"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] is not None and self._device.startswith("cuda"):
+            torch.cuda.set_rng_state(state["random_cuda"], self._device)
 
     def _batches(self, order: np.ndarray) -> list[np.ndarray]:
         """The samples in the epoch's order, in batches that have labels throughout or nowhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from evaluators.distill.features import FeatureCapture
 from evaluators.distill.layout import lay_out
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.steps import EpochFigures, Steps
+from evaluators.distill.stretch import Stretch
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.distill.teacher_signals import check_teacher, teacher_signals
 
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training.
+    """A finished training, or the finished part of one.
 
-    ``state_dict`` holds the weights after the last epoch, on the CPU; ``val_accuracy`` is their score on the
+    ``state_dict`` holds the weights after its last epoch, on the CPU; ``val_accuracy`` is their score on the
     validation split, ``agreement`` the share of it on which the answer of the reference is theirs (None where none
-    was given); ``seconds`` is the whole training's wall time.
+    was given); ``seconds`` is its wall time, without that of earlier parts.
     """
 
     state_dict: dict[str, Tensor]
@@ -56,6 +57,7 @@ def train_student(
     on_epoch: Callable[[EpochFigures], None] | None = None,
     teacher: Teacher | None = None,
     reference: TeacherOutputs | None = None,
+    stretch: Stretch | None = None,
 ) -> Trained:
     """Teach ``network`` in place; it is left in evaluation mode, on the CPU, with the trained weights.
 
@@ -64,6 +66,10 @@ def train_student(
     ``step_guard`` is entered around each step and each batch of validation. ``teacher`` is needed only by a
     distiller that ``needs_network``; ``reference`` is whose answers the student's are compared with at the end. An
     exception raised by ``on_epoch`` ends the training.
+
+    With a ``stretch`` only a part of the schedule is gone through, at the learning rates that the whole has there;
+    several, one after the other and in any process, lead to the weights of an unbroken training, to the bit on a
+    CPU. ``on_epoch`` hears of the earlier epochs again.
 
     Raises ``TrainError`` when loss or gradient stop being finite, ``ConfigError`` when the distiller needs a
     source or a layer that is not there.
@@ -77,24 +83,50 @@ def train_student(
         source = teacher_signals(distiller, task, teacher_outputs, teacher, device, stack)
         capture = stack.enter_context(FeatureCapture(network, distiller.student_layers, "student"))
         steps = Steps(network, task, resolution, distiller, source, capture, schedule, device)
-        history: list[EpochFigures] = []
-        logits = torch.empty(0)
-        for epoch, order in enumerate(_orders(len(task.targets("train")), schedule.epochs, seed)):
+        until = schedule.epochs if stretch is None else stretch.until
+        orders = list(_orders(len(task.targets("train")), until, seed))
+        history = [] if stretch is None else _resumed(stretch, steps, orders, step_guard, on_epoch)
+        logits = None
+        for epoch in range(len(history), until):
             began = time.perf_counter()
-            losses = steps.epoch(epoch, order, step_guard, history)
+            losses = steps.epoch(epoch, orders[epoch], step_guard, history)
             score = None
-            if schedule.validates(epoch):
+            if schedule.validates(epoch) or epoch + 1 == until:
                 logits = predict_logits(network, task, "val", resolution, device=device, guard=step_guard)
                 score = task.score(logits, task.targets("val"))
             seconds = time.perf_counter() - began
             history.append(EpochFigures(epoch + 1, schedule.epochs, *losses, score, seconds))
             if on_epoch is not None:
                 on_epoch(history[-1])
+            if stretch is not None and stretch.is_due(epoch + 1):
+                stretch.keep({"steps": steps.state(), "history": [astuple(figures) for figures in history]})
+        if logits is None:  # all of this part was done before
+            logits = predict_logits(network, task, "val", resolution, device=device, guard=step_guard)
     network.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     same = None if reference is None else agreement(logits, np.array(reference.logits("val")))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     assert history[-1].val_accuracy is not None
     return Trained(state, history[-1].val_accuracy, same, tuple(history), time.perf_counter() - start)
+
+
+def _resumed(
+    stretch: Stretch,
+    steps: Steps,
+    orders: list[np.ndarray],
+    guard: Guard,
+    on_epoch: Callable[[EpochFigures], None] | None,
+) -> list[EpochFigures]:
+    """The epochs that are done already, with everything as it stood after them; none where nothing was kept."""
+    kept = stretch.load()
+    if kept is None or len(kept["history"]) > stretch.until:
+        return []
+    history = [EpochFigures(*figures) for figures in kept["history"]]
+    for figures in history:
+        if on_epoch is not None:
+            on_epoch(figures)
+    epoch = min(len(history), stretch.until - 1)
+    steps.put_back(kept["steps"], epoch, orders[epoch], guard)
+    return history
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -98,6 +99,15 @@ class _Lesson(Distiller):
             bank=torch.zeros(len(self.nodes), width, device=device),
             known=torch.zeros(len(self.nodes), dtype=torch.bool, device=device),
         )
+
+    def state(self) -> dict[str, Tensor]:
+        """See ``Distiller.state``: the bank."""
+        return {"bank": self.bank, "known": self.known}
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        """See ``Distiller.put_back``."""
+        self.bank.copy_(state["bank"])
+        self.known.copy_(state["known"])
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels. Neighbours not seen yet do not count."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +13,7 @@ from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.matching import Layer, Layers, named_layers, paired, trace_layers
 from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.signals import Signals
+from evaluators.distill.stretch import put_back
 from evaluators.distill.teacher_signals import check_teacher
 from evaluators.teachers.teacher import Teacher
 from understudy import ConfigError, unknown_name
@@ -162,6 +163,15 @@ class Lesson(Distiller):
     def parameters(self) -> Iterable[nn.Parameter]:
         """See ``Distiller.parameters``."""
         return () if self.comparison is None else self.comparison.parameters()
+
+    def state(self) -> dict[str, Tensor]:
+        """See ``Distiller.state``; a comparison may hold buffers too."""
+        return {} if self.comparison is None else self.comparison.state_dict()
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        """See ``Distiller.put_back``."""
+        if self.comparison is not None:
+            put_back(self.comparison, state)
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +14,7 @@ from torch.nn import functional
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.methods.outputs import check_temperature, check_weights, softened_divergence
 from evaluators.distill.signals import Signals
+from evaluators.distill.stretch import put_back
 from understudy import TrainError
 
 if TYPE_CHECKING:
@@ -56,6 +57,12 @@ class _WithPeer(Distiller):
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return self._peer.parameters()
+
+    def state(self) -> dict[str, Tensor]:
+        return self._peer.state_dict()
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        put_back(self._peer, state)
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         if targets is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,6 +50,12 @@ class _Remembering(Distiller):
     def __init__(self, recipe: ProgressiveSelf) -> None:
         self._recipe = recipe
         self._answers = torch.empty(0)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"answers": self._answers}
+
+    def put_back(self, state: Mapping[str, Tensor]) -> None:
+        self._answers = state["answers"].clone()
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         if targets is None or student.ids is None:
