@@ -118,6 +118,10 @@ class SearchConfig:
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     classes: int | None = _option(None, "with --data none: classes of the teacher")
     input_shape: str | None = _option(None, "with --data none: images that the teacher takes, such as 3x32x32")
+    picture_size: int | None = _option(
+        None,
+        "with --data none: side of pictures that are scaled up to what the teacher takes (default: as large)",
+    )
     input_mean: str | None = _option(
         None, "with --data none: what the teacher subtracts from channels in 0..1, such as 0.49,0.48,0.45 [0]"
     )
@@ -151,7 +155,7 @@ class SearchConfig:
         if emulated and self.tune is not None:
             raise ConfigError("tune chooses kernels by their times, and an emulated board has none: leave it out")
         if self.data != "none":
-            for name in ("classes", "input_shape", "input_mean", "input_std", "val_data"):
+            for name in ("classes", "input_shape", "picture_size", "input_mean", "input_std", "val_data"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} is for a search without data (--data none): leave it out")
         if self.teacher_model and not self.teachers:

@@ -35,6 +35,7 @@ def synthetic_data(config: SearchConfig, cache: Path, display: Display) -> Image
             "classes (--classes) and the shape of its images (--input-shape, such as 3x32x32)"
         )
     channels, size = read_shape(config.input_shape)
+    side = picture_side(config.picture_size, size)
     mean, std = (
         read_figures(name, text, channels, default)
         for name, text, default in (("input_mean", config.input_mean, 0.0), ("input_std", config.input_std, 1.0))
@@ -53,6 +54,7 @@ def synthetic_data(config: SearchConfig, cache: Path, display: Display) -> Image
             blank,
             recipe,
             images_for(config.classes),
+            side=side,
             cache=cache,
             seed=config.seed,
             judge=judge,
@@ -69,6 +71,17 @@ def read_shape(text: str) -> tuple[int, int]:
     if channels not in (1, 3) or size < 8 or size % 4:
         raise ConfigError(f"input_shape must have 1 or 3 channels and a side of 8, 12, 16, ..., but got {text!r}")
     return channels, size
+
+
+def picture_side(side: int | None, size: int) -> int:
+    """The side of pictures for a teacher of ``size`` pixels; raises ``ConfigError`` for one that cannot be."""
+    if side is None:
+        return size
+    if not 8 <= side <= size or side % 4:
+        raise ConfigError(
+            f"picture_size must be 8, 12, 16, ... up to the {size} pixels that the teacher takes, but got {side}"
+        )
+    return side
 
 
 def read_figures(name: str, text: str | None, channels: int, default: float) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from evaluators.datafree.objective import jittered, roughness, variety
 from evaluators.datafree.rival import Rival
 from evaluators.datafree.statistics import NormStatistics, batch_norms
 from evaluators.distill.trainer import seeded
-from evaluators.teachers.teacher import Teacher
+from evaluators.teachers.teacher import Teacher, resized
 from understudy import ConfigError, TeacherError, TrainError
 
 Method = Literal["generator", "inversion"]
@@ -68,22 +68,23 @@ class Recipe:
 
 
 def synthesise(
-    teacher: Teacher, channels: int, size: int, recipe: Recipe, seed: int, bank: Bank
+    teacher: Teacher, channels: int, side: int, recipe: Recipe, seed: int, bank: Bank
 ) -> Iterator[Tensor]:
-    """Parts of images, uint8 (n, channels, size, size), without end; each is first added to ``bank``.
+    """Parts of images, uint8 (n, channels, side, side), without end; each is first added to ``bank``.
 
-    A part depends on teacher, recipe, ``seed``, its number and the parts before it alone, so a bank that was
-    interrupted is gone on with as if it had not been. Raises ``TeacherError`` for a teacher that is no torch
-    network, and for one without batch norm where the recipe is an inversion.
+    The teacher is shown them at its own resolution. A part depends on teacher, recipe, ``side``, ``seed``, its
+    number and the parts before it alone, so a bank that was interrupted is gone on with as if it had not been.
+    Raises ``TeacherError`` for a teacher that is no torch network, and for one without batch norm where the
+    recipe is an inversion.
     """
     network = _network(teacher, recipe)
     while True:
         with NormStatistics(network) as statistics:
             aim = _Aim(teacher, network, statistics, recipe, len(bank))
             make = _inverted if recipe.method == "inversion" else _generated
-            made, carried = make(aim, (channels, size), bank, hash((seed, len(bank))) % 2**31)
+            made, carried = make(aim, (channels, side), bank, hash((seed, len(bank))) % 2**31)
         images = (made * 255).round().to(torch.uint8)
-        bank.add(images, teacher.logits(images.float() / 255), carried)
+        bank.add(images, teacher.logits(resized(images.float() / 255, teacher.resolution)), carried)
         yield images
 
 
@@ -114,7 +115,7 @@ class _Aim:
 
     def loss(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """Without the rival's term; the teacher is shown ``seen``, and its logits are returned too."""
-        logits = self._network(seen)
+        logits = self._network(resized(seen, self._teacher.resolution))
         loss = functional.cross_entropy(logits, self.wanted) + self.recipe.norm * self._statistics.distance()
         if self.recipe.variety:
             loss = loss - self.recipe.variety * variety(images, self.together)

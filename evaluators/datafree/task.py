@@ -61,6 +61,7 @@ def synthetic_task(
     recipe: Recipe,
     count: int,
     *,
+    side: int | None = None,
     cache: Path,
     seed: int,
     judge: ImageTask | None = None,
@@ -68,16 +69,21 @@ def synthetic_task(
 ) -> ImageTask:
     """A task of at least ``count`` images made from the teacher, who labels them; ``shape`` is a blank task.
 
-    Every part is on disk before the next one begins, and a call after a kill goes on as if there had been none.
-    Where ``judge`` is given, its images are the validation and test splits, and no student learns from them; else
-    a part of the synthetic ones is. Raises ``TeacherError`` for a teacher that nothing can be made from,
-    ``DataError`` for a ``judge`` of other images or classes.
+    They are pictures of ``side`` pixels (None: as many as the teacher takes), scaled to what teacher and students
+    take as real pictures are: where these are smaller than what the teacher takes, images made at its size would
+    reach a smaller student blurred twice. Every part is on disk before the next one begins, and a call after a
+    kill goes on as if there had been none. Where ``judge`` is given, its images are the validation and test
+    splits, at that side too, and no student learns from them; else a part of the synthetic ones is. Raises
+    ``TeacherError`` for a teacher that nothing can be made from, ``DataError`` for a ``judge`` of other images or
+    classes.
     """
+    side = side or shape.image_size
     parts = [
         teacher.fingerprint,
         str(recipe),
         str(count),
         str(seed),
+        str(side),
         str(shape),
         judge.fingerprint if judge else "",
     ]
@@ -85,11 +91,12 @@ def synthetic_task(
     folder = cache / f"{fingerprint}-synthetic"
     if judge is not None:
         _check(judge, shape)
+    begun = cache / f"{fingerprint}-bank"
     if not (folder / "task.json").exists():
-        bank = Bank(cache / f"{fingerprint}-bank")
-        _fill(bank, teacher, shape, recipe, count, seed, progress)
+        bank = Bank(begun)
+        _fill(bank, teacher, shape, side, recipe, count, seed, progress)
         _lay_out(folder, shape, bank, judge, seed, fingerprint)
-        shutil.rmtree(bank.folder, ignore_errors=True)
+    shutil.rmtree(begun, ignore_errors=True)  # here, so that a kill before it leaves nothing for ever
     return ImageTask.open(folder)
 
 
@@ -97,13 +104,14 @@ def _fill(
     bank: Bank,
     teacher: Teacher,
     shape: ImageTask,
+    side: int,
     recipe: Recipe,
     count: int,
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Make what the bank lacks of ``count`` images."""
-    more = synthesise(teacher, shape.channels, shape.image_size, recipe, seed, bank)
+    more = synthesise(teacher, shape.channels, side, recipe, seed, bank)
     while bank.size < count:
         next(more)
         if progress is not None:
@@ -119,7 +127,7 @@ def _lay_out(
         order = _divided(targets, shape, seed)
         labels, note = shape.labels, AGREEMENT
     else:
-        parts += [judge.pixels(split, shape.image_size) for split in ("val", "test")]
+        parts += [judge.pixels(split, parts[0].shape[-1]) for split in ("val", "test")]
         bounds = np.cumsum([0, len(targets), *(judge.size(split) for split in ("val", "test"))]).tolist()
         targets = np.concatenate([targets, judge.targets("val"), judge.targets("test")])
         order = tuple(np.arange(*pair) for pair in pairwise(bounds))

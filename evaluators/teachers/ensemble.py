@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from evaluators.distill.teacher_outputs import (
     Progress,
@@ -21,7 +20,7 @@ from evaluators.distill.teacher_outputs import (
 )
 from evaluators.tasks.task import Split, Task
 from evaluators.teachers.combine import combined
-from evaluators.teachers.teacher import Teacher
+from evaluators.teachers.teacher import Teacher, resized
 from understudy import TeacherError
 
 
@@ -47,7 +46,7 @@ class Ensemble(Teacher):
         self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _answer(self, images: Tensor) -> Tensor:
-        answers = [member.logits(_resized(images, member.resolution)) for member in self.members]
+        answers = [member.logits(resized(images, member.resolution)) for member in self.members]
         return combined(self.rule, answers, self.weights, None)
 
 
@@ -70,12 +69,6 @@ def ensemble_outputs(
         return combined(ensemble.rule, logits, ensemble.weights, targets).numpy()
 
     return fill_outputs(outputs_folder(ensemble, task, cache), task, views, answer)
-
-
-def _resized(images: Tensor, resolution: int) -> Tensor:
-    if images.shape[-1] == resolution:
-        return images
-    return functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
 
 
 def _part(progress: Progress | None, number: int, ensemble: Ensemble) -> Progress | None:

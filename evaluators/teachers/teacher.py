@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from understudy import TeacherError
 
@@ -106,6 +107,13 @@ class Normalised(nn.Module):
         wide = images.expand(-1, self.mean.shape[1], *images.shape[2:])
         logits = first_tensor(self.network((wide - self.mean) / self.std))
         return logits if self.order is None else logits[:, self.order]
+
+
+def resized(images: Tensor, resolution: int) -> Tensor:
+    """(N, C, R, R) to another R as pictures are scaled for a task; a gradient passes."""
+    if images.shape[-1] == resolution:
+        return images
+    return functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
 
 
 def first_tensor(output: object) -> Tensor:

@@ -21,9 +21,9 @@ from evaluators.datafree.synthesis import Recipe, synthesise
 from evaluators.datafree.task import AGREEMENT, JUDGED, blank_task, synthetic_task
 from evaluators.distill.evaluate import accuracy
 from evaluators.distill.trainer import seeded
-from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
+from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, resized
 from search.config import SearchConfig
-from search.synthesis import read_figures, read_shape, synthetic_data
+from search.synthesis import picture_side, read_figures, read_shape, synthetic_data
 from understudy import ConfigError, DataError, TeacherError
 
 QUICK = Recipe(batch=40, steps=4, lesson=2, kept=20)
@@ -134,7 +134,9 @@ def test_a_task_goes_on_after_a_kill_and_is_made_once(teacher, tmp_path: Path):
     images = task.images("val", np.arange(task.size("val")), 8)
     assert accuracy(teacher.logits(images), task.targets("val")) == 1
     assert not begun.exists()
+    begun.mkdir()  # as a kill would leave it after the task was laid out
     assert synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path, seed=0).folder == task.folder
+    assert not begun.exists()
     unharmed = synthetic_task(teacher, blank(), QUICK, 80, cache=tmp_path / "unharmed", seed=0)
     assert (unharmed.pixels("train", 8) == task.pixels("train", 8)).all()
 
@@ -148,6 +150,18 @@ def test_validation_data_only_judge(teacher, tmp_path: Path):
         assert (task.pixels(split, 8) == digits().pixels(split, 8)).all()
     with pytest.raises(DataError, match="10 classes and 1 channels, but the teacher has 10 and 3 as told"):
         synthetic_task(teacher, replace(blank(), channels=3), QUICK, 20, cache=tmp_path, seed=1, judge=digits())
+
+
+def test_pictures_that_are_scaled_up_for_the_teacher_are_made_at_their_own_size(tmp_path: Path):
+    with seeded(0):
+        network = ConvNet(1, 8, 10).eval()
+    wide = ModuleTeacher(network, name="wide", classes=10, channels=1, resolution=16, fingerprint="wide")
+    task = synthetic_task(wide, replace(blank(), image_size=16), QUICK, 40, side=8, cache=tmp_path, seed=0)
+    assert [task.pixels("train", size).shape[2:] for size in (8, 16)] == [(8, 8), (16, 16)]
+    images = task.images("train", np.arange(task.size("train")), 16)
+    assert (wide.logits(images).argmax(1).numpy() == task.targets("train")).mean() > 0.9  # but for rounding
+    small = task.images("train", np.arange(task.size("train")), 8)
+    assert float((resized(small, 16) - images).abs().max()) < 1.01 / 255
 
 
 def test_an_inversion_needs_batch_norm(teacher, tmp_path: Path):
@@ -169,6 +183,10 @@ def test_options_that_are_missing_or_wrong_are_named(tmp_path: Path):
     for wrong in ("32x32", "3x32x16", "2x32x32", "3x30x30", "axbxc"):
         with pytest.raises(ConfigError, match="input_shape must"):
             read_shape(wrong)
+    assert (picture_side(None, 32), picture_side(12, 32)) == (32, 12)
+    for side in (4, 10, 36):
+        with pytest.raises(ConfigError, match=f"up to the 32 pixels that the teacher takes, but got {side}"):
+            picture_side(side, 32)
     assert read_figures("input_std", "0.5", 3, 1.0) == (0.5, 0.5, 0.5)
     for wrong in ("a", "1,2", "0"):
         with pytest.raises(ConfigError, match="input_std must be numbers"):

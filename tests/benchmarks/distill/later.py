@@ -1,4 +1,4 @@
-"""Teaching without data, and learning later data, on digits: the two figures of the benchmark's last line."""
+"""Teaching without data, and learning later data, on digits: figures of the benchmark's last line."""
 
 from __future__ import annotations
 
@@ -27,29 +27,46 @@ from evaluators.tasks.prepare import create_task
 from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.teacher import Teacher
 from spaces.catalogue import load_space
+from spaces.choice import Choice
 from spaces.space import Space
+from tests.benchmarks.distill.setting import middle_choice
 
 Tell = Callable[[str], None]
 SCHEDULE = Schedule(30, views=8)
 REPLAY = 200
+PICTURES = 8
+"""Pixels a side of the digits as they come, which a user would know of the pictures that are to be classified."""
 
 
 def datafree_gap(cache: Path, tell: Tell, seeds: int = 3) -> float:
-    """Points of test accuracy that a student loses when its images are made from the teacher: the mean of seeds.
+    """Points of test accuracy that a middle student loses when its images are made from the teacher: mean of seeds.
 
     The same student in as many steps as with data, taught by soft targets both times.
     """
+    return _datafree_gap("middle", middle_choice, cache, tell, seeds)
+
+
+def smallest_datafree_gap(cache: Path, tell: Tell, seeds: int = 3) -> float:
+    """The same of the smallest student, which takes images of half the side."""
+    return _datafree_gap("smallest", lambda space: space.smallest(), cache, tell, seeds)
+
+
+def _datafree_gap(name: str, choose: Callable[[Space], Choice], cache: Path, tell: Tell, seeds: int) -> float:
     task = _images(load_task("digits", cache=cache, seed=0))
     teacher = builtin_teacher(task, cache=cache, seed=0)
     shape = blank_task(task.classes, task.channels, task.image_size, task.mean, task.std)
-    made = synthetic_task(teacher, shape, Recipe.of("generator"), images_for(task.classes), cache=cache, seed=0)
+    count = images_for(task.classes)
+    made = synthetic_task(teacher, shape, Recipe.of("generator"), count, side=PICTURES, cache=cache, seed=0)
     epochs = max(1, round(SCHEDULE.epochs * task.size("train") / made.size("train")))
-    gaps = []
+    choice, gaps = choose(_space(task)), []
     for seed in range(seeds):
-        with_data = _score(_taught(task, teacher, SCHEDULE, seed, cache), task)
-        without = _score(_taught(made, teacher, replace(SCHEDULE, epochs=epochs), seed, cache), task)
+        with_data = _score(_taught(task, teacher, choice, SCHEDULE, seed, cache), task, choice)
+        shorter = replace(SCHEDULE, epochs=epochs)
+        without = _score(_taught(made, teacher, choice, shorter, seed, cache), task, choice)
         gaps.append(100 * (with_data - without))
-        tell(f"digits without data, seed {seed}: {100 * without:.2f} % ({100 * with_data:.2f} % with)")
+        tell(
+            f"digits without data, {name} student, seed {seed}: {100 * without:.2f} % ({100 * with_data:.2f} with)"
+        )
     return float(np.mean(gaps))
 
 
@@ -59,7 +76,7 @@ def forget(cache: Path, tell: Tell, seeds: int = 3) -> float:
     teacher = builtin_teacher(earlier, cache=cache, seed=0)
     lost = []
     for seed in range(seeds):
-        former = _taught(earlier, teacher, SCHEDULE, seed, cache)
+        former = _taught(earlier, teacher, _space(earlier).smallest(), SCHEDULE, seed, cache)
         kept = _learn(former, earlier, later, seed, cache)
         assert kept.forgotten is not None
         lost.append(100 * kept.forgotten)
@@ -82,15 +99,17 @@ def _learn(former: nn.Module, earlier: ImageTask, later: ImageTask, seed: int, c
     return lesson.kept(network)
 
 
-def _taught(task: ImageTask, teacher: Teacher, schedule: Schedule, seed: int, cache: Path) -> nn.Module:
+def _taught(
+    task: ImageTask, teacher: Teacher, choice: Choice, schedule: Schedule, seed: int, cache: Path
+) -> nn.Module:
     space = _space(task)
     outputs = compute_outputs(teacher, task, views=schedule.views, cache=cache)
     with seeded(seed):
-        network = space.build(space.smallest())
+        network = space.build(choice)
     train_student(
         network,
         task,
-        resolution=space.resolution(space.smallest()),
+        resolution=space.resolution(choice),
         distiller=SoftTargets(),
         teacher_outputs=outputs,
         schedule=schedule,
@@ -99,9 +118,8 @@ def _taught(task: ImageTask, teacher: Teacher, schedule: Schedule, seed: int, ca
     return network
 
 
-def _score(network: nn.Module, task: ImageTask) -> float:
-    space = _space(task)
-    logits = predict_logits(network, task, "test", space.resolution(space.smallest()))
+def _score(network: nn.Module, task: ImageTask, choice: Choice) -> float:
+    logits = predict_logits(network, task, "test", _space(task).resolution(choice))
     return task.score(logits, task.targets("test"))
 
 

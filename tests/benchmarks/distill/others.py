@@ -8,14 +8,20 @@ from pathlib import Path
 from types import MappingProxyType
 
 from evaluators.graphs.teacher import DEFAULT
-from tests.benchmarks.distill.later import datafree_gap, forget
+from tests.benchmarks.distill.later import datafree_gap, forget, smallest_datafree_gap
 from tests.benchmarks.distill.ledger import Ledger
 from tests.benchmarks.distill.quantised import int8_drop, int8_speedup
 from tests.benchmarks.graph_distill import Row, graph_rows, result_line
 
 Tell = Callable[[str], None]
 FIGURES: Mapping[str, Callable[[Path, Tell, int], float]] = MappingProxyType(
-    {"int8_drop": int8_drop, "int8_speedup": int8_speedup, "datafree_gap": datafree_gap, "forget": forget}
+    {
+        "int8_drop": int8_drop,
+        "int8_speedup": int8_speedup,
+        "datafree_gap": datafree_gap,
+        "datafree_gap_smallest": smallest_datafree_gap,
+        "forget": forget,
+    }
 )
 """By their names in the last line: from a cache, what tells of progress, and seeds, to points (the speed-up: a
 ratio)."""

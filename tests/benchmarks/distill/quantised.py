@@ -43,6 +43,7 @@ from results.bundle.runner import CompiledStudent
 from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.space import Space
+from tests.benchmarks.distill.setting import middle_choice
 
 ROUNDS = 101
 SAMPLE_S = 3e-4
@@ -70,7 +71,7 @@ class Subject:
 
     @property
     def choice(self) -> Choice:
-        return Choice({name: values[len(values) // 2] for name, values in self.space.domain.items()})
+        return middle_choice(self.space)
 
     @property
     def resolution(self) -> int:

@@ -112,6 +112,11 @@ def student_choice(space: Space) -> Choice:
     return Choice(choice)
 
 
+def middle_choice(space: Space) -> Choice:
+    """The middle of every choice of a space: what a search would deliver rather than the smallest."""
+    return Choice({name: values[len(values) // 2] for name, values in space.domain.items()})
+
+
 def fewer_images(task: ImageTask, images: int, cache: Path) -> ImageTask:
     """The task with so many training images, as many of each class as can be, and few to validate on."""
     side = task.image_size
