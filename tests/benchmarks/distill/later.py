@@ -39,7 +39,7 @@ PICTURES = 8
 
 
 def datafree_gap(cache: Path, tell: Tell, seeds: int = 3) -> float:
-    """Points of test accuracy that a middle student loses when its images are made from the teacher: mean of seeds.
+    """Points of test accuracy that a middle student loses when its images are made: the mean of seeds.
 
     The same student in as many steps as with data, taught by soft targets both times.
     """
