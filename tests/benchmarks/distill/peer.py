@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import batches
+from evaluators.distill.features import ATTENTION, in_form, pool
 from evaluators.distill.layout import lay_out
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.steps import MAX_GRADIENT_NORM, MOMENTUM
@@ -28,6 +29,8 @@ from evaluators.tasks.image_task import ImageTask
 from tests.benchmarks.distill.setting import Pair
 
 Terms = dict[str, Any]
+Captured = Mapping[str, Mapping[str, Tensor]]
+"""What the peer's hooks keep, by the name of a layer."""
 _SGD = "SGDWithoutDecayOfNorms"
 _LOGITS = {
     "student_module_path": "network",
@@ -62,8 +65,36 @@ def _standardised(distiller: Any) -> Terms:
     return {"kd": _term("LogitStdKDLoss", {**_LOGITS, "temperature": distiller.temperature, **weights})}
 
 
+def _attention(distiller: Any) -> Terms:
+    pairs = {
+        f"pair{number}": {
+            "student": {"io": "output", "path": ours},
+            "teacher": {"io": "output", "path": theirs},
+            "weight": 1,
+        }
+        for number, (ours, theirs) in enumerate(zip(*_layers(distiller), strict=True))
+    }
+    return _compared(distiller, "ATLoss", at_pairs=pairs)
+
+
+def _similarity(distiller: Any) -> Terms:
+    return _compared(distiller, "SPKDLoss", **_one_layer(distiller), reduction="batchmean")
+
+
+def _relations(distiller: Any) -> Terms:
+    factors = {"dist_factor": distiller.method.distance, "angle_factor": distiller.method.angle}
+    return _compared(distiller, "RKDLoss", **_one_layer(distiller), **factors, reduction="mean")
+
+
 TERMS: Mapping[str, Callable[[Any], Terms]] = MappingProxyType(
-    {"soft-targets": _soft_targets, "dist": _dist, "standardised-targets": _standardised}
+    {
+        "soft-targets": _soft_targets,
+        "dist": _dist,
+        "standardised-targets": _standardised,
+        "attention": _attention,
+        "similarity": _similarity,
+        "relations": _relations,
+    }
 )
 """The methods that the peer has, too: the terms of its loss from the settings of ours."""
 
@@ -154,12 +185,59 @@ def _config(terms: Terms, distiller: Distiller, schedule: Schedule, task: ImageT
 
 
 def _hooks(layers: Sequence[str]) -> dict[str, Any]:
-    wanted = ["network", *(f"network.{layer}" for layer in layers)]
+    wanted = ["network", *(f"network.{layer.partition('@')[0]}" for layer in layers)]
     return {"forward_proc": "forward_batch_only", "forward_hook": {"output": wanted}}
 
 
 def _term(key: str, settings: Mapping[str, Any], weight: float = 1.0) -> dict[str, Any]:
     return {"criterion": {"key": key, "kwargs": dict(settings)}, "weight": weight}
+
+
+def _compared(distiller: Any, key: str, **settings: Any) -> Terms:
+    """The labels, and a loss of the peer's on layers: those of our method, in the form that it compares."""
+    losses = importlib.import_module("torchdistill.losses.mid_level")
+    criterion = _Formed(getattr(losses, key)(**settings), distiller)
+    return {
+        "labels": {**_LABELS, "weight": 1.0},
+        "layers": {"criterion": criterion, "weight": distiller.method.weight},
+    }
+
+
+def _layers(distiller: Distiller) -> tuple[Sequence[str], Sequence[str]]:
+    return distiller.student_layers, distiller.teacher_layers
+
+
+def _one_layer(distiller: Distiller) -> Terms:
+    (ours,), (theirs,) = _layers(distiller)
+    return {"student_output_path": ours, "teacher_output_path": theirs}
+
+
+class _Formed(nn.Module):
+    """Gives a loss of the peer's the layers by our names of them, which say in which form they are compared.
+
+    Maps of a pair are averaged down to the smaller one. The peer squares activations itself, so ``attention`` asks
+    for nothing here.
+    """
+
+    def __init__(self, criterion: nn.Module, distiller: Distiller) -> None:
+        super().__init__()
+        self._criterion, self._pairs = criterion, list(zip(*_layers(distiller), strict=True))
+
+    def forward(self, student: Captured, teacher: Captured, targets: Tensor) -> Tensor:
+        ours, theirs = {}, {}
+        for names in self._pairs:
+            maps = [_formed(captured, name) for captured, name in zip((student, teacher), names, strict=True)]
+            if maps[0].ndim == 4:
+                side = min(each.shape[-1] for each in maps)
+                maps = [pool(each, side) for each in maps]
+            ours[names[0]], theirs[names[1]] = ({"output": each} for each in maps)
+        loss: Tensor = self._criterion(ours, theirs, targets)
+        return loss
+
+
+def _formed(captured: Captured, name: str) -> Tensor:
+    layer, _, form = name.partition("@")
+    return in_form(captured[f"network.{layer}"]["output"], "" if form == ATTENTION else form)
 
 
 def _box_class() -> Any:
