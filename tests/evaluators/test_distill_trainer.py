@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from distiller_contract import ConvNet, digits, outputs, teacher
+from torch import nn
 
 from evaluators.distill.evaluate import accuracy, agreement, batches, predict_logits
+from evaluators.distill.layout import lay_out
 from evaluators.distill.methods.response import HardLabels, SoftTargets
 from evaluators.distill.schedule import Schedule, final_schedule, search_schedule
 from evaluators.distill.teacher_outputs import compute_outputs
@@ -213,6 +215,13 @@ def test_the_final_training_is_longer_than_a_candidates(samples):
     assert search_schedule(samples, 3).epochs == 3
     with pytest.raises(ConfigError, match="epochs must be above 0"):
         search_schedule(samples, 0)
+
+
+def test_a_network_whose_gradient_torch_writes_past_its_memory_keeps_its_layout():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    lay_out(network, torch.rand(2, 3, 16, 16))
+    network(torch.rand(32, 3, 16, 16)).square().mean().backward()
+    assert network[0].weight.is_contiguous()
 
 
 def test_a_network_that_flattens_by_view_is_taught_too():
