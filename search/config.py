@@ -19,7 +19,7 @@ from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
 PRECISIONS = ("none", "int8", "mixed")
-SAMPLERS = ("tpe", "nsga2", "gp", "random")
+SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes"), 1),
     **dict.fromkeys(("seed", "tune"), 0),
@@ -97,7 +97,7 @@ class SearchConfig:
     )
     trials: int = _option(60, "candidates to evaluate, infeasible ones included")
     time: str | None = _option(None, "stop proposing after this long, such as 2h")
-    sampler: str = _option("tpe", f"how candidates are proposed: {', '.join(SAMPLERS)}")
+    sampler: str = _option("understudy", f"how candidates are proposed: {', '.join(SAMPLERS)}")
     seed: int = _option(0, "the one seed of the run")
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")

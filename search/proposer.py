@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.candidate import Candidate
 from results.goals import Goals
 from results.measurement import HARDWARE, NOT_MEASURED, Measurement, metric_of
 from results.store import RunStore, unwritable
-from search.sampler import distributions, make_sampler, new_study, trials_in_file
+from search.sampler import OURS, distributions, make_sampler, new_study, trials_in_file
+from search.samplers.costs import KnownCosts
+from search.samplers.strategy import Strategy
+from search.samplers.understudy import UnderstudySampler
 from spaces.choice import Choice
 from spaces.space import Space
 
@@ -41,6 +45,9 @@ class Proposer:
     sampler hears of it, and a new ``Proposer`` on an existing run tells its sampler all of it first. The
     study's file is kept in step for people who want to look at it.
 
+    ``costs`` tells what choices cost where that is known without evaluating them; ``elsewhere`` are the
+    candidates of earlier runs of the same space. Only our own sampler heeds them.
+
     Raises ``RunError`` when the record cannot be written.
     """
 
@@ -52,6 +59,8 @@ class Proposer:
         sampler: str,
         seed: int,
         trials: int,
+        costs: KnownCosts | None = None,
+        elsewhere: Sequence[Sequence[Candidate]] = (),
     ) -> None:
         self._space, self._store, self._goals, self._objectives = space, store, goals, goals.objectives
         self._distributions = distributions(space.domain)
@@ -63,7 +72,13 @@ class Proposer:
             self._learn_cost(candidate)
         self._next = 1 + max((candidate.number for candidate in self.candidates), default=-1)
         self._random = random.Random(f"{seed}:{self._next}")
-        self._study = new_study(make_sampler(sampler, seed + self._next, trials), self._objectives)
+        made: BaseSampler
+        if sampler == OURS:
+            strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere)
+            made = UnderstudySampler(strategy, self._distributions, self.candidates, self._is_fresh, seed)
+        else:
+            made = make_sampler(sampler, seed + self._next, trials)
+        self._study = new_study(made, self._objectives)
         self._file = self._reconciled_file()
         self._running: dict[int, optuna.Trial] = {}
 
@@ -73,10 +88,9 @@ class Proposer:
             if attempt >= SAMPLER_TRIES:
                 self._study.enqueue_trial(self._draw())
             trial = self._study.ask(self._distributions)
-            choice = self._choice_of(trial.params)
-            key = self._space.signature(choice)
-            if key not in self._known and key.partition("+")[0] not in self._hopeless:
-                return self._accept(trial, choice, key)
+            if self._is_fresh(trial.params):
+                choice = self._choice_of(trial.params)
+                return self._accept(trial, choice, self._space.signature(choice))
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
@@ -120,7 +134,12 @@ class Proposer:
                 if name.partition("@")[0] in HARDWARE
             }
 
-    def _choice_of(self, params: dict[str, Any]) -> Choice:
+    def _is_fresh(self, params: Mapping[str, Any]) -> bool:
+        """Whether no network of the signature was proposed before, nor one of its architecture over the budget."""
+        key = self._space.signature(self._choice_of(params))
+        return key not in self._known and key.partition("+")[0] not in self._hopeless
+
+    def _choice_of(self, params: Mapping[str, Any]) -> Choice:
         return Choice({name: params.get(name, values[0]) for name, values in self._space.domain.items()})
 
     def _draw(self) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from results.measurement import metric_of
 from spaces.choice import Value
 
 STUDY = "understudy"
+OURS = "understudy"
+"""The sampler of ``search/samplers/``, which ``make_sampler`` does not make."""
 
 
 def make_sampler(name: str, seed: int, trials: int) -> BaseSampler:
-    """The sampler of that name; start-up and population sizes grow with the number of trials.
+    """Optuna's sampler of that name; start-up and population sizes grow with the number of trials.
 
     ``tpe``: multivariate, multi-objective tree-structured Parzen estimator (Ozaki et al., 2022);
     ``nsga2``: Deb et al., 2002; ``gp``: Gaussian process with expected hypervolume improvement. All

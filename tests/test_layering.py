@@ -22,7 +22,7 @@ MAY_IMPORT = {
 }
 HOMES = {
     "ray": ("search/",),
-    "optuna": ("search/sampler.py", "search/proposer.py"),
+    "optuna": ("search/sampler.py", "search/samplers/understudy.py", "search/proposer.py"),
     "nni": ("spaces/nni_adapter.py",),
     "tvm": (
         "evaluators/compile/",

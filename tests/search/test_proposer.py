@@ -71,7 +71,7 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore.create(tmp_path / "run")
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
+@pytest.mark.parametrize("sampler", ["understudy", "tpe", "nsga2", "gp", "random"])
 def test_no_architecture_is_proposed_twice(store, sampler):
     keys = [candidate.key for candidate in run(store, 20, sampler).candidates]
     assert len(keys) == len(set(keys)) == 20

@@ -1,0 +1,133 @@
+"""What accuracy candidates will have: learnt from those that were taught, here and in earlier runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.samplers.described import Described
+from search.samplers.encoding import Array, Encoding
+from search.samplers.process import Process, condition, hyperparameters
+from search.samplers.schedule import Remembered
+
+_BEYOND = 1.5
+"""Errors beyond the upper quartile by so many interquartile ranges (Tukey's fence) count as no larger: networks
+that learn nothing are bad by any figure, and how bad must not bend what is learnt of the good ones."""
+_HELD = 1.0
+"""The trend is held towards none as if by so many more observations."""
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Taught:
+    """Candidates of one run with their errors (1 - accuracy), (n,)."""
+
+    described: Described
+    errors: Array
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Errors as they were learnt: around a straight line of the logarithm of the first cost."""
+
+    process: Process
+    costs: tuple[str, ...]
+    level: float
+    slope: float
+    spread: float
+    limit: float
+
+    def mean(self, described: Described) -> Array:
+        """The expected errors, (n,)."""
+        around = self.process.mean(_rows(described, self.costs, 0.0)) * self.spread
+        return around + self.level + self.slope * _position(described, self.costs)
+
+    def deviation(self, described: Described) -> Array:
+        """The standard deviations of the expected errors, (n,)."""
+        return self.process.deviation(_rows(described, self.costs, 0.0)) * self.spread
+
+    @property
+    def deviation_before(self) -> float:
+        """The largest that a deviation can be: that of a candidate unlike all that were taught."""
+        return float(np.sqrt(self.process.amplitude)) * self.spread
+
+
+class AccuracyModel:
+    """A Gaussian process of errors over choices and the logarithms of costs.
+
+    What is expected before anything is known falls with the logarithm of the cost: larger networks err less. What
+    another run saw is another task: how much one tells of the other is one more weight to learn (the intrinsic
+    model of coregionalisation: Bonilla, Chai and Williams, 2007), so that a run that misleads is not heeded.
+    """
+
+    def __init__(self, encoding: Encoding, costs: Sequence[str]) -> None:
+        self._costs = tuple(costs)
+        columns = encoding.groups[-1].stop
+        more = len(self._costs) + 1
+        self._groups = (*encoding.groups, *(slice(columns + at, columns + at + 1) for at in range(more)))
+        self._remembered = Remembered()
+
+    def learnt(self, taught: Taught, elsewhere: Taught | None, waiting: Described) -> Accuracies:
+        """What the errors of ``taught`` and ``elsewhere`` (in units of that run's spread) say of all others.
+
+        ``waiting`` are being evaluated and count as what is expected of them (Ginsbourger, Le Riche and Carraro,
+        2010: the kriging believer), so that the next candidate is sought elsewhere.
+        """
+        errors, limit = clipped(taught.errors)
+        level, slope = _trend(_position(taught.described, self._costs), errors)
+        residuals = errors - level - slope * _position(taught.described, self._costs)
+        spread = float(residuals.std()) or 0.1
+        targets, rows = residuals / spread, _rows(taught.described, self._costs, 0.0)
+        others = np.empty((0, rows.shape[1]))
+        before = np.empty(0)
+        if elsewhere is not None:
+            others, before = _rows(elsewhere.described, self._costs, 1.0), elsewhere.errors
+        logarithms = self._remembered.get(
+            len(targets),
+            lambda count: hyperparameters(
+                np.concatenate([others, rows[:count]]), self._groups, np.concatenate([before, targets[:count]])
+            ),
+        )
+        rows, targets = np.concatenate([others, rows]), np.concatenate([before, targets])
+        process = condition(logarithms, rows, self._groups, targets)
+        if len(waiting):
+            more = _rows(waiting, self._costs, 0.0)
+            believed = np.concatenate([targets, process.mean(more)])
+            process = condition(logarithms, np.concatenate([rows, more]), self._groups, believed)
+        return Accuracies(process, self._costs, level, slope, spread, limit)
+
+
+def clipped(errors: Array) -> tuple[Array, float]:
+    """Errors up to a limit beyond which they count as no larger, and that limit."""
+    if len(errors) < _FEWEST:
+        return errors, 1.0
+    low, high = np.quantile(errors, [0.25, 0.75])
+    limit = float(min(1.0, high + _BEYOND * (high - low))) if high > low else 1.0
+    return np.minimum(errors, limit), limit
+
+
+def standardised(errors: Array) -> Array:
+    """The errors of another run in units of their spread."""
+    kept, _ = clipped(errors)
+    return np.asarray((kept - kept.mean()) / (kept.std() or 1.0))
+
+
+def _trend(positions: Array, errors: Array) -> tuple[float, float]:
+    """Level and slope of the straight line of errors, which does not rise."""
+    if len(errors) < _FEWEST:
+        return float(errors.mean()) if len(errors) else 0.5, 0.0
+    away = positions - positions.mean()
+    slope = min(float(away @ errors / (away @ away + _HELD)), 0.0)
+    return float(errors.mean() - slope * positions.mean()), slope
+
+
+def _position(described: Described, costs: tuple[str, ...]) -> Array:
+    return np.log(described.costs[costs[0]].value) if costs else np.zeros(len(described))
+
+
+def _rows(described: Described, costs: tuple[str, ...], task: float) -> Array:
+    """The encoding, the logarithms of costs, and which run saw it."""
+    logarithms = np.log(described.values(costs))
+    return np.concatenate([described.rows, logarithms, np.full((len(described), 1), task)], axis=1)

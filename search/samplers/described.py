@@ -1,0 +1,39 @@
+"""Candidates as the surrogates see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.samplers.costs import Costs
+from search.samplers.encoding import Array
+
+
+@dataclass(frozen=True)
+class Described:
+    """Of n candidates: ``codes`` and ``rows`` of their encoding, and their costs by name of the record."""
+
+    codes: NDArray[np.int64]
+    rows: Array
+    costs: Mapping[str, Costs]
+
+    def values(self, names: Sequence[str]) -> Array:
+        """The costs of these names, (n, names)."""
+        return np.array([self.costs[name].value for name in names]).reshape(len(names), -1).T
+
+    def at(self, chosen: NDArray[np.intp]) -> Described:
+        """Those at some places."""
+        return Described(
+            self.codes[chosen], self.rows[chosen], {name: each.at(chosen) for name, each in self.costs.items()}
+        )
+
+    def joined(self, other: Described) -> Described:
+        """These and then the others."""
+        costs = {name: each.joined(other.costs[name]) for name, each in self.costs.items()}
+        return Described(np.concatenate([self.codes, other.codes]), np.concatenate([self.rows, other.rows]), costs)
+
+    def __len__(self) -> int:
+        return len(self.codes)

@@ -1,0 +1,160 @@
+"""Which candidate to evaluate next, where costs are nearly free and accuracy is dear. Knows nothing of Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from results.candidate import Candidate
+from results.goals import Goal, Goals
+from search.samplers.accuracy import Accuracies, AccuracyModel, Taught, standardised
+from search.samplers.candidates import Candidates, Codes
+from search.samplers.costs import KnownCosts
+from search.samplers.described import Described
+from search.samplers.encoding import Array
+from search.samplers.improvement import Front
+from search.samplers.start import spread_out
+from spaces.choice import Value
+
+Fresh = Callable[[Mapping[str, Value]], bool]
+"""Whether a choice makes a network that was not proposed before."""
+_CLOSER = 4_096
+"""The deviation, which takes longest to work out, is that of so many of the most promising."""
+_LIKELY = 0.01
+_ASKED = 200
+_START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
+_ELSEWHERE = 150
+
+
+class Strategy:
+    """Proposes by expected hypervolume improvement (``improvement.py``) over a large pool of candidates.
+
+    Accuracies are learnt by a Gaussian process (``accuracy.py``), costs are known or learnt (``costs.py``), and
+    whoever is likely over the limits of every target is left out before anything is evaluated. The first
+    candidates are spread over choices and costs (``start.py``). All follows from the seed, the record and
+    ``elsewhere``, the candidates of earlier runs of the space.
+    """
+
+    def __init__(
+        self,
+        domain: Mapping[str, tuple[Value, ...]],
+        goals: Goals,
+        seed: int,
+        trials: int,
+        known: KnownCosts | None = None,
+        elsewhere: Sequence[Sequence[Candidate]] = (),
+    ) -> None:
+        self._goals, self._seed = goals, seed
+        self._first = min(_START_MOST, max(_START_LEAST, trials // _START_SHARE))
+        names = [*goals.objectives, *(goal.name(limit) for goal in goals.each for limit in goal.budget.limits)]
+        self._candidates = Candidates(domain, dict.fromkeys(name for name in names if name != "accuracy"), known)
+        self._accuracy = AccuracyModel(
+            self._candidates.encoding, [name for name in goals.objectives if name != "accuracy"]
+        )
+        self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
+
+    def propose(
+        self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], fresh: Fresh
+    ) -> dict[str, Value] | None:
+        """The choice to evaluate after those of the record, while ``pending`` are being evaluated.
+
+        None when none of the most promising is ``fresh``.
+        """
+        number = len(record) + len(pending)
+        if number < self._first:
+            ranked = np.roll(self._beginning, -number, axis=0)
+        else:
+            ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]))
+        return next(filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED])), None)
+
+    @cached_property
+    def _beginning(self) -> Codes:
+        """The codes of the first candidates."""
+        random = np.random.default_rng([self._seed])
+        pool = self._candidates.pool(self._candidates.encoding.codes([]), (), random)
+        pool = pool.at(np.flatnonzero(self._likelihood(pool) > _LIKELY))
+        first = next(iter(pool.costs.values())).value if pool.costs else np.zeros(len(pool))
+        return pool.codes[spread_out(pool.codes, first, self._first, random)]
+
+    def _ranked(
+        self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], random: np.random.Generator
+    ) -> Codes:
+        """The codes of the pool that were not proposed before, the most promising first."""
+        done = _taught(record)
+        taught = Taught(self._candidates.measured(done, record), _errors(done))
+        waiting = self._candidates.described(pending, record)
+        model = self._accuracy.learnt(taught, self._known_elsewhere(record), waiting)
+        reached = taught.described.joined(waiting)
+        errors = np.concatenate([taught.errors, model.mean(waiting)])
+        fronts = [self._front(goal, errors, reached, model.limit) for goal in self._goals.each]
+        best = np.unique(np.concatenate([front.members for front in fronts]))
+        pool = self._candidates.pool(reached.codes[best], record, random)
+        proposed = {
+            row.tobytes() for row in self._candidates.encoding.codes([*(each.choice for each in record), *pending])
+        }
+        new = np.array([row.tobytes() not in proposed for row in pool.codes], bool)
+        pool = pool.at(np.flatnonzero(new & (self._likelihood(pool) > _LIKELY)))
+        return pool.codes[self._order(pool, model, fronts)]
+
+    def _order(self, pool: Described, model: Accuracies, fronts: Sequence[Front]) -> NDArray[np.intp]:
+        """The most promising places of a pool. The improvement grows with the deviation: with the largest that
+        there can be, it is a bound, and only for those where that is high the deviation is worked out."""
+        mean = model.mean(pool)
+        bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
+        closer = np.argsort(-bound, kind="stable")[:_CLOSER]
+        near = pool.at(closer)
+        promise = self._promise(near, mean[closer], model.deviation(near), fronts)
+        return np.asarray(closer[np.argsort(-promise, kind="stable")])
+
+    def _promise(self, pool: Described, mean: Array, deviation: Array, fronts: Sequence[Front]) -> Array:
+        """The expected improvement, the mean over the targets, times the chance to be within the limits there."""
+        total = np.zeros(len(pool))
+        for goal, front in zip(self._goals.each, fronts, strict=True):
+            costs = pool.values(_costs_of(goal))
+            total += front.improvement(mean, deviation, costs) * _within(goal, pool)
+        return total
+
+    def _likelihood(self, pool: Described) -> Array:
+        """The chance of each to be within the limits of a target, the likeliest."""
+        return np.asarray(np.max([_within(goal, pool) for goal in self._goals.each], axis=0))
+
+    def _front(self, goal: Goal, errors: Array, reached: Described, limit: float) -> Front:
+        """What was won on a target, and its reference: errors beyond ``limit`` win nothing, nor do costs beyond
+        the budget's limit, or where there is none, beyond 1.1 times the largest that was seen."""
+        names = _costs_of(goal)
+        costs = reached.values(names)
+        inside = _within(goal, reached) > 0.5
+        limits = {goal.name(metric): most for metric, most in goal.budget.limits.items()}
+        ends = [limits.get(name, 1.1 * float(costs[:, at].max(initial=1e-12))) for at, name in enumerate(names)]
+        errors = np.where(inside, errors, np.inf)
+        return Front(errors, costs, np.array([limit, *ends]))
+
+    def _known_elsewhere(self, record: Sequence[Candidate]) -> Taught | None:
+        """What earlier runs saw, each in units of its own spread; with the costs that this run has for it."""
+        runs = [run for run in self._elsewhere if len(run) > 1]
+        if not runs:
+            return None
+        choices = [each.choice for run in runs for each in run]
+        errors = np.concatenate([standardised(_errors(run)) for run in runs])
+        return Taught(self._candidates.described(choices, record), errors)
+
+
+def _costs_of(goal: Goal) -> list[str]:
+    return [goal.name(metric) for metric in goal.objectives if metric != "accuracy"]
+
+
+def _within(goal: Goal, described: Described) -> Array:
+    """The chance of each to be within the limits of a target."""
+    chances = [described.costs[goal.name(name)].within(most) for name, most in goal.budget.limits.items()]
+    return np.asarray(np.prod([np.ones(len(described)), *chances], axis=0))
+
+
+def _taught(record: Sequence[Candidate]) -> list[Candidate]:
+    return [each for each in record if each.state == "done" and "accuracy" in each.measurements]
+
+
+def _errors(candidates: Sequence[Candidate]) -> Array:
+    return np.array([1 - each.measurements["accuracy"].value for each in candidates], float)
