@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from results.hypervolume import hypervolume
+from tests.benchmarks.search.__main__ import main
 from tests.benchmarks.search.report import result_line, row_of
 from tests.benchmarks.search.searching import search_table
 from tests.benchmarks.search.table import TableSpace, read_table
@@ -61,20 +60,23 @@ def test_only_new_accuracies_count(file, sampler):
     assert len(trace.seconds) >= 20
 
 
-def test_the_command_goes_on_where_it_was(file, tmp_path):
-    command = [sys.executable, "-m", "tests.benchmarks.search", "--table", str(file), "--accuracy", "accuracy:val"]
-    command += ["--seeds", "1", "--methods", "understudy", "random", "--evaluations", "15", "--out", str(tmp_path)]
-    first, again = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
-    assert "2 of 2" in first.stdout
-    assert "of 2" not in again.stdout
-    assert first.stdout.splitlines()[-1] == again.stdout.splitlines()[-1]
-    assert first.stdout.splitlines()[-1].startswith("RESULT search hv50=")
+def test_the_command_goes_on_where_it_was(file, tmp_path, capsys):
+    command = ["--table", str(file), "--accuracy", "accuracy:val", "--seeds", "1", "--processes", "1"]
+    command += ["--methods", "understudy", "random", "--evaluations", "15", "--out", str(tmp_path)]
+    main(command)
+    first = capsys.readouterr().out
+    main(command)
+    again = capsys.readouterr().out
+    assert "2 of 2" in first
+    assert "of 2" not in again
+    assert first.splitlines()[-1] == again.splitlines()[-1]
+    assert first.splitlines()[-1].startswith("RESULT search hv50=")
     assert (tmp_path / "search.png").exists()
 
 
-def test_a_table_that_is_not_there_is_skipped(tmp_path):
-    command = [sys.executable, "-m", "tests.benchmarks.search", "--table", str(tmp_path / "none.parquet")]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("skipped")
+def test_a_table_that_is_not_there_is_skipped(tmp_path, capsys):
+    main(["--table", str(tmp_path / "none.parquet")])
+    assert capsys.readouterr().out.startswith("skipped")
 
 
 def test_the_result_is_that_of_the_worst_device():

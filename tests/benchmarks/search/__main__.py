@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,9 +24,9 @@ from tests.benchmarks.search.table import LATENCY, read_frame
 OURS = "understudy"
 
 
-def main() -> None:
-    """Search what was not searched yet, and report."""
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Search what was not searched yet, and report; ``arguments`` are those of the command line."""
+    options = _options(arguments)
     if not options.table.exists():
         print(f"skipped: there is no table {options.table}")
         return
@@ -58,22 +59,28 @@ def main() -> None:
 
 def _run(keys: list[dict[str, Any]], ledger: Ledger, processes: int) -> None:
     """Seed by seed, so that a benchmark that is stopped has something of every method and device."""
-    if not keys:
+    for done, (key, found) in enumerate(_searched(keys, processes), 1):
+        ledger.row(key, lambda found=found: found)  # type: ignore[misc]
+        told = f"{key['latency'].removeprefix(LATENCY)}, seed {key['seed']}, {key['method']}"
+        print(f"{done} of {len(keys)}: {told}: {found['hypervolume'][-1]:.4f}", flush=True)
+
+
+def _searched(keys: list[dict[str, Any]], processes: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each key with its row as soon as it is there; in this process where there is to be one only."""
+    if processes == 1 or len(keys) < 2:
+        yield from ((key, searched(key)) for key in keys)
         return
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         waiting = {pool.submit(searched, key): key for key in keys}
-        for done, future in enumerate(as_completed(waiting), 1):
-            key, found = waiting[future], future.result()
-            ledger.row(key, lambda found=found: found)  # type: ignore[misc]
-            told = f"{key['latency'].removeprefix(LATENCY)}, seed {key['seed']}, {key['method']}"
-            print(f"{done} of {len(keys)}: {told}: {found['hypervolume'][-1]:.4f}", flush=True)
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
 
 
 def _latencies(file: Path) -> list[str]:
     return [str(column) for column in read_frame(file) if str(column).startswith(LATENCY)]
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.search", description=__doc__.split("\n")[0])
     parser.add_argument("--table", type=Path, required=True, help="Parquet or CSV with columns choice:NAME")
     parser.add_argument("--accuracy", default="accuracy:cifar100-val", help="column of accuracies in per cent")
@@ -84,7 +91,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=COUNTS[-1], help="accuracies a search may ask for")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("results/runs/search-benchmark"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.peer_seeds = options.seeds if options.peer_seeds is None else options.peer_seeds
     return options
 

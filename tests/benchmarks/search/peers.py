@@ -11,7 +11,6 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
-import torch
 
 from spaces.choice import Choice, Value
 from tests.benchmarks.search.searching import POPULATION, Search, Trace
@@ -36,6 +35,7 @@ def nni_evolution(table: Table, seed: int, evaluations: int) -> Trace:
 def _evolved(table: Table, limit: float, seed: int, evaluations: int) -> Trace:
     """One evolution. A network over the limit is no evaluation, and no member of the population."""
     import nni
+    import torch
     from nni.nas.evaluator import FunctionalEvaluator
     from nni.nas.execution import SequentialExecutionEngine
     from nni.nas.nn.pytorch import ModelSpace
