@@ -15,6 +15,7 @@ from evaluators.cost import cost_of
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import method_text
 from evaluators.distill.schedule import Schedule
+from evaluators.distill.stretch import Stretch
 from evaluators.distill.trainer import Trained, train_student
 from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
@@ -38,14 +39,19 @@ class Outcome:
 
 
 def evaluate_candidate(
-    bench: Workbench, choice: Choice, number: int, known: Mapping[str, Measurement] | None = None
+    bench: Workbench,
+    choice: Choice,
+    number: int,
+    known: Mapping[str, Measurement] | None = None,
+    until: int | None = None,
 ) -> Outcome:
     """Evaluate one choice, cheap things first.
 
     Compiled size and planned memory are held against the budget, then the measured latency; only what is
     within all limits of a target is taught. ``known`` are these figures of the same architecture where it was
-    compiled and measured before, taught in another way; they are not taken again. Raises ``UnderstudyError`` when
-    a stage fails.
+    compiled and measured before, or taught in another way; they are not taken again. Teaching goes on where it was
+    left, and ends after the epoch ``until`` (from 1), or after the last. Raises ``UnderstudyError`` when a stage
+    fails.
     """
     stages = Stages()
     with stages.stage("build"), bench.working():
@@ -56,9 +62,27 @@ def evaluate_candidate(
         return Outcome("infeasible", figures, stages.seconds, broken)
     distiller = bench.distiller_for(choice)
     with stages.stage("train"):
-        trained = teach(bench, network, choice, number, distiller, bench.schedule)
+        part = _training(bench, choice, number, bench.schedule.epochs if until is None else until)
+        trained = teach(bench, network, choice, number, distiller, bench.schedule, part)
     learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds, taught_by=method_text(distiller))
+
+
+def training_file(scratch: Path, number: int) -> Path:
+    """Where the unfinished teaching of a candidate is kept."""
+    return scratch / "trainings" / f"{number}.pt"
+
+
+def kept_epochs(bench: Workbench, choice: Choice, number: int) -> int:
+    """How many epochs of a candidate's teaching are kept from before."""
+    kept = _training(bench, choice, number, bench.schedule.epochs).load()
+    return 0 if kept is None else len(kept["history"])
+
+
+def _training(bench: Workbench, choice: Choice, number: int, until: int) -> Stretch:
+    method = method_text(bench.distiller_for(choice))
+    what = f"{bench.seed} {choice.key} {method} {bench.schedule}"
+    return Stretch(until, training_file(bench.scratch, number), what)
 
 
 def _cost(bench: Workbench, choice: Choice, network: nn.Module, stages: Stages) -> Mapping[str, Measurement]:
@@ -82,9 +106,15 @@ def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
 
 
 def teach(
-    bench: Workbench, network: nn.Module, choice: Choice, number: int, distiller: Distiller, schedule: Schedule
+    bench: Workbench,
+    network: nn.Module,
+    choice: Choice,
+    number: int,
+    distiller: Distiller,
+    schedule: Schedule,
+    part: Stretch | None = None,
 ) -> Trained:
-    """Teach the network of a choice in place, whoever the bench has as teacher; raises as ``train_student``."""
+    """Teach the network of a choice in place, all of the schedule or a part of it; raises as ``train_student``."""
     resolution = bench.space.resolution(choice)
     return train_student(
         network,
@@ -99,6 +129,7 @@ def teach(
         on_epoch=phases(network, bench.task, resolution, schedule.epochs, bench.working),
         teacher=bench.teacher_for(distiller),
         reference=bench.reference,
+        stretch=part,
     )
 
 

@@ -10,7 +10,8 @@ from results.measurement import Measurement
 
 TEACHING = "teach."
 """How the names of the choices begin that are no part of the architecture, but of how the student is taught."""
-State = Literal["done", "infeasible", "failed", "pruned"]
+State = Literal["done", "infeasible", "failed", "pruned", "paused"]
+"""How a candidate ended; ``paused`` for one that has not: it may still be taught on."""
 Value = int | float | str | bool
 
 
@@ -25,7 +26,8 @@ class Candidate:
     ``agreement``: share of validation samples on which it gives the teacher's answer); ``seconds`` is
     where its time went, by stage; ``finished`` is a UTC time, ISO 8601, and ``elapsed`` the seconds the
     search had been running by then (interruptions left out). ``taught_by`` is the way of teaching, as
-    ``--distill`` takes it; empty for one that was not taught.
+    ``--distill`` takes it; empty for one that was not taught. ``fidelity`` is below 1 where its accuracy
+    is that of a student that had only this share of the search's training.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Candidate:
     finished: str = ""
     elapsed: float = 0.0
     taught_by: str = ""
+    fidelity: float = 1.0
 
     @property
     def architecture(self) -> str:

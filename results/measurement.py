@@ -105,3 +105,8 @@ def noise_floor(figure: Measurement) -> float:
     low = figure.value if figure.low is None else figure.low
     high = figure.value if figure.high is None else figure.high
     return (high - low) / 2 / figure.value if figure.value else 0.0
+
+
+def hardware_figures(measurements: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Of a candidate's figures those that are its architecture's, however it is taught."""
+    return {name: figure for name, figure in measurements.items() if name.partition("@")[0] in HARDWARE}

@@ -5,6 +5,7 @@ Layout of ``results/runs/<name>/``::
     config.yaml        what was asked for; `understudy search --config FILE --name NEW` runs it again
     run.json           facts of the run: teacher, profile, space, versions, how it ended
     candidates.jsonl   one line a finished candidate, appended and synced to disk
+    rungs.jsonl        one line each time a candidate's teaching was paused, likewise
     study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
     confirmed.json     figures of candidates that a board corrected afterwards (`understudy confirm`)
     students.json      the finalists with their figures
@@ -38,7 +39,7 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._record = path / "candidates.jsonl"
+        self._record, self._rungs = path / "candidates.jsonl", path / "rungs.jsonl"
 
     @staticmethod
     def create(path: Path) -> RunStore:
@@ -65,31 +66,21 @@ class RunStore:
         return RunStore(path)
 
     def append(self, candidate: Candidate) -> None:
-        """Add one finished candidate to the record, synced to disk.
+        """Add one finished candidate to the record, synced to disk."""
+        _append(self._record, candidate)
 
-        A torn last line, left by a kill, is closed first so that it cannot swallow the new one.
-        """
-        line = json.dumps(candidate.to_json(), ensure_ascii=False).encode() + b"\n"
-        try:
-            with self._record.open("ab+") as record:
-                if record.tell() and not _ends_with_newline(record.fileno(), record.tell()):
-                    line = b"\n" + line
-                record.write(line)
-                record.flush()
-                os.fsync(record.fileno())
-        except OSError as error:
-            raise unwritable(self._record, error) from error
+    def append_paused(self, candidate: Candidate) -> None:
+        """Write down, synced to disk, how far a candidate's teaching has come, whose state is ``paused``."""
+        _append(self._rungs, candidate)
+
+    def paused(self) -> list[Candidate]:
+        """Every pause of a candidate's teaching, in the order in which they came."""
+        return _read(self._rungs)
 
     def candidates(self) -> list[Candidate]:
         """Every finished candidate in order of its number; torn lines are passed over."""
-        if not self._record.exists():
-            return []
         found: dict[int, Candidate] = {}
-        for line in self._record.read_bytes().splitlines():
-            try:
-                candidate = Candidate.from_json(json.loads(line))
-            except (json.JSONDecodeError, UnicodeDecodeError):
-                continue
+        for candidate in _read(self._record):
             found.setdefault(candidate.number, candidate)
         confirmed = self.confirmed()
         return [_corrected(found[number], confirmed.get(number, {})) for number in sorted(found)]
@@ -141,6 +132,31 @@ class RunStore:
             return json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise RunError(f"{path} cannot be read ({error}): restore it, or start the run anew") from error
+
+
+def _append(path: Path, candidate: Candidate) -> None:
+    """Add a line, synced to disk; a torn last one, left by a kill, is closed first so that it swallows none."""
+    line = json.dumps(candidate.to_json(), ensure_ascii=False).encode() + b"\n"
+    try:
+        with path.open("ab+") as record:
+            if record.tell() and not _ends_with_newline(record.fileno(), record.tell()):
+                line = b"\n" + line
+            record.write(line)
+            record.flush()
+            os.fsync(record.fileno())
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _read(path: Path) -> list[Candidate]:
+    """The candidates of a file's lines; none where it is missing, and torn lines are passed over."""
+    found = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            found.append(Candidate.from_json(json.loads(line)))
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            continue
+    return found
 
 
 def _corrected(candidate: Candidate, figures: Mapping[str, Measurement]) -> Candidate:

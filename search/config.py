@@ -21,7 +21,9 @@ from understudy import ConfigError, unknown_name
 PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
-    **dict.fromkeys(("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes"), 1),
+    **dict.fromkeys(
+        ("trials", "finalists", "threads", "epochs", "rungs", "final_epochs", "workers", "classes"), 1
+    ),
     **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,
 }
@@ -100,6 +102,11 @@ class SearchConfig:
     sampler: str = _option("understudy", f"how candidates are proposed: {', '.join(SAMPLERS)}")
     seed: int = _option(0, "the one seed of the run")
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
+    rungs: int | None = _option(
+        None,
+        "lengths of teaching, the full one included, between which only the best third goes on; 1: all are taught "
+        "fully (default: from the epochs)",
+    )
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")
     distill: str | None = _option(

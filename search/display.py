@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -71,7 +72,7 @@ class Display:
 
 
 class Board:
-    """Counts, front and hypervolume of the candidates so far."""
+    """Counts, front and hypervolume of the candidates so far; those that are ``paused`` count as seen."""
 
     def __init__(
         self,
@@ -79,11 +80,13 @@ class Board:
         goals: Goals,
         trials: int,
         time_limit: float | None,
+        paused: Mapping[int, Candidate] = MappingProxyType({}),
     ) -> None:
-        self._candidates, self._goals = candidates, goals
+        self._candidates, self._paused, self._goals = candidates, paused, goals
         self._trials, self._limit = trials, time_limit
-        self._start, self._before = time.monotonic(), len(candidates)
-        self._spent_before = max((candidate.elapsed for candidate in candidates), default=0.0)
+        self._start, self._before = time.monotonic(), self._seen()
+        known = [*candidates, *paused.values()]
+        self._spent_before = max((candidate.elapsed for candidate in known), default=0.0)
         self._standing: tuple[int, list[tuple[str, str]]] = (-1, [])
         self._bar = Progress(
             TextColumn("[bold]candidates"),
@@ -96,12 +99,13 @@ class Board:
     def line(self) -> str:
         """The latest candidate and the state of the search in one line."""
         figures = ", ".join(f"{heading} {value}" for heading, value in self._figures())
-        last = self._candidates[-1] if self._candidates else None
+        latest = [*self._candidates[-1:], *self._paused.values()]
+        last = max(latest, key=lambda candidate: candidate.elapsed, default=None)
         return f"{_outcome(last)} | {figures}" if last else figures
 
     def render(self) -> Group:
         """The state of the search as a bar, a row of figures and the latest candidates."""
-        self._bar.update(self._task, completed=len(self._candidates), left=self._left())
+        self._bar.update(self._task, completed=self._seen(), left=self._left())
         figures = Table.grid(padding=(0, 3))
         figures.add_row(*(f"[dim]{heading}[/] [bold]{value}[/]" for heading, value in self._figures()))
         latest = Table.grid()
@@ -113,7 +117,8 @@ class Board:
         """The figures of the search; all but the time left change only when a candidate ends."""
         if self._standing[0] != len(self._candidates):
             self._standing = (len(self._candidates), self._counted())
-        return [*self._standing[1], ("left", self._left())]
+        paused = [("paused", str(len(self._paused)))] if self._paused else []
+        return [*self._standing[1], *paused, ("left", self._left())]
 
     def _counted(self) -> list[tuple[str, str]]:
         states = Counter(candidate.state for candidate in self._candidates)
@@ -122,17 +127,22 @@ class Board:
         volume = self._goals.hypervolume(self._candidates)
         return [
             *((state, str(states[state])) for state in ("done", "infeasible", "failed")),
+            *((state, str(states[state])) for state in ("pruned",) if states[state]),
             ("front", str(len(front))),
             ("hypervolume", f"{volume:.4g}"),
             ("best within budget", str(best.measurements["accuracy"]) if best else "-"),
         ]
 
     def _left(self) -> str:
-        new, spent = len(self._candidates) - self._before, time.monotonic() - self._start
-        guess = spent / new * (self._trials - len(self._candidates)) if new else None
+        seen, spent = self._seen(), time.monotonic() - self._start
+        new = seen - self._before
+        guess = spent / new * (self._trials - seen) if new else None
         limit = None if self._limit is None else max(0.0, self._limit - self._spent_before - spent)
         known = [seconds for seconds in (guess, limit) if seconds is not None]
         return f"about {format_time(min(known))}" if known and min(known) > 0 else "-"
+
+    def _seen(self) -> int:
+        return len(self._candidates) + len(self._paused)
 
 
 def _outcome(candidate: Candidate) -> str:
@@ -142,7 +152,8 @@ def _outcome(candidate: Candidate) -> str:
         if name.partition("@")[0] in ("accuracy", "latency", "size")
     ]
     reason = [candidate.reason] if candidate.reason else figures
-    return f"#{candidate.number} {candidate.state}: {', '.join(reason)}"
+    taught = f" at {candidate.fidelity:.0%} of its teaching" if candidate.state == "paused" else ""
+    return f"#{candidate.number} {candidate.state}{taught}: {', '.join(reason)}"
 
 
 def _bar(console: Console) -> Progress:

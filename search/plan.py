@@ -61,6 +61,15 @@ class Plan:
         space = MixedPrecision(space) if self.config.quantise == "mixed" else space
         return TaughtSpace(space, self.methods) if self.methods else space
 
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs after which candidates are compared, and only the best taught on; the last are all."""
+        from evaluators.distill.schedule import search_schedule
+        from evaluators.tasks.opening import open_task
+        from search.ladder import rungs_of, worthwhile_rungs
+
+        epochs = search_schedule(open_task(self.task).size("train"), self.config.epochs).epochs
+        return rungs_of(epochs, self.config.rungs or worthwhile_rungs(epochs))
+
     def quiet(self) -> QuietCores:
         """The gate between measuring and all other work on this computer."""
         from evaluators.latency.quiet import QuietCores

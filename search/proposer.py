@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.candidate import Candidate
 from results.goals import Goals
-from results.measurement import HARDWARE, NOT_MEASURED, Measurement, metric_of
+from results.measurement import NOT_MEASURED, Measurement, hardware_figures, metric_of
 from results.store import RunStore, unwritable
 from search.sampler import OURS, distributions, make_sampler, new_study, trials_in_file
 from search.samplers.costs import KnownCosts
@@ -28,22 +29,40 @@ RANDOM_TRIES = 300
 NUMBER = "candidate"
 
 
+_STATES = {
+    "done": TrialState.COMPLETE,
+    "infeasible": TrialState.COMPLETE,
+    "failed": TrialState.FAIL,
+    "pruned": TrialState.PRUNED,
+    "paused": TrialState.RUNNING,
+}
+
+
 @dataclass(frozen=True)
 class Proposal:
-    """A choice to evaluate: its number in the run, its signature, and what its architecture is known to cost."""
+    """A choice to evaluate: its number in the run, its signature, and what its architecture is known to cost.
+
+    ``fidelity`` is the share of its training that it had already.
+    """
 
     number: int
     choice: Choice
     key: str
     known: Mapping[str, Measurement] = field(default_factory=dict)
+    fidelity: float = 0.0
 
 
 class Proposer:
     """Asks an Optuna sampler for choices that were not evaluated yet and tells it what became of them.
 
     The record of the run (``candidates.jsonl``) is the truth: a candidate is appended to it before the
-    sampler hears of it, and a new ``Proposer`` on an existing run tells its sampler all of it first. The
-    study's file is kept in step for people who want to look at it.
+    sampler hears of it, and a new ``Proposer`` on an existing run tells its sampler all of it first. What is
+    proposed depends on the seed, the number and the record alone, so that a resumed search proposes as one that
+    was never interrupted, as long as nothing is evaluated beside it. The study's file is kept in step for people
+    who want to look at it.
+
+    A candidate whose teaching is paused (``rungs.jsonl``) is a running trial to the sampler, and one that was
+    stopped early a pruned one without values: an accuracy of half a training is never told as that of a whole.
 
     ``costs`` tells what choices cost where that is known without evaluating them; ``elsewhere`` are the
     candidates of earlier runs of the same space. Only our own sampler heeds them.
@@ -68,22 +87,27 @@ class Proposer:
         self._known = {candidate.key for candidate in self.candidates}
         self._hopeless: set[str] = set()
         self._costs: dict[str, Mapping[str, Measurement]] = {}
-        for candidate in self.candidates:
+        ended = {candidate.number for candidate in self.candidates}
+        self.paused = {each.number: each for each in store.paused() if each.number not in ended}
+        self._known |= {candidate.key for candidate in self.paused.values()}
+        for candidate in [*self.candidates, *self.paused.values()]:
             self._learn_cost(candidate)
-        self._next = 1 + max((candidate.number for candidate in self.candidates), default=-1)
-        self._random = random.Random(f"{seed}:{self._next}")
-        made: BaseSampler
+        self._next = 1 + max([*ended, *self.paused], default=-1)
+        self._seed, self._random = seed, random.Random()
+        self._record = list(self.candidates)
         if sampler == OURS:
             strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere)
-            made = UnderstudySampler(strategy, self._distributions, self.candidates, self._is_fresh, seed)
+            ours = UnderstudySampler(strategy, self._distributions, self._record, self._is_fresh, seed)
+            self._sampler: Callable[[], BaseSampler] = lambda: ours
         else:
-            made = make_sampler(sampler, seed + self._next, trials)
-        self._study = new_study(made, self._objectives)
+            self._sampler = lambda: make_sampler(sampler, seed + self._next, trials)
+        self._study = new_study(self._sampler(), self._objectives)
+        self._running: dict[int, optuna.Trial | int] = {}
         self._file = self._reconciled_file()
-        self._running: dict[int, optuna.Trial] = {}
 
     def propose(self) -> Proposal | None:
         """The next choice, never one of a signature proposed before; None when none is left."""
+        self._study.sampler, self._random = self._sampler(), random.Random(f"{self._seed}:{self._next}")
         for attempt in range(SAMPLER_TRIES + RANDOM_TRIES):
             if attempt >= SAMPLER_TRIES:
                 self._study.enqueue_trial(self._draw())
@@ -94,18 +118,30 @@ class Proposer:
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
+    def pause(self, candidate: Candidate) -> None:
+        """Write down how far a candidate's teaching has come."""
+        self._store.append_paused(candidate)
+        self.paused[candidate.number] = candidate
+        self._learn_cost(candidate)
+
+    def again(self, number: int) -> Proposal:
+        """A paused candidate, to be taught on."""
+        candidate = self.paused[number]
+        costs = hardware_figures(candidate.measurements)
+        return Proposal(number, Choice(candidate.choice), candidate.key, costs, candidate.fidelity)
+
     def conclude(self, candidate: Candidate) -> None:
         """Append a finished candidate to the record, then tell the sampler how it ended."""
         self._store.append(candidate)
         self.candidates.append(candidate)
+        self.paused.pop(candidate.number, None)
         self._learn_cost(candidate)
         trial = self._running.pop(candidate.number)
-        trial.set_user_attr(NUMBER, candidate.number)
-        for name, excess in self._constraints(candidate).items():
-            trial.set_constraint(name, excess)
-        values = self._values(candidate)
-        state = TrialState.FAIL if values is None else TrialState.COMPLETE
-        told = self._study.tell(trial, values, state)
+        if isinstance(trial, optuna.Trial):
+            trial.set_user_attr(NUMBER, candidate.number)
+            for name, excess in self._constraints(candidate).items():
+                trial.set_constraint(name, excess)
+        told = self._study.tell(trial, self._values(candidate), _STATES[candidate.state])
         try:
             self._file.add_trial(told)
         except OSError as error:
@@ -127,12 +163,8 @@ class Proposer:
             return
         if candidate.state == "infeasible":
             self._hopeless.add(candidate.architecture)
-        if candidate.state == "done":
-            self._costs[candidate.architecture] = {
-                name: figure
-                for name, figure in candidate.measurements.items()
-                if name.partition("@")[0] in HARDWARE
-            }
+        if candidate.state in ("done", "paused", "pruned"):
+            self._costs[candidate.architecture] = hardware_figures(candidate.measurements)
 
     def _is_fresh(self, params: Mapping[str, Any]) -> bool:
         """Whether no network of the signature was proposed before, nor one of its architecture over the budget."""
@@ -150,12 +182,12 @@ class Proposer:
         return self._goals.excesses(candidate.measurements)
 
     def _values(self, candidate: Candidate) -> list[float] | None:
-        """What the sampler is told of the objectives, or None for a candidate that failed.
+        """What the sampler is told of the objectives, or None for a candidate that failed or was not fully taught.
 
         An infeasible candidate was not taught, and Optuna wants a value for every objective: it gets the
         mean of those seen, which draws the sampler neither there nor away; the broken constraint does that.
         """
-        if candidate.state == "failed":
+        if candidate.state not in ("done", "infeasible"):
             return None
         return [
             candidate.measurements[name].value if name in candidate.measurements else self._neutral(name)
@@ -163,7 +195,8 @@ class Proposer:
         ]
 
     def _neutral(self, name: str) -> float:
-        seen = [found.measurements[name].value for found in self.candidates if name in found.measurements]
+        whole = (found for found in self.candidates if found.fidelity == 1)
+        seen = [found.measurements[name].value for found in whole if name in found.measurements]
         return statistics.fmean(seen) if seen else (0.0 if metric_of(name).maximise else 1.0)
 
     def _reconciled_file(self) -> optuna.Study:
@@ -171,7 +204,12 @@ class Proposer:
         file = self._store.path / "study.log"
         kept = {trial.user_attrs.get(NUMBER): trial for trial in trials_in_file(file, self._objectives)}
         trials = [kept.get(candidate.number) or self._rebuilt(candidate) for candidate in self.candidates]
-        self._study.add_trials(trials)
+        known = {trial.user_attrs[NUMBER]: trial for trial in trials}
+        known |= {number: self._rebuilt(candidate) for number, candidate in self.paused.items()}
+        for number in sorted(known):  # as they were asked for
+            self._study.add_trial(known[number])
+            if number in self.paused:
+                self._running[number] = len(self._study.get_trials(deepcopy=False)) - 1
         if len(kept) != len(trials) or any(trial.user_attrs[NUMBER] not in kept for trial in trials):
             file.unlink(missing_ok=True)
             study = new_study(None, self._objectives, file)
@@ -181,10 +219,9 @@ class Proposer:
 
     def _rebuilt(self, candidate: Candidate) -> FrozenTrial:
         """The Optuna trial of a recorded candidate that the study's file lacks."""
-        values = self._values(candidate)
         return create_trial(
-            state=TrialState.FAIL if values is None else TrialState.COMPLETE,
-            values=values,
+            state=_STATES[candidate.state],
+            values=self._values(candidate),
             params={name: candidate.choice[name] for name in self._distributions},
             distributions=self._distributions,
             user_attrs={NUMBER: candidate.number},

@@ -98,7 +98,7 @@ def _search(plan: Plan, devices: Devices, store: RunStore, display: Display, wor
     proposer = Proposer(plan.space(), store, config.goals, config.sampler, config.seed, config.trials)
     if len(proposer.candidates) >= config.trials:
         return "trials"
-    board = Board(proposer.candidates, config.goals, config.trials, config.time_limit)
+    board = Board(proposer.candidates, config.goals, config.trials, config.time_limit, proposer.paused)
     with display.board(board) as show:
         return tune_candidates(plan, devices, proposer, workers, lambda _: show())
 

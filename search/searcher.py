@@ -8,90 +8,145 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune.search import Searcher
 
 from results.candidate import Candidate
+from search.ladder import Ladder
 from search.proposer import Proposal, Proposer
 from understudy import RunError, UnderstudyError
 
 FINISHED: str = Searcher.FINISHED
+Next = Literal["continue", "pause", "stop"]
 
 
 class ProposerSearcher(Searcher):
     """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, or none is left.
 
-    ``on_candidate`` hears of each finished candidate once it is safely in the record; ``working`` is entered
-    around proposing, which would disturb a measurement. What ends the search for all candidates (a full disk, a
-    worker that cannot start) is kept in ``error`` for the driver to raise.
+    At most ``workers`` trials run at once. One that is paused waits on the ``ladder``; whoever is due there goes
+    before new proposals, and when those have come to an end, all that still wait are recorded as pruned.
+
+    ``on_candidate`` hears of each pause and end of a candidate once it is safely in the record; ``working`` is
+    entered around proposing, which would disturb a measurement. What ends the search for all candidates (a full
+    disk, a worker that cannot start) is kept in ``error`` for the driver to raise.
     """
 
     def __init__(
         self,
         proposer: Proposer,
+        ladder: Ladder,
         trials: int,
         time_limit: float | None,
         on_candidate: Callable[[Candidate], None],
         working: Callable[[], AbstractContextManager[object]] = nullcontext,
+        workers: int = 1,
     ) -> None:
         super().__init__()
-        self._working = working
-        self._proposer, self._on_candidate = proposer, on_candidate
-        self._left = trials - len(proposer.candidates)
-        self._before = max((candidate.elapsed for candidate in proposer.candidates), default=0.0)
+        self._working, self._workers = working, workers
+        self._proposer, self._ladder, self._on_candidate = proposer, ladder, on_candidate
+        self.trials = trials
+        self._left = trials - len(proposer.candidates) - len(proposer.paused)
+        known = [*proposer.candidates, *proposer.paused.values()]
+        self._before = max((candidate.elapsed for candidate in known), default=0.0)
         self._start = time.monotonic()
         self._limit = time_limit
         self._proposals: dict[str, Proposal] = {}
+        self._trials: dict[int, str] = {}
+        self._running: set[str] = set()
         self.error: UnderstudyError | None = None
-        self.ended_by = "trials"
+        self.ended_by = ""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next candidate for a free worker."""
-        if self.error is not None or self._left <= 0:
+        """The next candidate for a free worker; None while there is none, or a paused trial is due."""
+        if self.error is not None:
             return FINISHED
-        if self._limit is not None and self._elapsed() >= self._limit:
-            self.ended_by = "time"
-            return FINISHED
-        with self._working():
-            proposal = self._proposer.propose()
+        if len(self._running) >= self._workers:
+            return None
+        due = self._ladder.next()
+        if due in self._trials:
+            return None
+        proposal = self._new() if due is None else self._proposer.again(due)
         if proposal is None:
-            self.ended_by = "space exhausted"
-            return FINISHED
-        self._left -= 1
-        self._proposals[trial_id] = proposal
+            return None if self._running else self._finish()
+        self._ladder.leave(proposal.number)
+        self._proposals[trial_id], self._trials[proposal.number] = proposal, trial_id
+        self._running.add(trial_id)
         known = {name: figure.to_json() for name, figure in proposal.known.items()}
         return {
             "number": proposal.number,
             "choice": dict(proposal.choice),
             "key": proposal.key,
             "known": json.dumps(known),
+            "fidelity": proposal.fidelity,
         }
+
+    def heard(self, trial_id: str, result: dict[str, Any]) -> Next:
+        """What is to become of a trial that has come to a rung, with its result; it is recorded before."""
+        candidate = Candidate.from_json(json.loads(result["candidate"]))
+        try:
+            before = self._proposer.paused.get(candidate.number)
+            if before is not None and before.fidelity >= candidate.fidelity:
+                self._ladder.reached(before)  # a worker died after it had said so before
+            else:
+                candidate = self._added_up(candidate)
+                self._proposer.pause(candidate)
+                self._ladder.reached(candidate)
+                self._on_candidate(candidate)
+                self._prune(self._ladder.hopeless())
+        except UnderstudyError as problem:
+            self.error = problem
+            return "stop"
+        if trial_id not in self._proposals:
+            return "stop"
+        if self._ladder.next() == candidate.number:
+            self._ladder.leave(candidate.number)
+            return "continue"
+        return "pause"
+
+    def paused(self, trial_id: str) -> None:
+        """Hear that a paused trial has left its worker."""
+        self._running.discard(trial_id)
+
+    def restarted(self, trial_id: str) -> None:
+        """Hear that a trial's worker died before it was paused, so that it is being run again."""
+        if trial_id in self._proposals:
+            self._ladder.leave(self._proposals[trial_id].number)
+
+    def wake(self) -> str | None:
+        """The paused trial that is to run now; None where none is due or no worker is free."""
+        due = self._ladder.next()
+        if self.error is not None or due not in self._trials or len(self._running) >= self._workers:
+            return None
+        self._ladder.leave(due)
+        self._running.add(self._trials[due])
+        return self._trials[due]
+
+    def has_ended(self, trial_id: str) -> bool:
+        """Whether a trial is of no further use, so that it need not stay paused."""
+        return self.error is not None or trial_id not in self._proposals
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""
+        self._running.discard(trial_id)
         proposal = self._proposals.get(trial_id)
         if result and "problem" in result:
             self.error = self.error or RunError(result["problem"])
         finished = bool(result and "candidate" in result)
         if proposal is None or self.error is not None or not (finished or error):
             return
-        del self._proposals[trial_id]
         candidate = (
             Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
         )
-        candidate = replace(candidate, elapsed=self._elapsed())
         try:
-            self._proposer.conclude(candidate)
+            self._conclude(self._added_up(candidate))
         except UnderstudyError as problem:
             self.error = problem
-            return
-        self._on_candidate(candidate)
 
     @property
     def unfinished(self) -> bool:
         """Whether candidates were handed out whose end never came: the search was interrupted."""
-        return bool(self._proposals)
+        return bool(self._proposals) or not self.ended_by
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the record of the run is the searcher's memory."""
@@ -102,6 +157,62 @@ class ProposerSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into a folder that nobody reads."""
         return {}
+
+    def _new(self) -> Proposal | None:
+        """A new proposal, or None and why there are no more."""
+        if self._left <= 0:
+            self.ended_by = "trials"
+        elif self._limit is not None and self._elapsed() >= self._limit:
+            self.ended_by = "time"
+        if self.ended_by:
+            return None
+        with self._working():
+            proposal = self._proposer.propose()
+        if proposal is None:
+            self.ended_by = "space exhausted"
+        self._left -= 1
+        return proposal
+
+    def _finish(self) -> str:
+        """The end: nobody is taught on any more."""
+        try:
+            self._prune(sorted(self._proposer.paused))
+        except UnderstudyError as problem:
+            self.error = problem
+        return FINISHED
+
+    def _prune(self, numbers: list[int]) -> None:
+        """Record paused candidates as stopped for good."""
+        for number in numbers:
+            candidate = self._proposer.paused[number]
+            self._ladder.leave(number)
+            self._conclude(
+                replace(
+                    candidate,
+                    state="pruned",
+                    reason=self._ladder.verdict(candidate),
+                    finished=_now(),
+                    elapsed=self._elapsed(),
+                )
+            )
+
+    def _conclude(self, candidate: Candidate) -> None:
+        self._proposals.pop(self._trials.pop(candidate.number, ""), None)
+        self._proposer.conclude(candidate)
+        self._on_candidate(candidate)
+
+    def _added_up(self, candidate: Candidate) -> Candidate:
+        """With the time that the candidate took in all, and what it had come to before a worker's death."""
+        before = self._proposer.paused.get(candidate.number)
+        seconds = dict(candidate.seconds)
+        if before is not None:
+            seconds = {
+                stage: before.seconds.get(stage, 0.0) + seconds.get(stage, 0.0)
+                for stage in {**before.seconds, **seconds}
+            }
+            if candidate.state == "failed":
+                candidate = replace(candidate, measurements=before.measurements, fidelity=before.fidelity)
+        return replace(candidate, seconds=seconds, elapsed=self._elapsed())
 
     def _elapsed(self) -> float:
         return self._before + time.monotonic() - self._start
@@ -114,5 +225,9 @@ def _lost(proposal: Proposal) -> Candidate:
         key=proposal.key,
         state="failed",
         reason="the worker process died twice while evaluating it (killed, or out of memory)",
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        finished=_now(),
     )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
 
 from results.candidate import Candidate
+from results.store import RunStore
 from search.plan import Plan
 from search.proposer import Proposer
 from understudy import RunError
 
 if TYPE_CHECKING:
     from search.device_actor import Devices
+    from search.searcher import ProposerSearcher
 
 WORKER_RETRIES = 1
+_STORAGE = "tune-"
 
 
 def tune_candidates(
@@ -31,23 +37,50 @@ def tune_candidates(
     """
     from ray import tune
 
+    from evaluators.candidate import training_file
+    from search.ladder import Ladder
     from search.searcher import ProposerSearcher
     from search.trainable import CandidateTrial
+
+    config, scratch = plan.config, plan.run / ".scratch"
+    ladder = Ladder(plan.rungs(), config.goals.objectives, config.trials)
+    ladder.resume(RunStore(plan.run).paused(), proposer.candidates)
+
+    def heard(candidate: Candidate) -> None:
+        if candidate.state != "paused":
+            training_file(scratch, candidate.number).unlink(missing_ok=True)
+        on_candidate(candidate)
+
+    searcher = ProposerSearcher(
+        proposer, ladder, config.trials, config.time_limit, heard, plan.quiet().working, workers
+    )
+    run_trials(tune.with_parameters(CandidateTrial, plan=plan, devices=devices), searcher, workers, scratch)
+    if searcher.error is not None:
+        raise RunError(str(searcher.error)) from searcher.error
+    if searcher.unfinished:
+        return "interrupted"
+    rmtree(scratch / "trainings", ignore_errors=True)
+    return searcher.ended_by
+
+
+def run_trials(trainable: Any, searcher: ProposerSearcher, workers: int, scratch: Path) -> None:
+    """Have Tune run what the searcher hands out, to its end; which trials paused where is kept in ``scratch``."""
+    from ray import tune
+
+    from search.scheduler import RungScheduler
     from search.worker_process import resources
 
-    config = plan.config
-    searcher = ProposerSearcher(proposer, config.trials, config.time_limit, on_candidate, plan.quiet().working)
-    trainable = tune.with_resources(
-        tune.with_parameters(CandidateTrial, plan=plan, devices=devices),
-        tune.PlacementGroupFactory([resources(workers)]),
-    )
-    with tempfile.TemporaryDirectory(prefix="understudy-tune-") as storage:
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
+    scratch.mkdir(exist_ok=True)
+    for leftover in scratch.glob(f"{_STORAGE}*"):  # of a driver that was killed
+        rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_STORAGE, dir=scratch) as storage:
         tuner = tune.Tuner(
-            trainable,
+            tune.with_resources(trainable, tune.PlacementGroupFactory([resources(workers)])),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=config.trials,
-                max_concurrent_trials=workers,
+                scheduler=RungScheduler(searcher),
+                num_samples=searcher.trials + 1,  # the searcher says when it is enough
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
@@ -60,11 +93,6 @@ def tune_candidates(
         )
         with _own_signals():
             tuner.fit()
-    if searcher.error is not None:
-        raise RunError(str(searcher.error)) from searcher.error
-    if searcher.unfinished:
-        return "interrupted"
-    return searcher.ended_by
 
 
 @contextmanager

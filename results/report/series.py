@@ -133,6 +133,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _candidate_spot(candidate: Candidate, cost: str, on_front: bool) -> Spot | None:
+    assert candidate.state != "paused"  # such stand in no record of candidates
     kind: Kind = "front" if on_front else candidate.state
     figures = candidate.measurements
     scale = _SCALES[METRICS[cost].unit][0]

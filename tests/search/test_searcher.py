@@ -10,6 +10,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from results.store import RunStore
+from search.ladder import Ladder
 from search.proposer import Proposal, Proposer
 from search.searcher import ProposerSearcher
 from spaces.choice import Choice
@@ -21,9 +22,17 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore.create(tmp_path / "run")
 
 
-def make(store: RunStore, trials: int = 3, time_limit: float | None = None) -> ProposerSearcher:
+def make(
+    store: RunStore,
+    trials: int = 3,
+    time_limit: float | None = None,
+    rungs: tuple[int, ...] = (1,),
+    workers: int = 4,
+) -> ProposerSearcher:
     proposer = Proposer(Stairs(), store, GOALS, "random", 0, trials)
-    return ProposerSearcher(proposer, trials, time_limit, lambda candidate: None)
+    ladder = Ladder(rungs, GOALS.objectives, trials)
+    ladder.resume(store.paused(), proposer.candidates)
+    return ProposerSearcher(proposer, ladder, trials, time_limit, lambda candidate: None, workers=workers)
 
 
 def end(searcher: ProposerSearcher, trial: str, config: dict) -> None:
@@ -35,7 +44,11 @@ def test_trials_are_counted_over_interruptions(store):
     first = make(store)
     end(first, "a", first.suggest("a"))
     again = make(store)
-    assert [again.suggest(name) == Searcher.FINISHED for name in "bcd"] == [False, False, True]
+    configs = {name: again.suggest(name) for name in "bcd"}
+    assert configs.pop("d") is None, "what still runs may let others be taught on"
+    for name, config in configs.items():
+        end(again, name, config)
+    assert again.suggest("d") == Searcher.FINISHED
     assert again.ended_by == "trials"
 
 

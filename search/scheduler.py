@@ -1,0 +1,51 @@
+"""The ladder as Ray Tune's scheduler: trials pause at a rung, and go on when they are due."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from search.searcher import ProposerSearcher
+
+_DECISIONS = {"continue": TrialScheduler.CONTINUE, "pause": TrialScheduler.PAUSE, "stop": TrialScheduler.STOP}
+
+
+class RungScheduler(FIFOScheduler):
+    """Does what the searcher says: it knows the ladder, and which trial is which candidate.
+
+    New trials start in the order in which the searcher proposes them, which is Tune's own.
+    """
+
+    def __init__(self, searcher: ProposerSearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+        self._leaving: set[Trial] = set()
+        self._waiting: dict[str, Trial] = {}
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
+        """A trial has come to a rung."""
+        decision: str = _DECISIONS[self._searcher.heard(trial.trial_id, result)]
+        if decision == TrialScheduler.PAUSE:
+            self._leaving.add(trial)
+        return decision
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The paused trial that is due; those that will never be are stopped."""
+        for trial in [each for each in self._leaving if each.status != Trial.RUNNING]:
+            self._leaving.remove(trial)
+            if trial.status == Trial.PAUSED:
+                self._waiting[trial.trial_id] = trial
+                self._searcher.paused(trial.trial_id)
+            else:
+                self._searcher.restarted(trial.trial_id)
+        for name in [name for name in self._waiting if self._searcher.has_ended(name)]:
+            tune_controller.stop_trial(self._waiting.pop(name))
+        due = self._searcher.wake()
+        return None if due is None else self._waiting.pop(due)
+
+    def debug_string(self) -> str:
+        """For Tune's own display."""
+        return f"{len(self._waiting)} trials wait"
