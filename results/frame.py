@@ -22,6 +22,7 @@ _FIGURES = (
     "memory_mb",
     "energy_mj",
     "agreement",
+    "fidelity",
 )
 _FIXED = (*_IDENTITY, *_FIGURES, "elapsed", "finished")
 
@@ -31,7 +32,8 @@ def read_frame(run: Path | str, target: str = "") -> pd.DataFrame:
 
     ``target`` is that of the figures where the run has several.
 
-    Columns: number, state, reason, key, on_front, accuracy and agreement (shares in 0..1, validation),
+    Columns: number, state, reason, key, on_front, accuracy and agreement (shares in 0..1, validation), fidelity
+    (below 1 where these are of a student that had only this share of the search's training),
     latency_ms with its quartiles latency_low_ms and latency_high_ms, size_mb and memory_mb (10^6 bytes),
     energy_mj (10^-3 joules), elapsed (seconds of search), finished (UTC), then ``choice.<name>`` for every named
     choice and ``seconds.<stage>``. A figure that was not taken is missing (NaN). Raises ``RunError`` when ``run``
@@ -52,7 +54,7 @@ def read_frame(run: Path | str, target: str = "") -> pd.DataFrame:
 def _row(candidate: Candidate, on_front: bool) -> dict[str, Any]:
     figures = candidate.measurements
     row: dict[str, Any] = {
-        name: getattr(candidate, name) for name in ("number", "state", "reason", "key", "elapsed")
+        name: getattr(candidate, name) for name in ("number", "state", "reason", "key", "fidelity", "elapsed")
     }
     row |= {"on_front": on_front, "finished": candidate.finished or None}
     row |= {name: figures[name].value for name in ("accuracy", "agreement") if name in figures}

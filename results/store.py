@@ -5,7 +5,7 @@ Layout of ``results/runs/<name>/``::
     config.yaml        what was asked for; `understudy search --config FILE --name NEW` runs it again
     run.json           facts of the run: teacher, profile, space, versions, how it ended
     candidates.jsonl   one line a finished candidate, appended and synced to disk
-    rungs.jsonl        one line each time a candidate's teaching was paused, likewise
+    rungs.jsonl        one line each time a candidate's teaching was paused
     study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
     confirmed.json     figures of candidates that a board corrected afterwards (`understudy confirm`)
     students.json      the finalists with their figures
@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -65,13 +65,17 @@ class RunStore:
             raise RunError(f"{path} is not a run folder (no config.yaml): name one made by `understudy search`")
         return RunStore(path)
 
-    def append(self, candidate: Candidate) -> None:
-        """Add one finished candidate to the record, synced to disk."""
-        _append(self._record, candidate)
+    def append(self, *candidates: Candidate) -> None:
+        """Add finished candidates to the record, synced to disk together."""
+        _append(self._record, candidates, sync=True)
 
     def append_paused(self, candidate: Candidate) -> None:
-        """Write down, synced to disk, how far a candidate's teaching has come, whose state is ``paused``."""
-        _append(self._rungs, candidate)
+        """Write down how far a candidate's teaching has come, whose state is ``paused``.
+
+        Not synced, which would be the better part of a driver's work for many workers: no killed process takes a
+        line with it, and if the power does, the candidate comes to the same rung again at once.
+        """
+        _append(self._rungs, [candidate], sync=False)
 
     def paused(self) -> list[Candidate]:
         """Every pause of a candidate's teaching, in the order in which they came."""
@@ -134,16 +138,17 @@ class RunStore:
             raise RunError(f"{path} cannot be read ({error}): restore it, or start the run anew") from error
 
 
-def _append(path: Path, candidate: Candidate) -> None:
-    """Add a line, synced to disk; a torn last one, left by a kill, is closed first so that it swallows none."""
-    line = json.dumps(candidate.to_json(), ensure_ascii=False).encode() + b"\n"
+def _append(path: Path, candidates: Iterable[Candidate], sync: bool) -> None:
+    """Add lines; a torn last one, left by a kill, is closed first so that it swallows none."""
+    line = b"".join(json.dumps(each.to_json(), ensure_ascii=False).encode() + b"\n" for each in candidates)
     try:
         with path.open("ab+") as record:
             if record.tell() and not _ends_with_newline(record.fileno(), record.tell()):
                 line = b"\n" + line
             record.write(line)
             record.flush()
-            os.fsync(record.fileno())
+            if sync:
+                os.fsync(record.fileno())
     except OSError as error:
         raise unwritable(path, error) from error
 

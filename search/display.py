@@ -88,6 +88,7 @@ class Board:
         known = [*candidates, *paused.values()]
         self._spent_before = max((candidate.elapsed for candidate in known), default=0.0)
         self._standing: tuple[int, list[tuple[str, str]]] = (-1, [])
+        self._next = 0.0
         self._bar = Progress(
             TextColumn("[bold]candidates"),
             BarColumn(None),
@@ -114,9 +115,14 @@ class Board:
         return Group(self._bar, figures, latest)
 
     def _figures(self) -> list[tuple[str, str]]:
-        """The figures of the search; all but the time left change only when a candidate ends."""
-        if self._standing[0] != len(self._candidates):
+        """The figures of the search; all but the time left change only when a candidate ends.
+
+        They are worked out no more often than takes a twentieth of the time: a front of thousands takes long.
+        """
+        now = time.monotonic()
+        if self._standing[0] != len(self._candidates) and now >= self._next:
             self._standing = (len(self._candidates), self._counted())
+            self._next = now + 20 * (time.monotonic() - now)
         paused = [("paused", str(len(self._paused)))] if self._paused else []
         return [*self._standing[1], *paused, ("left", self._left())]
 

@@ -130,9 +130,13 @@ class Proposer:
         costs = hardware_figures(candidate.measurements)
         return Proposal(number, Choice(candidate.choice), candidate.key, costs, candidate.fidelity)
 
-    def conclude(self, candidate: Candidate) -> None:
-        """Append a finished candidate to the record, then tell the sampler how it ended."""
-        self._store.append(candidate)
+    def conclude(self, *candidates: Candidate) -> None:
+        """Append finished candidates to the record, then tell the sampler how they ended."""
+        self._store.append(*candidates)
+        for candidate in candidates:
+            self._tell(candidate)
+
+    def _tell(self, candidate: Candidate) -> None:
         self.candidates.append(candidate)
         self.paused.pop(candidate.number, None)
         self._learn_cost(candidate)

@@ -183,23 +183,21 @@ class ProposerSearcher(Searcher):
 
     def _prune(self, numbers: list[int]) -> None:
         """Record paused candidates as stopped for good."""
+        stopped = [self._proposer.paused[number] for number in numbers]
         for number in numbers:
-            candidate = self._proposer.paused[number]
             self._ladder.leave(number)
-            self._conclude(
-                replace(
-                    candidate,
-                    state="pruned",
-                    reason=self._ladder.verdict(candidate),
-                    finished=_now(),
-                    elapsed=self._elapsed(),
-                )
-            )
+        if stopped:
+            self._conclude(*map(self._stopped, stopped))
 
-    def _conclude(self, candidate: Candidate) -> None:
-        self._proposals.pop(self._trials.pop(candidate.number, ""), None)
-        self._proposer.conclude(candidate)
-        self._on_candidate(candidate)
+    def _stopped(self, candidate: Candidate) -> Candidate:
+        reason, elapsed = self._ladder.verdict(candidate), self._elapsed()
+        return replace(candidate, state="pruned", reason=reason, finished=_now(), elapsed=elapsed)
+
+    def _conclude(self, *candidates: Candidate) -> None:
+        self._proposer.conclude(*candidates)
+        for candidate in candidates:
+            self._proposals.pop(self._trials.pop(candidate.number, ""), None)
+            self._on_candidate(candidate)
 
     def _added_up(self, candidate: Candidate) -> Candidate:
         """With the time that the candidate took in all, and what it had come to before a worker's death."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from ray import tune
 
 from evaluators.candidate import Outcome, evaluate_candidate, kept_epochs
 from results.candidate import Candidate, read_measurements
-from results.measurement import hardware_figures
+from results.measurement import Measurement, hardware_figures
 from results.store import disk_room
 from search.device_actor import RemoteDevice
 from search.plan import Plan
@@ -23,27 +26,14 @@ from understudy import DeviceLost, RunError, UnderstudyError
 STANDING = "standing.json"
 
 
-class CandidateTrial(tune.Trainable):
-    """A step teaches one candidate up to the next rung; ``reset_config`` makes the same process take another.
+class RungTrial(tune.Trainable):
+    """A step takes one candidate to the next of ``rungs``; ``reset_config`` makes the same process take another.
 
-    The first step also compiles and measures it. Where its teaching stands is kept in the run's folder after each
-    step, and by Tune only which step that was: any process can go on with it, also one of a resumed search.
-
-    Whatever goes wrong with a candidate is its outcome (``failed``, with the reason), never the search's. What
-    is no candidate's fault (a full disk, a worker that cannot open its workbench) is answered as ``problem``.
+    Tune keeps which step was the last and what the architecture costs; where the teaching stands is the
+    evaluator's to keep, so that any process can go on with a candidate, also one of a resumed search.
     """
 
-    def setup(self, config: dict[str, Any], plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> None:
-        """Open the workbench, once a process."""
-        self._rungs: tuple[int, ...] = (1,)
-        self._problem = ""
-        try:
-            self._bench = plan.open(devices, settle_worker(), outlive_boards=True)
-            self._rungs = plan.rungs()
-        except Exception as error:  # said once, by the search, instead of by each candidate
-            self._problem = f"a worker cannot start: {error}"
-        self._idle_since: float | None = None
-        self.reset_config(config)
+    rungs: tuple[int, ...]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next candidate."""
@@ -65,23 +55,20 @@ class CandidateTrial(tune.Trainable):
 
         As text, because Tune flattens what it can look into.
         """
-        start = time.monotonic()
         choice, number = Choice(self._proposal["choice"]), self._proposal["number"]
-        until = self._next_rung(number)
+        reached = round(self._fidelity * self.rungs[-1])
+        kept = self.kept_epochs(choice, number)
+        until = next(rung for rung in self.rungs if rung > reached and rung >= kept)
         try:
-            outcome = self._evaluate(choice, number, until)
+            outcome = self.evaluate(choice, number, read_measurements(json.loads(self._known)), until)
         except (RunError, DeviceLost) as error:
             return {"problem": str(error), "done": True}
-        seconds = dict(outcome.seconds)
-        if self._idle_since is not None:
-            seconds["overhead"] = start - self._idle_since
-        self._idle_since = time.monotonic()
         taught = outcome.state == "done"
-        paused = taught and until < self._rungs[-1]
         if taught:
             costs = hardware_figures(outcome.measurements)
-            self._fidelity = until / self._rungs[-1]
-            self._known = json.dumps({name: each.to_json() for name, each in costs.items()})
+            self._known = json.dumps({name: figure.to_json() for name, figure in costs.items()})
+            self._fidelity = until / self.rungs[-1]
+        paused = taught and until < self.rungs[-1]
         candidate = Candidate(
             number=number,
             choice=self._proposal["choice"],
@@ -89,31 +76,61 @@ class CandidateTrial(tune.Trainable):
             state="paused" if paused else outcome.state,
             reason=outcome.reason,
             measurements=outcome.measurements,
-            seconds=seconds,
+            seconds=outcome.seconds,
             taught_by=outcome.taught_by,
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             fidelity=self._fidelity if taught else 1.0,
         )
         return {"candidate": json.dumps(candidate.to_json()), "done": not paused}
 
-    def _next_rung(self, number: int) -> int:
-        """The epoch to teach up to: beyond the last step, and not before what is kept of the teaching."""
-        if self._problem:
-            return self._rungs[-1]
-        kept = kept_epochs(self._bench, Choice(self._proposal["choice"]), number)
-        reached = round(self._fidelity * self._rungs[-1])
-        return next(rung for rung in self._rungs if rung > reached and rung >= kept)
+    def kept_epochs(self, choice: Choice, number: int) -> int:
+        """How many epochs of a candidate's teaching are kept, told or not."""
+        return 0
 
-    def _evaluate(self, choice: Choice, number: int, until: int) -> Outcome:
+    @abstractmethod
+    def evaluate(self, choice: Choice, number: int, known: Mapping[str, Measurement], until: int) -> Outcome:
+        """Evaluate a candidate taught until the epoch ``until`` (from 1), whose costs may be known.
+
+        Raises ``RunError`` and ``DeviceLost`` for what is no candidate's fault.
+        """
+
+
+class CandidateTrial(RungTrial):
+    """The candidates of a search.
+
+    Whatever goes wrong with a candidate is its outcome (``failed``, with the reason), never the search's. What
+    is no candidate's fault (a full disk, a worker that cannot open its workbench) is answered as ``problem``.
+    """
+
+    def setup(self, config: dict[str, Any], plan: Plan, devices: tuple[RemoteDevice | None, ...]) -> None:
+        """Open the workbench, once a process."""
+        self.rungs, self._problem = (1,), ""
+        try:
+            self._bench = plan.open(devices, settle_worker(), outlive_boards=True)
+            self.rungs = plan.rungs()
+        except Exception as error:  # said once, by the search, instead of by each candidate
+            self._problem = f"a worker cannot start: {error}"
+        self._idle_since: float | None = None
+        self.reset_config(config)
+
+    def kept_epochs(self, choice: Choice, number: int) -> int:
+        """See ``RungTrial.kept_epochs``."""
+        return 0 if self._problem else kept_epochs(self._bench, choice, number)
+
+    def evaluate(self, choice: Choice, number: int, known: Mapping[str, Measurement], until: int) -> Outcome:
+        """See ``RungTrial.evaluate``."""
         if self._problem:
             raise RunError(self._problem)
+        start = time.monotonic()
         try:
             with disk_room(self._bench.scratch):
-                known = read_measurements(json.loads(self._known))
-                return evaluate_candidate(self._bench, choice, number, known, until)
+                outcome = evaluate_candidate(self._bench, choice, number, known, until)
         except (RunError, DeviceLost):
             raise
         except UnderstudyError as error:
-            return Outcome("failed", {}, {}, str(error))
+            outcome = Outcome("failed", {}, {}, str(error))
         except Exception as error:  # a candidate's fault must not end the search
-            return Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")
+            outcome = Outcome("failed", {}, {}, f"{type(error).__name__}: {error}")
+        idle = {} if self._idle_since is None else {"overhead": start - self._idle_since}
+        self._idle_since = time.monotonic()
+        return replace(outcome, seconds={**outcome.seconds, **idle})

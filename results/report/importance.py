@@ -34,9 +34,14 @@ def importance(candidates: Sequence[Candidate], metric: str) -> Importance | Non
     """How much each choice matters for a metric, or None for too few candidates or choices.
 
     Mean decrease of impurity in a random forest (Breiman, "Random forests", Machine Learning 45, 2001) on
-    every candidate with that figure; costs in logarithms. Words are numbered in alphabetical order.
+    every candidate with that figure (accuracy: fully taught); costs in logarithms. Words are numbered in
+    alphabetical order.
     """
-    measured = [candidate for candidate in candidates if metric in candidate.measurements]
+    measured = [
+        candidate
+        for candidate in candidates
+        if metric in candidate.measurements and (metric != "accuracy" or candidate.fidelity == 1)
+    ]
     names = differing([candidate.choice for candidate in measured])
     if len(measured) < FEWEST or not names:
         return None

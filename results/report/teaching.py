@@ -28,7 +28,7 @@ def teaching_series(view: RunView) -> TeachingSeries | None:
     """The candidates by method, or None where one method taught them all."""
     found: dict[str, list[tuple[float, str]]] = {}
     for each in view.candidates:
-        if each.taught_by and "accuracy" in each.measurements:
+        if each.taught_by and "accuracy" in each.measurements and each.fidelity == 1:
             point = 100 * each.measurements["accuracy"].value, f"#{each.number}: {each.taught_by}"
             found.setdefault(each.taught_by.partition(":")[0], []).append(point)
     if len(found) < 2:

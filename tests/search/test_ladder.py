@@ -70,12 +70,10 @@ def test_a_front_wider_than_a_third_is_thinned_by_volume():
     while (number := ladder.next()) is not None:
         due.append(number)
         ladder.leave(number)
-    assert due == [2, 3]
-    assert (
-        ladder.verdict(paused(1, 0.79))
-        == "stopped after 1 of 9 epochs: none better, but others add more to the front"
-    )
-    assert ladder.verdict(paused(5, 0.1)) == "stopped after 1 of 9 epochs: 5 better"
+    assert due == [1, 3]
+    stopped = "stopped after 1 of 9 epochs: "
+    assert ladder.verdict(paused(2, 0.8)) == f"{stopped}none better, but others add more to the front"
+    assert ladder.verdict(paused(5, 0.1)) == f"{stopped}5 better"
 
 
 def test_most_volume_is_greedy():
@@ -99,11 +97,11 @@ def test_the_hopeless_do_not_wait():
 
 
 def test_a_training_cut_elsewhere_is_refused():
-    with pytest.raises(RunError, match="paused after 2 epochs, and this search pauses after .1, 3. of 9"):
+    with pytest.raises(RunError, match=r"paused after 2 epochs, and this search pauses after \[1, 3\] of 9"):
         Ladder(RUNGS, OBJECTIVES, 9).reached(paused(0, 0.5, fidelity=2 / 9))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """The moment at which the driver dies."""
 
 
@@ -113,7 +111,7 @@ def steps(moment: int | None) -> Callable[[], None]:
 
     def step() -> None:
         if next(counted) == moment:
-            raise Killed
+            raise KilledError
 
     return step
 
@@ -180,12 +178,12 @@ def test_killed_anywhere_the_search_goes_on_to_the_same_record(sampler, tmp_path
     search(whole, steps(None), sampler)
     expected = remembered(whole)
     assert {state for _, state, *_ in expected.values()} == {"done", "pruned", "infeasible"}
-    for moment in range(1, 90, 8):
+    for moment in (1, 12, 33, 60):
         store = RunStore.create(tmp_path / str(moment))
         for dying in (moment, 7, None):
             try:
                 search(store, steps(dying), sampler)
-            except Killed:
+            except KilledError:
                 continue
         assert remembered(store) == expected, moment
     assert GOALS.front(whole.candidates())
@@ -194,9 +192,8 @@ def test_killed_anywhere_the_search_goes_on_to_the_same_record(sampler, tmp_path
 def test_a_stopped_trial_is_never_told_as_complete(tmp_path):
     store = RunStore.create(tmp_path / "run")
     search(store, steps(None), "tpe")
-    trials = {
-        trial.user_attrs["candidate"]: trial for trial in trials_in_file(store.path / "study.log", OBJECTIVES)
-    }
+    told = trials_in_file(store.path / "study.log", OBJECTIVES)
+    trials = {trial.user_attrs["candidate"]: trial for trial in told}
     for candidate in store.candidates():
         if candidate.state == "pruned":
             assert trials[candidate.number].state.name == "PRUNED"
