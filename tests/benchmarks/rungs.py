@@ -216,6 +216,13 @@ def main() -> None:
                 f"{name}: in the time of {share * len(curves):.0f} full trainings, {count} rungs: hypervolume "
                 f"{found.mean():.4f} of all candidates', {middle:.3f} ({low:.3f} to {high:.3f}) of one rung's"
             )
+    for count in (2, 3):
+        found = [replay(curves, order, rungs_of(epochs, count), float("inf"), given.overhead) for order in orders]
+        share = figures[f"{count}_all"] = np.mean([volume(curves, chosen, worst) / best for chosen in found])
+        print(
+            f"{name}: all {len(curves)} candidates, {count} rungs: hypervolume {share:.4f} of one rung's, "
+            f"{np.mean(list(map(len, found))):.1f} fully taught"
+        )
     print(f"RESULT rungs data={name} " + " ".join(f"hv{key}={value:.4f}" for key, value in figures.items()))
 
 
