@@ -138,6 +138,7 @@ class Proposer:
 
     def _tell(self, candidate: Candidate) -> None:
         self.candidates.append(candidate)
+        bisect.insort(self._record, candidate, key=lambda each: each.number)  # as a resumed search has them
         self.paused.pop(candidate.number, None)
         self._learn_cost(candidate)
         trial = self._running.pop(candidate.number)

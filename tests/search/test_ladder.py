@@ -172,7 +172,7 @@ def remembered(store: RunStore) -> dict[int, tuple]:
     }
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["understudy", "tpe"])
 def test_killed_anywhere_the_search_goes_on_to_the_same_record(sampler, tmp_path):
     whole = RunStore.create(tmp_path / "whole")
     search(whole, steps(None), sampler)
