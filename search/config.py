@@ -102,10 +102,9 @@ class SearchConfig:
     sampler: str = _option("understudy", f"how candidates are proposed: {', '.join(SAMPLERS)}")
     seed: int = _option(0, "the one seed of the run")
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
-    rungs: int | None = _option(
-        None,
-        "lengths of teaching, the full one included, between which only the best third goes on; 1: all are taught "
-        "fully (default: from the epochs)",
+    rungs: int = _option(
+        1,
+        "lengths of teaching, the full one included, between which only the best third goes on",
     )
     final_epochs: int | None = _option(None, "epochs a student of the front is taught (default: from the data)")
     finalists: int = _option(8, "students of the front that are fully taught and measured again")

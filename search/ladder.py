@@ -16,13 +16,6 @@ from understudy import RunError
 
 FACTOR = 3
 """One of so many candidates is taught on, for so many times as long."""
-LEAST_EPOCHS = 6
-"""A shorter training is not worth cutting."""
-
-
-def worthwhile_rungs(epochs: int) -> int:
-    """How many rungs a search has by default."""
-    return 1 if epochs < LEAST_EPOCHS else 3
 
 
 def rungs_of(epochs: int, count: int) -> tuple[int, ...]:

@@ -65,10 +65,10 @@ class Plan:
         """The epochs after which candidates are compared, and only the best taught on; the last are all."""
         from evaluators.distill.schedule import search_schedule
         from evaluators.tasks.opening import open_task
-        from search.ladder import rungs_of, worthwhile_rungs
+        from search.ladder import rungs_of
 
         epochs = search_schedule(open_task(self.task).size("train"), self.config.epochs).epochs
-        return rungs_of(epochs, self.config.rungs or worthwhile_rungs(epochs))
+        return rungs_of(epochs, self.config.rungs)
 
     def quiet(self) -> QuietCores:
         """The gate between measuring and all other work on this computer."""
