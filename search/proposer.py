@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.candidate import Candidate
+from results.front import by_finish
 from results.goals import Goals
 from results.measurement import NOT_MEASURED, Measurement, hardware_figures, metric_of
 from results.store import RunStore, unwritable
@@ -94,7 +94,7 @@ class Proposer:
             self._learn_cost(candidate)
         self._next = 1 + max([*ended, *self.paused], default=-1)
         self._seed, self._random = seed, random.Random()
-        self._record = list(self.candidates)
+        self._record = by_finish(self.candidates)
         if sampler == OURS:
             strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere)
             ours = UnderstudySampler(strategy, self._distributions, self._record, self._is_fresh, seed)
@@ -138,7 +138,7 @@ class Proposer:
 
     def _tell(self, candidate: Candidate) -> None:
         self.candidates.append(candidate)
-        bisect.insort(self._record, candidate, key=lambda each: each.number)  # as a resumed search has them
+        self._record.append(candidate)
         self.paused.pop(candidate.number, None)
         self._learn_cost(candidate)
         trial = self._running.pop(candidate.number)

@@ -25,6 +25,7 @@ _CLOSER = 4_096
 """The deviation, which takes longest to work out, is that of so many of the most promising."""
 _LIKELY = 0.01
 _ASKED = 200
+_FEWEST = 3
 _START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
 _ELSEWHERE = 150
 
@@ -61,11 +62,14 @@ class Strategy:
     ) -> dict[str, Value] | None:
         """The choice to evaluate after those of the record, while ``pending`` are being evaluated.
 
-        None when none of the most promising is ``fresh``.
+        None when none of the most promising is ``fresh``, or when too few were taught to learn from: where
+        teaching is cut at rungs, many may be pending before the first is fully taught.
         """
         number = len(record) + len(pending)
         if number < self._first:
             ranked = np.roll(self._beginning, -number, axis=0)
+        elif len(_taught(record)) < _FEWEST:
+            return None
         else:
             ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]))
         return next(filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED])), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
@@ -31,7 +32,7 @@ class UnderstudySampler(BaseSampler):
         seed: int,
     ) -> None:
         self._strategy, self._space, self._record, self._fresh = strategy, dict(space), record, fresh
-        self._random = RandomSampler(seed)
+        self._seed, self._random = seed, RandomSampler(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All choices at once."""
@@ -43,6 +44,8 @@ class UnderstudySampler(BaseSampler):
         """The choice that the strategy proposes."""
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         pending = [each.params for each in running if each.number != trial.number and each.params]
+        state = np.random.SeedSequence([self._seed, len(self._record) + len(pending)]).generate_state(1)
+        self._random = RandomSampler(int(state[0]))  # the same in a resumed search
         return self._strategy.propose(self._record, pending, self._fresh) or {}
 
     def sample_independent(
