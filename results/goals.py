@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from results.budget import Budget
 from results.candidate import Candidate, Student
-from results.front import hypervolume_contributions, hypervolume_of, pareto_front
+from results.front import hypervolume_contributions, hypervolume_of, hypervolume_over_time, pareto_front
 from results.measurement import HARDWARE, Measurement
 from understudy import RunError, unknown_name
 
@@ -107,6 +107,13 @@ class Goals:
         """The hypervolume of the front, the mean over the targets."""
         volumes = [hypervolume_of(map(goal.seen, candidates), goal.objectives, goal.budget) for goal in self.each]
         return sum(volumes) / len(volumes)
+
+    def hypervolume_over_time(self, candidates: Sequence[Candidate]) -> list[float]:
+        """The hypervolume after each candidate in the order of their ends, the mean over the targets."""
+        each = [
+            hypervolume_over_time(map(goal.seen, candidates), goal.objectives, goal.budget) for goal in self.each
+        ]
+        return [sum(volumes) / len(volumes) for volumes in zip(*each, strict=True)]
 
     def most_missed(self, candidates: Sequence[Candidate], most: int) -> list[Candidate]:
         """At most ``most`` of the fronts, those that a target's hypervolume would miss most, by number."""

@@ -22,7 +22,11 @@ PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(
+<<<<<<< HEAD
         ("trials", "finalists", "threads", "epochs", "rungs", "final_epochs", "workers", "classes"), 1
+=======
+        ("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes", "patience"), 1
+>>>>>>> e9891b1 (What ends a search with patience, and what earlier runs tell a new one)
     ),
     **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,
@@ -41,7 +45,7 @@ _UNITS = {
     "max_memory": "a size with its unit, such as 1MB",
     "max_energy": "an energy with its unit, such as 5mJ",
 }
-REPEATED = ("profile", "board", "teacher", "teacher_model", *LIMITS)
+REPEATED = ("profile", "board", "teacher", "teacher_model", "warm_start", *LIMITS)
 """Options that may be given several times; in a file, as a list. A single one may stand as text."""
 
 
@@ -99,6 +103,12 @@ class SearchConfig:
     )
     trials: int = _option(60, "candidates to evaluate, infeasible ones included")
     time: str | None = _option(None, "stop proposing after this long, such as 2h")
+    patience: int | None = _option(
+        None, "stop proposing when so many taught candidates have not made the front better (by 0.1 %)"
+    )
+    warm_start: tuple[str, ...] = _option(
+        (), "earlier run of the same space whose accuracies guide the sampler, whatever its data and devices"
+    )
     sampler: str = _option("understudy", f"how candidates are proposed: {', '.join(SAMPLERS)}")
     seed: int = _option(0, "the one seed of the run")
     epochs: int | None = _option(None, "epochs a candidate is taught in the search (default: from the data)")
@@ -174,6 +184,8 @@ class SearchConfig:
             raise ConfigError(unknown_name("way to combine teachers", self.combine, COMBINED))
         if self.sampler not in SAMPLERS:
             raise ConfigError(unknown_name("sampler", self.sampler, SAMPLERS))
+        if self.warm_start and self.sampler != "understudy":
+            raise ConfigError(f"sampler {self.sampler} takes no warm start: use understudy, or leave it out")
         if self.quantise not in PRECISIONS:
             raise ConfigError(unknown_name("quantise", self.quantise, PRECISIONS))
         if self.quantise != "none" and 1 in (self.epochs, self.final_epochs):
@@ -238,6 +250,7 @@ class SearchConfig:
             teacher_model=tuple(map(_anchor, self.teacher_model)),
             space=self.space and _anchor(self.space),
             val_data=self.val_data and _anchor(self.val_data),
+            warm_start=tuple(map(_anchor, self.warm_start)),
             name=self.run_path.name,
             runs=str(self.run_path.parent.absolute()),
         )
