@@ -22,11 +22,7 @@ PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(
-<<<<<<< HEAD
-        ("trials", "finalists", "threads", "epochs", "rungs", "final_epochs", "workers", "classes"), 1
-=======
-        ("trials", "finalists", "threads", "epochs", "final_epochs", "workers", "classes", "patience"), 1
->>>>>>> e9891b1 (What ends a search with patience, and what earlier runs tell a new one)
+        ("trials", "finalists", "threads", "epochs", "rungs", "final_epochs", "workers", "classes", "patience"), 1
     ),
     **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,

@@ -57,6 +57,8 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
             f"--teacher none leaves {distill} nobody to learn from: name a --teacher, or with --distill a "
             f"method that needs none ({alone})"
         )
+    for run in config.warm_start:
+        RunStore.open(Path(run))
     profiles = tuple(
         load_profile(name).on_board() if name in config.boards else load_profile(name) for name in config.profile
     )

@@ -81,6 +81,7 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
         devices = start_devices(prepared.plan)
         facts["ended_by"] = _search(prepared.plan, devices, store, display, workers)
         store.write_facts(facts)
+        display.note(f"The search has ended: {facts['ended_by']}.")
         if facts["ended_by"] == "interrupted":
             write_report(store)
             raise KeyboardInterrupt
@@ -93,9 +94,11 @@ def _search(plan: Plan, devices: Devices, store: RunStore, display: Display, wor
     """Evaluate candidates until the configuration says enough; why it ended."""
     from search.proposer import Proposer
     from search.tuning import tune_candidates
+    from search.warm_start import earlier_candidates
 
-    config = plan.config
-    proposer = Proposer(plan.space(), store, config.goals, config.sampler, config.seed, config.trials)
+    config, space = plan.config, plan.space()
+    earlier = earlier_candidates(config.warm_start, space)
+    proposer = Proposer(space, store, config.goals, config.sampler, config.seed, config.trials, elsewhere=earlier)
     if len(proposer.candidates) >= config.trials:
         return "trials"
     board = Board(proposer.candidates, config.goals, config.trials, config.time_limit, proposer.paused)

@@ -19,10 +19,12 @@ from understudy import RunError, UnderstudyError
 
 FINISHED: str = Searcher.FINISHED
 Next = Literal["continue", "pause", "stop"]
+STALLED = "front no longer improving"
 
 
 class ProposerSearcher(Searcher):
-    """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, or none is left.
+    """Hands out proposals until ``trials`` are in the record, ``time_limit`` seconds have passed, the front has
+    ``stalled``, or none is left.
 
     At most ``workers`` trials run at once. One that is paused waits on the ``ladder``; whoever is due there goes
     before new proposals, and when those have come to an end, all that still wait are recorded as pruned.
@@ -41,9 +43,10 @@ class ProposerSearcher(Searcher):
         on_candidate: Callable[[Candidate], None],
         working: Callable[[], AbstractContextManager[object]] = nullcontext,
         workers: int = 1,
+        stalled: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
-        self._working, self._workers = working, workers
+        self._working, self._workers, self._stalled = working, workers, stalled
         self._proposer, self._ladder, self._on_candidate = proposer, ladder, on_candidate
         self.trials = trials
         self._left = trials - len(proposer.candidates) - len(proposer.paused)
@@ -164,6 +167,8 @@ class ProposerSearcher(Searcher):
             self.ended_by = "trials"
         elif self._limit is not None and self._elapsed() >= self._limit:
             self.ended_by = "time"
+        elif self._stalled():
+            self.ended_by = STALLED
         if self.ended_by:
             return None
         with self._working():

@@ -12,6 +12,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from results.candidate import Candidate
+from search.patience import has_stalled
 from results.store import RunStore
 from search.plan import Plan
 from search.proposer import Proposer
@@ -28,9 +29,10 @@ _STORAGE = "tune-"
 def tune_candidates(
     plan: Plan, devices: Devices, proposer: Proposer, workers: int, on_candidate: Callable[[Candidate], None]
 ) -> str:
-    """Evaluate candidates on ``devices`` until the configuration's trials or time are used up.
+    """Evaluate candidates on ``devices`` until the configuration's trials, time or patience are used up.
 
-    Returns what ended it: ``trials``, ``time``, ``space exhausted`` or ``interrupted``.
+    Returns what ended it: ``trials``, ``time``, ``front no longer improving``, ``space exhausted`` or
+    ``interrupted``.
 
     Ctrl-C ends it after what is recorded. A worker that dies is replaced and its candidate tried once more.
     Raises ``RunError`` when the record cannot be written any more.
@@ -51,8 +53,11 @@ def tune_candidates(
             training_file(scratch, candidate.number).unlink(missing_ok=True)
         on_candidate(candidate)
 
+    def stalled() -> bool:
+        return config.patience is not None and has_stalled(proposer.candidates, config.goals, config.patience)
+
     searcher = ProposerSearcher(
-        proposer, ladder, config.trials, config.time_limit, heard, plan.quiet().working, workers
+        proposer, ladder, config.trials, config.time_limit, heard, plan.quiet().working, workers, stalled
     )
     run_trials(tune.with_parameters(CandidateTrial, plan=plan, devices=devices), searcher, workers, scratch)
     if searcher.error is not None:

@@ -58,6 +58,15 @@ def test_time_ends_it(store):
     assert searcher.ended_by == "time"
 
 
+def test_a_front_that_no_longer_improves_ends_it(store):
+    searcher = make(store, trials=9)
+    searcher._stalled = lambda: len(store.candidates()) >= 2
+    for trial in "ab":
+        end(searcher, trial, searcher.suggest(trial))
+    assert searcher.suggest("c") == Searcher.FINISHED
+    assert searcher.ended_by == "front no longer improving"
+
+
 def test_a_trial_that_was_stopped_leaves_no_trace(store):
     searcher = make(store)
     searcher.suggest("a")
