@@ -12,8 +12,8 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from results.candidate import Candidate
-from search.patience import has_stalled
 from results.store import RunStore
+from search.patience import has_stalled
 from search.plan import Plan
 from search.proposer import Proposer
 from understudy import RunError
