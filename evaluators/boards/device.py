@@ -162,9 +162,13 @@ class BoardDevice:
         return float(np.median(samples.reference)) / self._fastest[board] - 1
 
     def _reference(self) -> Path:
+        """The compiled reference; several first callers at once each make it, and the last one's stays."""
         library = self._folder / "reference.so"
         if not library.exists():
-            compile_reference(self.profile, library)
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                made = Path(folder) / library.name
+                compile_reference(self.profile, made)
+                made.replace(library)
         return library
 
     def _ask(self, function: Callable[..., Any], *arguments: object) -> tuple[str, Any]:

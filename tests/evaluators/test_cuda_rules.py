@@ -20,6 +20,7 @@ from evaluators.compile.compiler import lower_kernels
 from evaluators.compile.cuda import columns, tensor_cores, toolkit, window
 from evaluators.compile.cuda.fragments import loops
 from evaluators.compile.cuda.gemm_tiles import tile_of
+from evaluators.compile.cuda.half import to_half
 from evaluators.compile.export import import_network
 from evaluators.compile.link import plan_memory
 from evaluators.compile.rules.apply import rule_of
@@ -151,6 +152,40 @@ def test_attention_in_float16_keeps_its_masks() -> None:
     answer = machine["main"](*[tvm.runtime.tensor(each.numpy()) for each in inputs])
     expected = Attention()(*inputs).numpy()
     assert np.abs(answer.numpy() - expected).max() < 5e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("causal", ["TopLeft", "BottomRight"])
+def test_a_computed_mask_in_float16_does_not_displace_the_causal_one(causal: str) -> None:
+    generator = np.random.default_rng(0)
+    sizes = ((1, 6, 2, 16), (1, 9, 2, 16), (1, 9, 2, 16), (1, 2, 6, 9))
+    values = [generator.standard_normal(size, np.float32) for size in sizes]
+    query, key, value, mask = map(torch.from_numpy, values)
+    hidden = torch.ones(6, 9).triu(1 if causal == "TopLeft" else 4).bool()
+    total = (mask + mask).masked_fill(hidden, -torch.inf)
+    moved = (each.transpose(1, 2) for each in (query, key, value))
+    expected = nn.functional.scaled_dot_product_attention(*moved, attn_mask=total).transpose(1, 2).numpy()
+    module = to_half(masked_attention(sizes, causal_mask=causal))
+    machine = tvm.relax.VirtualMachine(tvm.relax.build(module, "llvm"), tvm.cpu())
+    answer = machine["main"](*map(tvm.runtime.tensor, values)).numpy()
+    assert np.abs(answer - expected).max() < 5e-3 * np.abs(expected).max()
+
+
+def test_attention_through_a_window_is_refused() -> None:
+    with pytest.raises(CompileError, match="put the window in its mask"):
+        to_half(masked_attention(((1, 6, 2, 16),) * 3 + ((1, 2, 6, 6),), window_size=3))
+
+
+def masked_attention(sizes: tuple[tuple[int, ...], ...], **attributes: object) -> tvm.IRModule:
+    """Attention over query, key and value, with twice the fourth input as its mask."""
+    relax = tvm.relax
+    inputs = [relax.Var(f"x{at}", relax.TensorType(size, "float32")) for at, size in enumerate(sizes)]
+    builder = relax.BlockBuilder()
+    with builder.function("main", inputs):
+        with builder.dataflow():
+            mask = builder.emit(relax.op.add(inputs[3], inputs[3]))
+            output = builder.emit_output(relax.op.nn.attention(*inputs[:3], mask, **attributes))
+        builder.emit_func_output(output)
+    return builder.get()
 
 
 def test_a_large_product_has_larger_tiles_than_a_small_one_and_all_fit_the_gpu() -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import tvm
+from numpy.typing import NDArray
 from tvm import relax
 from tvm.ir import GenericConst
+
+from understudy import CompileError
 
 _ATTENTIONS = ("relax.nn.attention", "relax.nn.attention_bias")
 
@@ -16,8 +20,11 @@ def to_half(module: tvm.IRModule) -> tvm.IRModule:
     """The network in float16; its inputs and outputs keep their types.
 
     Convolutions and products take float16 and sum in float32; reductions and norms compute in float32
-    (Micikevicius et al., "Mixed Precision Training", 2018).
+    (Micikevicius et al., "Mixed Precision Training", 2018). Raises ``CompileError`` for attention through a
+    window, which nothing computes.
     """
+    if any(call.attrs.window_size is not None for call in _attentions(module["main"])):
+        raise CompileError("attention through a window is not compiled for GPUs: put the window in its mask")
     module["main"] = _Spelled().visit_expr(module["main"])
     module = relax.transform.Normalize()(module)
     masked = _attentions(module["main"])
@@ -51,9 +58,19 @@ class _Spelled(relax.PyExprMutator):
         left = emit(operators.permute_dims(query, [0, 2, 1, 3]))
         right = emit(operators.permute_dims(key, [0, 2, 3, 1]))
         scores = emit(operators.multiply(operators.matmul(left, right), relax.const(float(scale), "float32")))
-        weights = emit(operators.nn.softmax(emit(operators.add(scores, mask)), axis=-1))
+        scores = emit(operators.add(scores, mask))
+        if call.attrs.causal_mask is not None:
+            scores = emit(operators.add(scores, relax.const(_later_keys(call))))
+        weights = emit(operators.nn.softmax(scores, axis=-1))
         mixed = emit(operators.matmul(weights, emit(operators.permute_dims(value, [0, 2, 1, 3]))))
         return operators.permute_dims(mixed, [0, 2, 1, 3])
+
+
+def _later_keys(call: relax.Call) -> NDArray[np.float32]:
+    """(queries, keys): minus infinity where a causal attention does not look, else 0."""
+    queries, keys = (int(operand.ty.shape[1]) for operand in call.args[:2])
+    first = keys - queries if str(call.attrs.causal_mask) == "BottomRight" else 0
+    return np.triu(np.full((queries, keys), -np.inf, dtype=np.float32), first + 1)
 
 
 @relax.expr_functor.mutator
