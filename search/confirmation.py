@@ -14,7 +14,7 @@ from evaluators.boards.address import BoardAddress
 from results.candidate import Candidate, Student
 from results.finalists import compared_on
 from results.front import pareto_front
-from results.goals import LIBRARY, Goal, goal_on, goals_of
+from results.goals import LIBRARY, Goal, goal_on, goals_of, with_teacher_latency
 from results.measurement import Measurement
 from results.report import write_report
 from results.store import RunStore
@@ -23,10 +23,12 @@ from search.display import Display
 from search.finals import measured_again
 from search.limits import LIMITS
 from search.plan import Plan
+from search.teacher_cost import forget_compiled_teacher, teacher_beside
 from understudy import CompileError, DeviceLost, MeasureError
 
 if TYPE_CHECKING:
     from evaluators.device import Device
+    from evaluators.tasks.task import Task
     from evaluators.workbench import Workbench
 
 SLACK = 0.1
@@ -81,17 +83,18 @@ def confirm(
 ) -> Confirmation:
     """Measure a run's students, its front on ``target`` and the candidates near it on boards.
 
-    Students are compared with their ONNX files first; the others are built anew, not taught, and compared with
-    torch. The record then has the new figures, and the students' standing follows from them; but times of an
-    emulated board take the place of nothing that is not one. Raises ``UnderstudyError``.
+    Students are compared with their ONNX files first, and the teacher is measured beside them; the others are
+    built anew, not taught, and compared with torch. The record then has the new figures, and the standing of the
+    students follows from them; but times of an emulated board take the place of nothing that is not one. Raises
+    ``UnderstudyError``.
     """
     facts = store.facts()
     goal, candidates = goal_on(facts, target), store.candidates()
-    plan = _plan(config, store, target, boards, display)
+    plan, task = _plan(config, store, target, boards, display)
     wanted = [*goal.front(candidates), *map(goal.seen, near_front(candidates, goal, NEIGHBOURS))]
     with closing(plan.open_device(plan.profiles[0])) as device:
         with display.stage("students on the board"):
-            students = _students(plan, store, goal, device, display.note)
+            students, teacher = _students(plan, task, store, goal, device, display.note)
         known = {student.number: goal.figures(student.measurements) for student in students}
         with display.stage("the front and its neighbours on the board") as advance:
             measured = _candidates(plan, wanted, known, device, advance, display.note)
@@ -102,25 +105,31 @@ def confirm(
         )
         store.write_students(compared_on(students, goals_of(facts)))
         told = {target: {"board": str(boards), "when": datetime.now(UTC).isoformat(timespec="seconds")}}
+        facts = with_teacher_latency(facts, target, teacher) if teacher else facts
         store.write_facts({**facts, "confirmed": {**facts.get("confirmed", {}), **told}})
         write_report(store)
     return Confirmation(tuple(_moved(candidates, wanted, measured, goal)), kept)
 
 
-def _plan(config: SearchConfig, store: RunStore, target: str, boards: BoardAddress, display: Display) -> Plan:
-    """The run's plan with the boards' profile as its only one, without limits."""
+def _plan(
+    config: SearchConfig, store: RunStore, target: str, boards: BoardAddress, display: Display
+) -> tuple[Plan, Task]:
+    """The run's plan, with the boards' profile as its only one and without limits, and its data."""
     from search.preparation import plan_of
 
     open_limits: dict[str, Any] = dict.fromkeys(LIMITS, ())
     profile = target or config.profile[0]
     alone = replace(config, profile=(profile,), board=(str(boards),), tune=None, **open_limits)
-    return plan_of(alone, store, display)[0]
+    return plan_of(alone, store, display)
 
 
 def _students(
-    plan: Plan, store: RunStore, goal: Goal, device: Device, note: Callable[[str], None]
-) -> list[Student]:
-    """The students measured on the device; one that is not its ONNX file there is a ``CompileError``."""
+    plan: Plan, task: Task, store: RunStore, goal: Goal, device: Device, note: Callable[[str], None]
+) -> tuple[list[Student], Measurement | None]:
+    """The students measured on the device, and the latency of their teacher in the same rounds.
+
+    One that is not its ONNX file there is a ``CompileError``.
+    """
     from evaluators.compile.importers.network_file import open_network
     from evaluators.compile.verify import compare
     from results.bundle.runner import as_tuple, random_inputs
@@ -131,7 +140,12 @@ def _students(
         inputs = random_inputs([spec.to_json() for spec in network.inputs])
         library = (store.path / student.files[goal.name(LIBRARY)]).resolve()
         compare(network.expected(as_tuple(inputs)), as_tuple(device.run(library, inputs)), network.tolerance)
-    return measured_again(students, plan.profiles[0], goal, store, device, note)[0]
+    profile = plan.profiles[0]
+    try:
+        teacher = teacher_beside(plan, profile, goal, task, device, note) if students else None
+        return measured_again(students, profile, goal, store, device, note, teacher)
+    finally:
+        forget_compiled_teacher(plan)
 
 
 def _candidates(

@@ -1,8 +1,10 @@
-"""What the teacher costs on a target, compiled as a student would be: before the search and beside students."""
+"""What the teacher costs on a target, compiled as a student would be: before a search and beside its students."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
@@ -15,11 +17,13 @@ from results.store import RunStore
 from search.display import Display
 from search.plan import Plan
 from search.rounds import Entrant
-from understudy import UnderstudyError
+from understudy import DeviceLost, UnderstudyError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from evaluators.device import Device
+    from evaluators.target import Target
     from evaluators.tasks.task import Task
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
@@ -52,11 +56,36 @@ def teacher_cost(
     on = f" on {goal.target}" if goal.target else ""
     with display.stage(f"teacher's latency{on}"):
         try:
-            return _cost_on(plan, profile, goal, task, teacher, teacher.module)
+            with closing(plan.target(profile, goal)) as target:
+                return _cost_on(plan, target, goal, task, teacher, teacher.module)
         except (UnderstudyError, RuntimeError) as error:
             _library(plan, goal).unlink(missing_ok=True)
             display.note(f"note: the teacher's latency{on} is not known: {error}")
             return known or {}
+
+
+def teacher_beside(
+    plan: Plan, profile: Profile, goal: Goal, task: Task, device: Device, note: Callable[[str], None]
+) -> Entrant | None:
+    """The teacher compiled for a profile, and compared with torch on its device; None where that cannot be.
+
+    Why is noted. ``forget_compiled_teacher`` takes it away. Raises ``DeviceLost``.
+    """
+    from search.teacher import open_teacher
+
+    if not plan.config.teachers:
+        return None
+    try:
+        teacher = open_teacher(plan.config, task, plan.cache)
+        if teacher.module is None:
+            return None
+        _cost_on(plan, plan.target(profile, goal, device), goal, task, teacher, teacher.module)
+    except DeviceLost:
+        raise
+    except (UnderstudyError, RuntimeError) as error:
+        note(f"the teacher could not be measured, its earlier latency stands: {error}")
+        return None
+    return compiled_teacher(plan, goal)
 
 
 def compiled_teacher(plan: Plan, goal: Goal) -> Entrant | None:
@@ -84,7 +113,7 @@ def _library(plan: Plan, goal: Goal) -> Path:
 
 
 def _cost_on(
-    plan: Plan, profile: Profile, goal: Goal, task: Task, teacher: Teacher, network: nn.Module
+    plan: Plan, target: Target, goal: Goal, task: Task, teacher: Teacher, network: nn.Module
 ) -> dict[str, Any]:
     """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
     from evaluators.compile.export import import_network
@@ -97,6 +126,6 @@ def _cost_on(
     library, inputs = _library(plan, goal), images.numpy()
     library.parent.mkdir(parents=True, exist_ok=True)
     np.save(library.with_name(_INPUT), inputs, allow_pickle=False)
-    with closing(plan.target(profile, Goal("", plan.config.objectives, Budget()))) as target:
-        found = cost_on(target, module, library, inputs, expected, nullcontext, Stages())
+    free = replace(target, goal=Goal("", plan.config.objectives, Budget()))
+    found = cost_on(free, module, library, inputs, expected, nullcontext, Stages())
     return {name: found[name].to_json() for name in ("latency", "size")}

@@ -13,6 +13,7 @@ import pytest
 from evaluators.boards import serve
 from evaluators.boards.remote import listed
 from results.store import RunStore
+from results.view import teacher_of
 from tests.board_processes import running_tracker, wait_until
 from tests.emulation.machine import emulated_python
 from tests.search.conftest import call_here, command, environment
@@ -73,10 +74,15 @@ def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(w
         assert candidate.measurements["latency"].source == "emulated"
     assert store.facts()["board"] == address
 
+    first = teacher_of(store.facts())
     confirmed = call_here(workplace, "confirm", str(run), "--board", address)
     assert confirmed.returncode == 0, confirmed.stdout + confirmed.stderr
     assert "measured on the board" in confirmed.stdout
     assert store.confirmed()
+    again = teacher_of(store.facts()).latency
+    assert again != first.latency
+    assert again.source == "emulated"
+    assert not (run / ".scratch" / "teacher").exists()
 
     bundle = workplace / "board-bundle"
     assert call_here(workplace, "deploy", str(run), "--to", str(bundle)).returncode == 0
