@@ -14,11 +14,12 @@ from torch import nn
 from evaluators.compile.compiler import lower_kernels
 from evaluators.compile.export import import_network
 from evaluators.compile.kernel_facts import KernelFacts, network_facts
-from evaluators.latency.predict.correction import Timed
+from evaluators.latency.predict.correction import Correction, Timed
+from evaluators.latency.predict.interval import Errors, learn_errors
 from evaluators.latency.predict.predictor import Predictor, TimedNetwork
 from evaluators.latency.predict.prior import roofline_seconds
 from evaluators.latency.predict.store import LatencyStore
-from hw_profiles.profile import load_profile
+from hw_profiles.profile import Profile, load_profile
 from understudy import MeasureError
 
 PROFILE = load_profile("x86-64-avx2")
@@ -93,6 +94,18 @@ def test_known_networks_have_narrower_intervals_than_unknown_ones() -> None:
     assert len(predictor.unsure(NETWORKS[55].kernels)) == 12
 
 
+@pytest.mark.parametrize("noise", [0.004, 0.08])
+def test_intervals_are_as_wide_as_the_noise_of_the_machine(noise: float) -> None:
+    generator = np.random.default_rng(0)
+    doubts = generator.uniform(0, 0.1, 400)
+    errors = np.hypot(noise, doubts / 2) * generator.standard_t(4, 400)
+    learnt = learn_errors(errors[:80], doubts[:80])
+    held = np.abs(errors[80:]) <= learnt.reach(doubts[80:])
+    assert float(held.mean()) == pytest.approx(0.9, abs=0.06)
+    assert learnt.noise == pytest.approx(noise, rel=0.5)
+    assert learn_errors(np.empty(0), np.empty(0)).noise == pytest.approx(Errors().noise, rel=0.01)
+
+
 def test_nothing_timed_still_gives_the_roofline() -> None:
     found = Predictor(PROFILE, {}).predict(NETWORKS[0].kernels)
     assert found.value >= sum(roofline_seconds(each.counts, PROFILE) for each in NETWORKS[0].kernels)
@@ -104,6 +117,24 @@ def test_a_thousand_networks_of_known_kernels_take_no_second() -> None:
     start = time.process_time()
     predictor.predict_many([NETWORKS[number % 40].kernels for number in range(1000)])
     assert time.process_time() - start < 10  # a slow machine's
+
+
+def test_what_another_device_took_for_the_same_work_is_used() -> None:
+    def seconds(kernel: KernelFacts, profile: Profile) -> float:
+        quirk = 1 + int(kernel.key, 16) % 7  # of the work, which no feature tells
+        return roofline_seconds(kernel.counts, profile) * quirk
+
+    elsewhere, here = (dataclasses.replace(PROFILE, description=name) for name in ("elsewhere", "here"))
+    timed = [made_up(number) for number in range(400)]
+    base = Correction([Timed(each, seconds(each, elsewhere), elsewhere) for each in timed[:300]])
+    few = [Timed(each, 2 * seconds(each, here), here) for each in timed[:40]]
+    known, unknown = timed[100:200], timed[300:]
+
+    def error(kernels: list[KernelFacts]) -> float:
+        found = Correction(few, base).seconds(kernels, here)
+        return float(np.std(np.log(found / [seconds(each, here) for each in kernels])))
+
+    assert error(known) < 0.2 < error(unknown)
 
 
 def test_what_was_timed_is_kept_by_device(tmp_path: Path) -> None:

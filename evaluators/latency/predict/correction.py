@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,10 @@ FEWEST = 12
 """With fewer kernels timed, one factor is learnt for all of them."""
 
 _TREES = 100
+_PULL = 10.0
+"""Weight of the linear model's penalty (features have a standard deviation of 1)."""
+
+_WORK = ("operations", "bytes", "output", "largest", "arguments")
 _UNKNOWN, _STRANGE = 1.0, 0.3
 """Standard deviation of the logarithm while next to nothing is known; while that is of other devices only."""
 
@@ -34,9 +41,10 @@ class Correction:
     """Seconds of kernels from their facts: the roofline times what was learnt of its error.
 
     A linear model of the features extrapolates; two kinds of trees take what is left of its error. What was
-    learnt on other devices is the ``base``: only the rest is learnt, from the few kernels of a new one.
-    ``deviation`` is the standard deviation of the logarithm of a prediction's error, each by trees that did not
-    see it.
+    learnt on other devices is the ``base``: of a kernel that does the same work as one that was timed there, that
+    one's error, of others what the base makes of their features. Only the rest is learnt, from the few kernels of
+    a new device. ``deviation`` is the standard deviation of the logarithm of a prediction's error, each by trees
+    that did not see it.
     """
 
     def __init__(self, timed: Sequence[Timed], base: Correction | None = None) -> None:
@@ -45,10 +53,15 @@ class Correction:
         self.deviation: float = _UNKNOWN if base is None else max(base.deviation, _STRANGE)
         self._models: tuple[Any, ...] = ()
         self._factor = 0.0
+        self._seen: dict[Hashable, float] = {}
         if not timed:
             return
-        table, errors = _examples(timed)
-        errors = errors - self._from_base(table)
+        found = np.array(
+            [math.log(each.seconds / roofline_seconds(each.facts.counts, each.profile)) for each in timed]
+        )
+        self._seen = _mean_by_work(timed, found)
+        table, before = self._start([(each.facts, each.profile) for each in timed])
+        errors = found - before
         self._factor = float(np.median(errors))
         if len(timed) < FEWEST:
             return
@@ -61,22 +74,34 @@ class Correction:
         if not kernels:
             return np.empty(0)
         roofs = np.array([roofline_seconds(kernel.counts, profile) for kernel in kernels])
-        return np.asarray(roofs * np.exp(self._logarithms(feature_table(kernels, profile))))
+        return np.asarray(roofs * np.exp(self._logarithms([(kernel, profile) for kernel in kernels])))
 
-    def _logarithms(self, table: Table) -> NDArray[np.float64]:
+    def _logarithms(self, kernels: Sequence[tuple[KernelFacts, Profile]]) -> NDArray[np.float64]:
         """How much longer than the roofline kernels take."""
+        table, before = self._start(kernels)
         own = _apply(self._models, table) if self._models else np.full(len(table), self._factor)
-        return np.asarray(self._from_base(table) + own)
+        return np.asarray(before + own)
 
-    def _from_base(self, table: Table) -> NDArray[np.float64]:
-        return np.zeros(len(table)) if self._base is None else self._base._logarithms(table)
+    def _start(self, kernels: Sequence[tuple[KernelFacts, Profile]]) -> tuple[Table, NDArray[np.float64]]:
+        """The features of kernels, and what other devices tell of them (with whether one timed the same work)."""
+        table = np.array([feature_table([facts], profile)[0] for facts, profile in kernels])
+        if self._base is None:
+            return table, np.zeros(len(table))
+        seen = np.array([self._base._seen.get(_work(facts), np.nan) for facts, _ in kernels])
+        before = np.where(np.isnan(seen), self._base._logarithms(kernels), seen)
+        return np.column_stack([table, np.isnan(seen)]), before
 
 
-def _examples(timed: Sequence[Timed]) -> tuple[Table, NDArray[np.float64]]:
-    """Features, and the logarithm of how much longer than the roofline each took."""
-    rows = [feature_table([each.facts], each.profile)[0] for each in timed]
-    errors = [np.log(each.seconds / roofline_seconds(each.facts.counts, each.profile)) for each in timed]
-    return np.array(rows), np.array(errors)
+def _work(facts: KernelFacts) -> Hashable:
+    """What a kernel does, however it was scheduled for its device."""
+    return (facts.rule, *(facts.counts[name] for name in _WORK))
+
+
+def _mean_by_work(timed: Sequence[Timed], errors: NDArray[np.float64]) -> dict[Hashable, float]:
+    groups: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for each, error in zip(timed, errors, strict=True):
+        groups[_work(each.facts)].append(float(error))
+    return {work: statistics.fmean(found) for work, found in groups.items()}
 
 
 def _fit(table: Table, errors: NDArray[np.float64]) -> tuple[Any, Any, Any]:
@@ -86,7 +111,7 @@ def _fit(table: Table, errors: NDArray[np.float64]) -> tuple[Any, Any, Any]:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    linear = make_pipeline(StandardScaler(), Ridge(alpha=1.0))
+    linear = make_pipeline(StandardScaler(), Ridge(alpha=_PULL))
     linear.fit(table, errors)
     trees = ExtraTreesRegressor(
         _TREES, min_samples_leaf=2, max_features=0.5, bootstrap=True, oob_score=True, random_state=0

@@ -7,27 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from evaluators.compile.kernel_facts import KernelFacts
 from evaluators.latency.predict.correction import Correction, Timed
+from evaluators.latency.predict.interval import Errors, learn_errors
 from evaluators.latency.predict.network import TERMS, Overheads, learn_overheads, terms_of
 from hw_profiles.profile import Profile
 from results.measurement import Measurement
 
-COVERAGE = 0.9
-"""Share of networks whose measured latency lies in the interval of its prediction."""
-
 _FOLDS = 5
-_NOISE = 0.03
-"""Standard deviation of a logarithm that even a network of known kernels is predicted with."""
-
-_MANY = 40
-"""So many errors show by themselves where their quantiles lie."""
-
-_BELIEF = 10
-"""So many errors of the expected size are what is believed of a device beforehand."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +29,9 @@ class TimedNetwork:
 class Predictor:
     """Predicts networks on a device from what was timed there, and on other devices.
 
-    Kernels that were timed there are known; others get the corrected roofline. The interval is conformal
-    (Vovk, Gammerman and Shafer, 2005): networks are held out with the kernels that only they have, and the ends
-    are quantiles of their errors, in units of what each prediction's unknown kernels make likely. Few networks
-    show no quantiles: there the errors are taken for normal, of a size between theirs and the expected one.
+    Kernels that were timed there are known; others get the corrected roofline. How wide an interval is, is learnt
+    by cross-validation: networks are held out with the kernels that only they have, and their errors are compared
+    with what each prediction's unknown kernels make likely.
     """
 
     def __init__(
@@ -58,7 +45,7 @@ class Predictor:
         self.profile = profile
         self._base = Correction(elsewhere) if elsewhere else None
         self._state = self._learnt(kernels, networks)
-        self._ends = self._calibrated(kernels, networks)
+        self._errors = self._held_out(kernels, networks)
         self._seconds: dict[str, float] = dict(self._state.known)
 
     def predict(self, kernels: Sequence[KernelFacts]) -> Measurement:
@@ -74,8 +61,12 @@ class Predictor:
         self._seconds.update(zip(fresh, map(float, found), strict=True))
         terms = np.array([terms_of(kernels, self._seconds) for kernels in networks])
         seconds = self._state.overheads.seconds(terms)
-        spreads = [self._state.spread(kernels, self._seconds) for kernels in networks]
-        return [self._measurement(value, spread) for value, spread in zip(seconds, spreads, strict=True)]
+        doubts = np.array([self._state.doubt(kernels, self._seconds) for kernels in networks])
+        factors = np.exp(self._errors.reach(doubts))
+        return [
+            Measurement(float(value), "s", "predicted", float(value / factor), float(value * factor))
+            for value, factor in zip(seconds, factors, strict=True)
+        ]
 
     def unsure(self, kernels: Sequence[KernelFacts]) -> list[tuple[str, float]]:
         """Keys of the kernels that were not timed, their predicted seconds an inference, the longest first."""
@@ -84,10 +75,6 @@ class Predictor:
         return sorted(
             ((key, time) for key, time in times.items() if key not in self._state.known), key=lambda item: -item[1]
         )
-
-    def _measurement(self, seconds: float, spread: float) -> Measurement:
-        low, high = (float(seconds * math.exp(end * spread)) for end in self._ends)
-        return Measurement(float(seconds), "s", "predicted", min(low, float(seconds)), max(high, float(seconds)))
 
     def _learnt(self, kernels: Mapping[str, Timed], networks: Sequence[TimedNetwork]) -> _State:
         known = {key: timed.seconds for key, timed in kernels.items()}
@@ -99,20 +86,21 @@ class Predictor:
         seconds = np.array([network.seconds for network in networks])
         return _State(known, correction, learn_overheads(terms, seconds))
 
-    def _calibrated(self, kernels: Mapping[str, Timed], networks: Sequence[TimedNetwork]) -> tuple[float, float]:
-        """The ends of the interval in units of a prediction's spread."""
+    def _held_out(self, kernels: Mapping[str, Timed], networks: Sequence[TimedNetwork]) -> Errors:
+        """What predictions err by, from networks that were left out in turn."""
         errors: list[float] = []
+        doubts: list[float] = []
         folds = min(_FOLDS, len(networks))
         for fold in range(folds):
             held = networks[fold::folds]
             rest = [network for number, network in enumerate(networks) if number % folds != fold]
             left = {kernel.key for network in rest for kernel in network.kernels}
             state = self._learnt({key: timed for key, timed in kernels.items() if key in left}, rest)
-            errors += _errors(state, held, self.profile)
-        if len(errors) < _MANY:
-            return _likely(errors)
-        low, high = _conformal(np.array(errors))
-        return min(low, 0.0), max(high, 0.0)
+            times = _times([network.kernels for network in held], state.known, state.correction, self.profile)
+            predicted = state.overheads.seconds(np.array([terms_of(network.kernels, times) for network in held]))
+            errors += [math.log(one.seconds / each) for one, each in zip(held, predicted, strict=True)]
+            doubts += [state.doubt(network.kernels, times) for network in held]
+        return learn_errors(np.array(errors), np.array(doubts))
 
 
 @dataclass(frozen=True)
@@ -123,13 +111,16 @@ class _State:
     correction: Correction
     overheads: Overheads
 
-    def spread(self, kernels: Sequence[KernelFacts], seconds: Mapping[str, float]) -> float:
-        """The likely size of the error of the logarithm of a prediction: unknown kernels err together in part."""
+    def doubt(self, kernels: Sequence[KernelFacts], seconds: Mapping[str, float]) -> float:
+        """The standard deviation of the logarithm of a prediction that its unknown kernels make likely.
+
+        They err together in part.
+        """
         times = [(each.calls * seconds[each.key], each.key in self.known) for each in kernels]
         total = sum(time for time, _ in times) or 1.0
         unknown = [time / total for time, known in times if not known]
         alone = sum(share * share for share in unknown)
-        return math.sqrt(_NOISE**2 + self.correction.deviation**2 * (alone + sum(unknown) ** 2 / 4))
+        return self.correction.deviation * math.sqrt(alone + sum(unknown) ** 2 / 4)
 
 
 def _times(
@@ -138,28 +129,3 @@ def _times(
     fresh = {kernel.key: kernel for kernels in networks for kernel in kernels if kernel.key not in known}
     found = correction.seconds(list(fresh.values()), profile)
     return {**known, **dict(zip(fresh, map(float, found), strict=True))}
-
-
-def _errors(state: _State, held: Sequence[TimedNetwork], profile: Profile) -> list[float]:
-    """Errors of the logarithm of networks left out, in units of their spread."""
-    times = _times([network.kernels for network in held], state.known, state.correction, profile)
-    terms = np.array([terms_of(network.kernels, times) for network in held])
-    return [
-        math.log(network.seconds / predicted) / state.spread(network.kernels, times)
-        for network, predicted in zip(held, state.overheads.seconds(terms), strict=True)
-    ]
-
-
-def _likely(errors: Sequence[float]) -> tuple[float, float]:
-    """The ends of a few errors' interval: Student's t on their size, drawn to what the spread says it is."""
-    count = len(errors) + _BELIEF
-    size = math.sqrt((sum(error * error for error in errors) + _BELIEF) / count)
-    end = size * float(stdtrit(count, (1 + COVERAGE) / 2))
-    return -end, end
-
-
-def _conformal(errors: NDArray[np.float64]) -> tuple[float, float]:
-    """The two ends that a new error lies between with the wanted probability, however errors are distributed."""
-    tail = (1 - COVERAGE) / 2 * (1 + 1 / len(errors))
-    low, high = np.quantile(errors, [max(0.0, tail - 1 / len(errors)), min(1.0, 1 - tail + 1 / len(errors))])
-    return float(low), float(high)

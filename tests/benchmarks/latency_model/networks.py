@@ -27,7 +27,7 @@ TRAIN, TEST, AFTER = 80, 200, 10
 FEWER = 50
 """Networks predicted on a device not seen before."""
 
-FIRST = 10_000
+FIRST = 20_000
 """Where the draw of the networks begins: those of lower numbers are what the model was developed on."""
 
 OTHERS = (
