@@ -9,12 +9,23 @@ bits ("reduce_range" of ONNX Runtime's quantiser) never do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hw_profiles.profile import Profile
 
+Weights = Any
+"""An array of numpy or a tensor of torch."""
+_MOST_JOINED = 4
+"""Beyond, an eighth of the instructions at most would be saved, for weights of half the size."""
+_MOST_TAPS = 15
+"""Of a depthwise kernel, in a sum of 16 bits."""
+PAIRED_SUM = 128
+"""What neither the positive nor the negative weights of a sum in 16 bits may exceed, times 255."""
+GROUP = 4
+"""Values that an instruction for bytes takes together."""
 GROUP_BITS = 32
 """Of the left values that one instruction takes together: ``depth`` of them."""
 
@@ -37,20 +48,55 @@ class Dot:
     pairs: str | None = None
     scratch: int = 0
 
-    def is_exact(self, weights: NDArray[np.int16]) -> bool:
-        """Whether no sum overflows on the way with these weights (I, O), I a multiple of ``depth``."""
+    def is_exact(self, weights: NDArray[np.int16], joined: int = 1) -> bool:
+        """Whether no sum overflows on the way with these weights (I, O), I a multiple of ``joined * depth``."""
         if self.pairs is None:
             return True
-        both = weights.astype(np.int64).reshape(-1, 2, weights.shape[1])
-        limits = np.iinfo(np.int16)
-        most, least = np.maximum(both, 0).sum(1).max(initial=0), np.minimum(both, 0).sum(1).min(initial=0)
-        return bool(255 * most <= limits.max and 255 * least >= limits.min)
+        least, most = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+        parts = in_16_bits(weights.astype(np.int64), joined)
+        above, below = (np.maximum(sign * parts, 0).sum(1).max(initial=0) for sign in (1, -1))
+        return bool(255 * above <= most and -255 * below >= least)
 
     def offset(self, zero_point: int, lowest: int) -> int:
         """What is added to q - z so that it fits ``dtype``, for the 256 quantised values from ``lowest`` on."""
         if self.dtype == "int16":
             return 0
         return zero_point - lowest - (128 if self.dtype == "int8" else 0)
+
+
+def in_16_bits(weights: Weights, joined: int) -> Weights:
+    """Weights (I, ...) of a product by VPMADDUBSW as (sums, terms, ...): those whose products meet in 16 bits.
+
+    A lane takes two of each group of four values, of ``joined`` groups.
+    """
+    shape = (len(weights) // (GROUP * joined), joined, 2, 2)
+    lanes = weights.reshape(*shape, *weights.shape[1:]).swapaxes(1, 2)
+    return lanes.reshape(2 * shape[0], 2 * joined, *weights.shape[1:])
+
+
+def joined_groups(groups: int) -> int:
+    """Of the groups of four values along a sum, how many are best added in 16 bits before they are widened.
+
+    The more, the fewer instructions; and the smaller the weights must be.
+    """
+    return next(count for count in range(_MOST_JOINED, 0, -1) if groups % count == 0)
+
+
+def joined_rows(kernel: tuple[int, int]) -> int:
+    """Of the rows of a depthwise kernel, an even number (or all): how many are added in 16 bits."""
+    return min(kernel[0], max(2, _MOST_TAPS // kernel[1] // 2 * 2))
+
+
+def rows_are_exact(weights: NDArray[np.int16]) -> bool:
+    """Whether no sum of ``joined_rows`` overflows 16 bits in a depthwise layer of weights (C, 1, KH, KW)."""
+    taken = joined_rows((weights.shape[2], weights.shape[3]))
+    parts = [
+        weights[:, 0, row : row + taken].reshape(len(weights), -1) for row in range(0, weights.shape[2], taken)
+    ]
+    sums = [
+        np.maximum(sign * part.astype(np.int64), 0).sum(1).max(initial=0) for part in parts for sign in (1, -1)
+    ]
+    return bool(max(sums) <= PAIRED_SUM)
 
 
 def dots_of(profile: Profile) -> tuple[Dot, ...]:

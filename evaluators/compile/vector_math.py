@@ -31,6 +31,8 @@ _SHIFT = 12582912.0
 """1.5 * 2**23: a float added to it is rounded to a whole number, found in the low bits of the sum."""
 _IMPORT = "pragma_import_llvm"
 _MOST_POWER = 4
+_MOST_SHIFT = 255
+"""Of whole numbers that become bytes."""
 _MANTISSA_BITS, _ONE_HALF_EXPONENT, _ROOT_HALF_BITS = 23, 126, 0x3F3504F3
 _LEAST_NORMAL = 1.17549435e-38
 _EXP_LEAST, _EXP_MOST = -87.3, 89.0
@@ -79,6 +81,7 @@ def _changed(function: tvm.ir.BaseFunc) -> tvm.ir.BaseFunc:
         return tirx.call_pure_extern(width, name, call.args[0])
 
     body = tvm_ffi.structural_map(function.body, (tirx.Cast, _rounded))
+    body = tvm_ffi.structural_map(body, (tirx.Cast, _narrowed))
     body = tvm_ffi.structural_map(body, (tvm.ir.Call, replace))
     if not used:
         return function.with_body(body)
@@ -96,6 +99,38 @@ def _rounded(cast: tirx.Cast) -> tirx.Expr:
         return cast
     whole = tirx.call_llvm_pure_intrin("x".join(["int32", *lanes]), "llvm.lrint", value.args[0])
     return whole if kind == "int32" else tirx.Cast(cast.ty, whole)
+
+
+def _narrowed(cast: tirx.Cast) -> tirx.Expr:
+    """A whole number shifted, clipped and stored in a byte by way of 16 bits: packing vectors saturates."""
+    (kind, *_), (given, *lanes) = (str(each.ty.dtype).split("x") for each in (cast, cast.value))
+    if kind not in ("int8", "uint8") or given != "int32":
+        return cast
+    clipped = _clipped(cast.value)
+    if clipped is None or not isinstance(clipped[0], tirx.Add):
+        return cast
+    total, low, high = clipped
+    shift = _constant(total.b)
+    if shift is None or not max(abs(shift), abs(low), abs(high)) <= _MOST_SHIFT:
+        return cast
+    half = "x".join(["int16", *lanes])
+    least, most = (tirx.const(side, str(total.a.ty.dtype)) for side in (-(2**15), 2**15 - 1))
+    short = tirx.Cast(half, tirx.min(tirx.max(total.a, least), most))
+    shifted = tirx.call_llvm_pure_intrin(half, "llvm.sadd.sat", short, tirx.const(shift, half))
+    return tirx.Cast(cast.ty, tirx.min(tirx.max(shifted, tirx.const(low, half)), tirx.const(high, half)))
+
+
+def _clipped(value: tirx.Expr) -> tuple[tirx.Expr, int, int] | None:
+    """What is held between two constants, and these."""
+    if not isinstance(value, tirx.Min) or not isinstance(value.a, tirx.Max):
+        return None
+    low, high = _constant(value.a.b), _constant(value.b)
+    return None if low is None or high is None else (value.a.a, low, high)
+
+
+def _constant(value: tirx.Expr) -> int | None:
+    number = value.value if isinstance(value, tirx.Broadcast) else value
+    return int(number.value) if isinstance(number, tirx.IntImm) else None
 
 
 def _formula(call: tvm.ir.Call) -> tuple[str, Formula] | None:

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluators.compile.integers import GROUP, PAIRED_SUM, in_16_bits, joined_groups, joined_rows
 from evaluators.quantise.grid import Grid
+
+_PAIRED_LIMIT = 63
+"""Of weights of 7 bits."""
 
 
 class _Simulating(nn.Module):
@@ -92,9 +96,30 @@ def rounded_weights(weight: Tensor, limit: int) -> Tensor:
 
 
 def weight_scales(weight: Tensor, limit: int) -> Tensor:
-    """The scale of each output channel (O,): its largest absolute weight becomes ``limit``."""
-    most = weight.detach().abs().flatten(1).amax(1)
-    return most.clamp_min(torch.finfo(torch.float32).tiny * limit) / limit
+    """The scale of each output channel (O,): its largest absolute weight becomes ``limit``.
+
+    Weights of 7 bits are multiplied in pairs and added in 16 bits (``integers.py``): theirs are small enough for
+    as many products there as the compiler likes to add.
+    """
+    weight = weight.detach()
+    scales = weight.abs().flatten(1).amax(1) / limit
+    if limit == _PAIRED_LIMIT:
+        terms = _meeting(weight)
+        most = PAIRED_SUM - terms.shape[1] / 2  # each may be rounded up
+        for sign in (1, -1):
+            scales = torch.maximum(scales, (sign * terms).clamp_min(0).sum(1).amax(0) / most)
+    return scales.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def _meeting(weight: Tensor) -> Tensor:
+    """The weights (O, I, ...) whose products meet in a sum of 16 bits, (sums, terms, O)."""
+    by_sum = weight.flatten(2).movedim(0, -1).movedim(0, -2) if weight.ndim > 2 else weight.T
+    taps = by_sum.reshape(-1, len(weight))
+    if weight.ndim == 4 and weight.shape[1] == 1:
+        size = joined_rows((weight.shape[2], weight.shape[3])) * weight.shape[3]
+        return functional.pad(taps, (0, 0, 0, -len(taps) % size)).reshape(-1, size, len(weight))
+    groups, rest = divmod(len(taps), GROUP)
+    return in_16_bits(taps, joined_groups(groups)) if not rest else taps[None, :1]
 
 
 def has_integer_form(layer: nn.Module) -> bool:

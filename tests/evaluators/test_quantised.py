@@ -196,3 +196,29 @@ def test_wider_machines_get_their_dot_product(tmp_path: Path, mcpu: str, instruc
     _, scheduled = lower_kernels(model.save(tmp_path / "model.onnx").module(), wide)
     code = build(plan_memory(scheduled)[0], wide.tvm_target).mod.imports[0].inspect_source("asm")
     assert f"{instruction}\t" in code
+
+
+@few
+@given(
+    st.sampled_from(["uint8", "int8"]),
+    st.sampled_from([8, 16, 24, 40, 88]),
+    st.sampled_from([3, 5, 7]),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+)
+def test_depthwise_layers(
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    channels: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    padded: bool,
+) -> None:
+    """Weights of which no sum in 16 bits overflows, and (of the smallest kernel) larger ones."""
+    model = Qdq((1, channels, 17, 15), kind, channels)
+    pads = [kernel // 2 * padded] * 4
+    sizes = {"pads": pads, "strides": [stride] * 2, "dilations": [dilation] * 2, "group": channels}
+    model.layer("Conv", (channels, 1, kernel, kernel), {3: 14, 5: 12, 7: 9}[kernel], **sizes)
+    assert steps_apart(model, tmp_path_factory.mktemp("model")) < 1.01

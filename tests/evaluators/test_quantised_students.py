@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import compile_module
-from evaluators.compile.integers import weight_bits
+from evaluators.compile.integers import dots_of, joined_groups, rows_are_exact, weight_bits
 from evaluators.compile.verify import compare
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.methods.response import HardLabels
@@ -21,7 +21,7 @@ from evaluators.latency.host import HostDevice
 from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.quantise.grid import Grid
 from evaluators.quantise.integer import IntegerLayer, delivered
-from evaluators.quantise.layers import rounded_weights
+from evaluators.quantise.layers import rounded_weights, weight_scales
 from evaluators.quantise.onnx_file import has_integers, import_student
 from evaluators.quantise.phases import calibrate, float_epochs, phases, set_simulating
 from evaluators.quantise.precision import Precision
@@ -199,6 +199,7 @@ def test_weights_are_whole_numbers_of_their_channel(bits: int, most: int) -> Non
     weight = torch.randn(5, 3, 3, 3, requires_grad=True)
     rounded = rounded_weights(weight, most)
     scales = weight.detach().abs().amax((1, 2, 3)) / most
+    assert torch.allclose(weight_scales(weight, most), scales)  # 27 values: no groups of four
     whole = (rounded / scales[:, None, None, None]).detach()
     assert torch.allclose(whole, whole.round(), atol=1e-3)
     assert whole.abs().max() <= most + 1e-3
@@ -206,6 +207,24 @@ def test_weights_are_whole_numbers_of_their_channel(bits: int, most: int) -> Non
     assert weight.grad is not None
     assert torch.equal(weight.grad, torch.ones_like(weight))
     assert small(bits).get_submodule("head").limit == most
+
+
+@pytest.mark.parametrize("shape", [(24, 64), (24, 16, 3, 3), (24, 40, 1, 1)])
+def test_weights_of_seven_bits_never_overflow_16(shape: tuple[int, ...]) -> None:
+    dot = dots_of(load_profile("x86-64-avx2"))[0]
+    weight = torch.rand(shape)  # all of one sign, the worst of cases
+    whole = (rounded_weights(weight, 63) / weight_scales(weight, 63).reshape(-1, *[1] * (weight.ndim - 1))).round()
+    values = whole.numpy().astype(np.int16)
+    matrix = values.T if values.ndim == 2 else values.transpose(2, 3, 1, 0).reshape(-1, len(values))
+    assert dot.is_exact(matrix, joined_groups(len(matrix) // dot.depth))
+    assert not dot.is_exact(4 * matrix, joined_groups(len(matrix) // dot.depth))
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_depthwise_weights_of_seven_bits_never_overflow_16(kernel: int) -> None:
+    weight = torch.rand(24, 1, kernel, kernel)
+    whole = (rounded_weights(weight, 63) / weight_scales(weight, 63)[:, None, None, None]).round()
+    assert rows_are_exact(whole.numpy().astype(np.int16))
 
 
 def test_layers_without_an_integer_form_stay_in_float_and_are_named() -> None:

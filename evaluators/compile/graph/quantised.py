@@ -6,8 +6,11 @@ with whatever element-wise work stands between two layers:
 
 - a quantised activation is held as ``integers.py`` says;
 - a product of a quantised activation with quantised constant weights becomes an integer product, scaled behind;
-- depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24 and as fast;
+- so does a depthwise convolution whose weights let no sum of its taps overflow 16 bits, where the processor adds
+  products there;
+- other depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24;
   depthwise ones read them as numbers of 8 or 16 bits;
+- a factor behind clips and products of activations (hard-swish, gates) goes into the constants before them;
 - all other operators compute on the scaled values.
 """
 
@@ -24,13 +27,16 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from evaluators.compile.graph.access import Array, array_of, constant, static_shape
-from evaluators.compile.integers import Dot
+from evaluators.compile.integers import Dot, rows_are_exact
 
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
 _MOST_ROUNDED = 2.0**30
 """Below, floats become whole numbers without clipping, whatever is added then."""
 _EXACT = 2.0**24
 """Below, floats hold all whole numbers."""
+_MONOTONE = {"relax.add": relax.op.add, "relax.maximum": relax.op.maximum, "relax.minimum": relax.op.minimum}
+"""Of two operands, what a positive factor goes through to both."""
+_MOST_WEIGHT = 127
 _LEAST_INPUTS = 8
 """Input channels from which on integers pay."""
 
@@ -107,6 +113,8 @@ class _Integers(relax.PyExprMutator):
             "relax.nn.conv2d": self._convolution,
             "relax.matmul": self._product,
             "relax.add": self._sum,
+            "relax.clip": self._between,
+            "relax.divide": self._quotient,
         }
 
     def visit_call_(self, call: relax.Call) -> relax.Expr:
@@ -150,29 +158,59 @@ class _Integers(relax.PyExprMutator):
         if known is not None:
             return float(np.abs(known).max(initial=0.0))
         if _is(bound, "relax.astype"):
-            dtype = str(bound.args[0].ty.dtype)
-            return float(np.iinfo(dtype).max) + 1 if "int" in dtype else math.inf
+            return self._most(bound.args[0])
         if _is(bound, "relax.nn.conv2d") and bound.args[0].ty.dtype != "float32":
             return _EXACT
         if _is(bound, "relax.multiply"):
             return self._bound(bound.args[0]) * self._bound(bound.args[1])
         if _is(bound, "relax.add"):
             return self._bound(bound.args[0]) + self._bound(bound.args[1])
+        if _is(bound, "relax.minimum") and _is(self._made(bound.args[0]), "relax.maximum"):  # between two bounds
+            return max(self._bound(bound.args[1]), self._bound(self._made(bound.args[0]).args[1]))
         return self._bound(bound.args[0]) if _is(bound, "relax.nn.relu") else math.inf
+
+    def _most(self, whole: relax.Expr) -> float:
+        """What no absolute value of a tensor of whole numbers is above."""
+        made = self._made(whole)
+        if (_is(made, "relax.nn.conv2d") or _is(made, "relax.matmul")) and isinstance(made.args[1], GenericConst):
+            values = np.abs(array_of(made.args[1]).astype(np.float64))
+            sums = values.sum(0) if values.ndim == 2 else values.reshape(len(values), -1).sum(1)
+            return float(sums.max() * self._most(made.args[0]))
+        dtype = str(whole.ty.dtype)
+        return float(np.iinfo(dtype).max) + 1 if "int" in dtype else math.inf
 
     def _scaled(self, value: relax.Expr, factor: np.float32) -> relax.Expr:
         """The value times a factor above 0, which goes into constants that multiply it or that are added."""
+        taken = self._absorbed(value, factor)
+        return self._emit(relax.op.multiply(value, relax.const(factor, "float32"))) if taken is None else taken
+
+    def _absorbed(self, value: relax.Expr, factor: np.float32) -> relax.Expr | None:
+        """The value times a factor above 0, with no operation more; None where no constant takes it."""
         bound = self._made(value)
         if _is(bound, "relax.nn.relu"):
             return self._emit(relax.op.nn.relu(self._scaled(bound.args[0], factor)))
-        if _is(bound, "relax.multiply") or _is(bound, "relax.add"):
-            left, right = bound.args
-            known = self._known(right)
-            if known is not None and _is(bound, "relax.multiply"):
-                return self._emit(relax.op.multiply(left, constant(known * factor)))
+        if _is(bound, "relax.multiply"):
+            return self._absorbed_by_product(bound, factor)
+        for name, operator in _MONOTONE.items():
+            known = self._known(bound.args[1]) if _is(bound, name) else None
             if known is not None:
-                return self._emit(relax.op.add(self._scaled(left, factor), constant(known * factor)))
-        return self._emit(relax.op.multiply(value, relax.const(factor, "float32")))
+                return self._emit(operator(self._scaled(bound.args[0], factor), constant(known * factor)))
+        return None
+
+    def _absorbed_by_product(self, product: relax.Call, factor: np.float32) -> relax.Expr | None:
+        left, right = product.args
+        known = self._known(right)
+        if known is None:  # of two activations: a constant in one of them
+            for kept, other in ((left, right), (right, left)):
+                inner = self._made(other)
+                constant_in_it = _is(inner, "relax.multiply") and self._known(inner.args[1]) is not None
+                gate = _is(inner, "relax.minimum") and _size(other) < _size(product)
+                if constant_in_it or gate:
+                    return self._emit(relax.op.multiply(kept, self._scaled(other, factor)))
+            return None
+        if known.size == 1 and known > 0 and _is(self._made(left), "relax.minimum"):  # no multiplication is left
+            return self._absorbed(left, np.float32(known.item() * factor))
+        return self._emit(relax.op.multiply(left, constant(known * factor)))
 
     def _known(self, operand: relax.Expr) -> Array | None:
         """The value of an operand that is constant, maybe reshaped."""
@@ -202,7 +240,10 @@ class _Integers(relax.PyExprMutator):
             "groups": attrs.groups,
             "padding": attrs.padding,
         }
-        if int(attrs.groups) > 1 or not _pays(weights, grid.dot):
+        pays = (
+            self._is_exact(weights) if _is_depthwise(call) else int(attrs.groups) == 1 and _pays(weights, grid.dot)
+        )
+        if not pays or (grid.held == "int16" and _is_depthwise(call)):
             plain = grid.offset == 0 and _is_depthwise(call)
             data = self.visit_expr(grid.tensor) if plain else self._whole(grid)
             filters = constant(weights.values.astype(np.float32))
@@ -241,6 +282,20 @@ class _Integers(relax.PyExprMutator):
         if before is None or before.ndim != len(static_shape(call)):
             return None
         return relax.op.add(inner.args[0], constant(before + bias))
+
+    def _between(self, call: relax.Call) -> relax.Expr:
+        """A clip as the two operations that factors go through."""
+        value, low, high = call.args
+        raised = self._emit(relax.op.maximum(self.visit_expr(value), relax.const(low.value, str(call.ty.dtype))))
+        return relax.op.minimum(raised, relax.const(high.value, str(call.ty.dtype)))
+
+    def _quotient(self, call: relax.Call) -> relax.Expr | None:
+        """A division by one number above 0 as the multiplication that takes factors."""
+        divisor = self._known(call.args[1])
+        if divisor is None or divisor.size != 1 or divisor.item() <= 0 or str(call.ty.dtype) != "float32":
+            return None
+        inverse = relax.const(np.float32(1 / divisor.item()), "float32")
+        return relax.op.multiply(self.visit_expr(call.args[0]), inverse)
 
     def _rescaled(self, sums: relax.Expr, excess: NDArray[np.int64], scale: NDArray[np.float32]) -> relax.Expr:
         """``(sums - excess) * scale``; what is subtracted goes into the bias where floats hold it exactly."""
@@ -287,10 +342,18 @@ class _Integers(relax.PyExprMutator):
             self._chosen[tensor] = self._dot_for(readers)
         dot, lowest = self._chosen[tensor], _LIMITS[dtype][0]
         if readers and all(map(_is_depthwise, readers)):
+            known = [self._weights(reader.args[1]) for reader in readers]
+            if all(weights is not None and self._is_exact(weights) for weights in known):
+                return _Grid(tensor, float(scale.reshape(())), zero, dtype, dot, "uint8", zero - lowest)
             held, offset = "uint8" if zero == lowest else "int16", 0
         else:
             held, offset = dot.dtype, dot.offset(zero, lowest)
         return _Grid(tensor, float(scale.reshape(())), zero, dtype, dot, held, offset)
+
+    def _is_exact(self, weights: _Weights) -> bool:
+        """Whether the processor's products of bytes suit a depthwise layer of these weights."""
+        exact = bool(np.all(np.abs(weights.values) <= _MOST_WEIGHT)) and rows_are_exact(weights.values)
+        return self._dots[0].pairs is not None and len(weights.values) % 8 == 0 and exact
 
     def _dot_for(self, readers: list[relax.Expr]) -> Dot:
         """The first that all products among the readers of an activation can use."""
@@ -312,6 +375,10 @@ class _Integers(relax.PyExprMutator):
         if weights.scale.size > 1 and int(value.attrs.axis) != outputs:
             return None
         return _Weights(weights.values.T, weights.scale) if turned else weights
+
+
+def _size(tensor: relax.Expr) -> int:
+    return math.prod(static_shape(tensor))
 
 
 def _is_product(expression: relax.Expr) -> bool:

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tvm import s_tir, te, tirx
-from tvm.ir import Range
+from tvm import te, tirx
 from tvm.tirx import For, ForKind, Stmt, Var
 
-from evaluators.compile.choices import OPERATIONS, Choice, read, written
+from evaluators.compile.choices import Choice, read, written
 from evaluators.compile.kernels.emit import (
     Index,
     bind,
@@ -33,6 +32,7 @@ from evaluators.compile.kernels.emit import (
 )
 from evaluators.compile.kernels.epilogue import Finish, plain
 from evaluators.compile.kernels.image import Window
+from evaluators.compile.kernels.written_stage import written_stage
 
 NAME = "depthwise"
 
@@ -81,22 +81,14 @@ class Depthwise:
 
 def depthwise_stage(data: te.Tensor, weight: te.Tensor, layer: Depthwise) -> te.Tensor:
     """The kernel as one opaque stage that remembers its layer."""
-    source = tirx.decl_buffer(data.shape, data.dtype, "data", layout=None)
-    packed = tirx.decl_buffer(weight.shape, weight.dtype, "weight", layout=None)
-    full = buffer("full", *layer.output_shape)
     window = layer.window
     remembered = (*layer.image, *window.strides, *window.padding, *window.dilation)
-    notes = {**written(layer.choice), OPERATIONS: 2 * layer.work, "window": " ".join(map(str, remembered))}
-    reads, writes = [_all(source), _all(packed)], [_all(full)]
-    block = s_tir.SBlock([], reads, writes, NAME, depthwise(layer, source, packed, plain(full)), annotations=notes)
-    return te.extern(
-        [full.shape],
-        [data, weight],
-        lambda ins, outs: s_tir.SBlockRealize([], True, block),
-        NAME,
-        in_buffers=[source, packed],
-        out_buffers=[full],
-    )
+    notes = {**written(layer.choice), "window": " ".join(map(str, remembered))}
+
+    def body(source: Any, packed: Any, full: Any) -> Stmt:
+        return depthwise(layer, source, packed, plain(full))
+
+    return written_stage(NAME, (data, weight), layer.output_shape, "float32", body, 2 * layer.work, notes)
 
 
 def read_layer(block: Any) -> Depthwise:
@@ -113,10 +105,6 @@ def read_layer(block: Any) -> Depthwise:
         len(shape) == 3,
         read(block.annotations),
     )
-
-
-def _all(source: Any) -> Any:
-    return tirx.BufferRegion(source, [Range(0, extent) for extent in source.shape])
 
 
 def depthwise(layer: Depthwise, data: Any, weight: Any, finish: Finish) -> Stmt:

@@ -11,10 +11,12 @@ from tvm import relax, te, tirx, topi
 from tvm.ir import GenericConst
 
 from evaluators.compile.choices import KernelKey
-from evaluators.compile.integers import Dot, dot_for
+from evaluators.compile.integers import Dot, dot_for, dots_of, joined_groups
+from evaluators.compile.kernels.depthwise_integer import IntegerDepthwise, integer_depthwise_stage, pack_weights
 from evaluators.compile.kernels.image import Window
 from evaluators.compile.kernels.integer import integer_product, windows
 from evaluators.compile.legalize.context import Context, whole
+from evaluators.compile.legalize.convolution import FUSIBLE
 from evaluators.compile.legalize.dense import pack_panels
 from evaluators.compile.products import Product, product_options
 
@@ -60,6 +62,32 @@ def integer_convolution(builder: relax.BlockBuilder, call: relax.Call, context: 
     return _product(builder, data, values.reshape(-1, channels), context, 3, dot)
 
 
+def integer_depthwise(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
+    """A convolution of bytes with as many groups as channels, by the processor's products of pairs in 16 bits."""
+    attrs, (data, weight) = call.attrs, call.args
+    ours = attrs.data_layout == attrs.out_layout == "NHWC" and attrs.kernel_layout == "HWIO"
+    if str(call.ty.dtype) != "int32" or str(data.ty.dtype) != "uint8" or not isinstance(weight, GenericConst):
+        return None
+    batch, height, width, channels = whole(data.ty.shape)
+    values = weight.value.numpy()
+    kernel = values.shape[:2]
+    depthwise = values.shape[2:] == (1, channels) and int(attrs.groups) == channels and channels % 8 == 0
+    if not (ours and depthwise and dots_of(context.profile)[0].pairs):
+        return None
+    top, left, bottom, right = whole(attrs.padding)
+    if top or left or bottom or right:
+        data = builder.emit(_padded(builder, data, (0, 0, top, bottom, left, right, 0, 0), 0))
+    image = (height + top + bottom, width + left + right)
+    strides, dilation = whole(attrs.strides), whole(attrs.dilation)
+    layer = IntegerDepthwise(batch, image, channels, kernel, strides, dilation)  # type: ignore[arg-type]
+
+    def build(source: te.Tensor, weights: te.Tensor) -> te.Tensor:
+        return integer_depthwise_stage(source, weights, layer)
+
+    packed = relax.const(pack_weights(values[:, :, 0], layer))
+    return builder.call_te(build, data, packed, primfunc_name_hint="integer_depthwise", primfunc_attrs=FUSIBLE)
+
+
 def integer_padding(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
     """A constant around quantised activations, of their own type (TVM's own pads with a float)."""
     data, attrs = call.args[0], call.attrs
@@ -82,10 +110,15 @@ def _product(
 ) -> relax.Expr:
     rows = math.prod(whole(data.ty.shape)[:outer])
     inner, channels = matrix.shape
-    product = Product(rows, inner // dot.depth, channels)
-    key = KernelKey("integer", (("m", rows), ("k", inner), ("n", channels), ("depth", dot.depth)))
+    groups = inner // dot.depth
+    most = joined_groups(groups) if dot.pairs else 1
+    joined = next(n for n in range(most, 0, -1) if groups % n == 0 and dot.is_exact(matrix.astype(np.int16), n))
+    product = Product(rows, groups // joined, channels)
+    facts = {"m": rows, "k": inner, "n": channels, "depth": dot.depth, "joined": joined}
     registers = context.profile.vector_registers - dot.scratch
-    choice = context.choose(key, product_options(product, replace(context.profile, vector_registers=registers)))
+    options = product_options(product, replace(context.profile, vector_registers=registers))
+    joining = [{**option, "joined": joined} for option in options]
+    choice = context.choose(KernelKey("integer", tuple(facts.items())), joining)
     packed = _grouped(matrix, choice["vectors"] * choice["lanes"], dot)
 
     def build(left: te.Tensor, weights: te.Tensor) -> te.Tensor:

@@ -15,7 +15,12 @@ from evaluators.compile.legalize.context import Context, Legalizer
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
 from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.gate import gated
-from evaluators.compile.legalize.integer import integer_convolution, integer_dense, integer_padding
+from evaluators.compile.legalize.integer import (
+    integer_convolution,
+    integer_dense,
+    integer_depthwise,
+    integer_padding,
+)
 from evaluators.compile.legalize.matmul import activation_product
 from evaluators.compile.legalize.order import extremes, order, ordered
 from evaluators.compile.legalize.pooling import pooled
@@ -30,6 +35,7 @@ from hw_profiles.profile import Profile
 
 LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.nn.conv2d": (
+        integer_depthwise,
         integer_convolution,
         pointwise_convolution,
         winograd_convolution,

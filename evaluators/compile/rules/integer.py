@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import tvm
@@ -36,9 +37,11 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     groups = math.prod(int(extent) for extent in left.shape) // rows // dot.depth
     dtype = f"int{GROUP_BITS}" if dot.depth > 1 else dot.dtype
     view = tirx.decl_buffer((rows, groups), dtype, f"{left.name}_groups")
-    tile = ProductTile(**read(kernel.main.annotations))
+    choice = dict(read(kernel.main.annotations))
+    joined = choice.pop("joined")
+    tile = ProductTile(**choice)
     views = Views()
-    product = Product(rows, groups, channels)
+    product = Product(rows, groups // joined, channels)
     operands = _Operands(
         lambda at, row, k: BufferLoad(view, [at.row + row, k]),
         lambda at, k, lane: BufferLoad(right, [at.panel, k, lane]),
@@ -46,6 +49,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         dtype="int32",
         narrow=int(tvm.DataType(str(kernel.last.buffer.dtype)).bits) <= GROUP_BITS // 2,
         dot=dot,
+        joined=joined,
         panels=right,
     )
     loops = product_loops(product, tile, operands, profile)
@@ -54,9 +58,10 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Operands(Operands):
-    """The factors in groups of ``dot.depth``."""
+    """The factors in groups of ``dot.depth``, ``joined`` of them a step."""
 
     dot: Dot
+    joined: int
     panels: Any
 
     def multiply_add(self, sums: Sums, tile: ProductTile, chain: int, at: Position, k: Expr) -> Stmt:
@@ -66,18 +71,30 @@ class _Operands(Operands):
     def _added(self, total: Expr, at: Position, row: Expr, k: Expr, number: int) -> Expr:
         dot = self.dot
         count = dot.lanes * dot.depth
-        weights = BufferLoad(self.panels, [at.panel, k, Ramp(index(number * count), index(1), count)])
-        group = Broadcast(self.left(at, row, k), dot.lanes)
+        if dot.pairs is not None:
+            products = [self._pairs(at, row, k * self.joined + step, number) for step in range(self.joined)]
+            pairs = reduce(lambda left, right: left + right, products)
+            return total + _call(dot, pairs, Broadcast(tirx.const(1, "int16"), count // 2))
+        group, weights = self._operands(at, row, k, number)
         if dot.depth == 1:
             return total + group.astype(f"int32x{count}") * weights.astype(f"int32x{count}")
         if dot.widened:
             values = f"{dot.dtype}x{count}"
             return total + _call(dot, tirx.reinterpret(values, group), weights.astype(values))
+        return _call(dot, total, tirx.reinterpret(f"int8x{count}", group), weights)
+
+    def _pairs(self, at: Position, row: Expr, k: Expr, number: int) -> Expr:
+        """The products of one group, by twos, in 16 bits."""
+        count = self.dot.lanes * self.dot.depth
+        group, weights = self._operands(at, row, k, number)
         bytes_ = tirx.reinterpret(f"int8x{count}", group)
-        if dot.pairs is None:
-            return _call(dot, total, bytes_, weights)
-        pairs = tirx.call_llvm_pure_intrin(f"int16x{count // 2}", dot.pairs, bytes_, weights)
-        return total + _call(dot, pairs, Broadcast(tirx.const(1, "int16"), count // 2))
+        return tirx.call_llvm_pure_intrin(f"int16x{count // 2}", self.dot.pairs, bytes_, weights)
+
+    def _operands(self, at: Position, row: Expr, k: Expr, number: int) -> tuple[Expr, Expr]:
+        """A group of the left values for every lane, and the weights of one vector."""
+        count = self.dot.lanes * self.dot.depth
+        weights = BufferLoad(self.panels, [at.panel, k, Ramp(index(number * count), index(1), count)])
+        return Broadcast(self.left(at, row, k), self.dot.lanes), weights
 
 
 def _call(dot: Dot, *operands: Expr) -> Expr:
