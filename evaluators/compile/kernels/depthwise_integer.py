@@ -176,9 +176,10 @@ class _Tile:
         """The sums in 16 bits over some pairs of rows, kept in the order of the channels."""
         statements: list[Stmt] = []
         totals: dict[tuple[int, int], Expr] = {}
-        for pair in pairs:
-            for x, products in self._reached().items():
-                for half, bytes_ in enumerate(self._interleaved(pair, x, statements)):
+        for half in range(len(_halves(self.size))):  # one after the other: the registers hold the sums of one
+            for pair in pairs:
+                for x, products in self._reached().items():
+                    bytes_ = self._interleaved(pair, x, half, statements)
                     for p, tap in products:
                         added = self._product(bytes_, pair, tap, half)
                         total = added if (p, half) not in totals else totals[p, half] + added
@@ -200,7 +201,7 @@ class _Tile:
                 found.setdefault(x, []).append((p, tap))
         return dict(sorted(found.items()))
 
-    def _interleaved(self, pair: int, x: int, statements: list[Stmt]) -> list[Expr]:
+    def _interleaved(self, pair: int, x: int, half: int, statements: list[Stmt]) -> Expr:
         """The bytes of two rows at a column, one of each in turn; of the last row alone with zeros."""
         layer = self.layer
         rows = []
@@ -215,7 +216,7 @@ class _Tile:
                 rows.append(_bound(BufferLoad(self.data, place), statements))
             else:
                 rows.append(tirx.const(0, f"uint8x{self.size}"))
-        return [_bound(Shuffle(rows, list(map(whole, places))), statements) for places in _halves(self.size)]
+        return _bound(Shuffle(rows, list(map(whole, _halves(self.size)[half]))), statements)
 
     def _product(self, bytes_: Expr, pair: int, tap: int, half: int) -> Expr:
         """The products of one operand of the instruction, two added in each 16 bits."""
