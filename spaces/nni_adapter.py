@@ -57,7 +57,28 @@ __all__ = [
     "hub_class",
 ]
 
-_NOTES = ("_frozen_context", "_label_scope", "_mutables")
+_CHOSEN = "_chosen"
+_NOTES = ("_frozen_context", "_label_scope", "_mutables", _CHOSEN)
+
+
+def _noted(
+    cls: type[LayerChoice],
+    sample: dict[str, Any],
+    candidates: dict[str, nn.Module] | list[nn.Module],
+    *,
+    weights: list[float] | None = None,
+    label: str | None = None,
+) -> nn.Module:
+    """The candidate of a sample, with a note of the choice that put it there: NNI itself leaves no trace."""
+    names, _ = cls._init_names(candidates)
+    choice = cls._inner_choice(names, weights, label)
+    name = choice.freeze(sample)
+    module: nn.Module = candidates[name]
+    vars(module).setdefault(_CHOSEN, {})[str(choice.label)] = _encoded(name)
+    return module
+
+
+LayerChoice.create_fixed_module = classmethod(_noted)
 
 
 class NniSpace(Space):
@@ -104,6 +125,18 @@ class NniSpace(Space):
             self._smallest = self._descend(first_choice(self))
         return self._smallest
 
+    def largest(self) -> Choice:
+        """The largest of all numbers, and one after the other the dearest of every other choice."""
+        best = Choice({label: max(values, key=_size) for label, values in self.domain.items()})
+        for label, values in self.domain.items():
+            if len(values) > 1 and not any(map(_size, values)):
+                best = max((Choice({**best, label: value}) for value in values), key=self._cost)
+        return best
+
+    def build_noted(self, choice: Mapping[str, Value]) -> tuple[nn.Module, dict[str, dict[str, Value]]]:
+        """As ``build``, and by the name of a module the layer choices (by label) that put it there."""
+        return self._made_of(check_choice(self, choice), torch.device("cpu"))
+
     def _descend(self, best: Choice) -> Choice:
         costs: dict[Choice, int] = {best: self._cost(best)}
         improved = True
@@ -122,9 +155,14 @@ class NniSpace(Space):
         return cost(self._planned(choice), self._channels, self.resolution(choice))
 
     def _network(self, choice: Choice, device: torch.device) -> nn.Module:
+        return self._made_of(choice, device)[0]
+
+    def _made_of(self, choice: Choice, device: torch.device) -> tuple[nn.Module, dict[str, dict[str, Value]]]:
         sample = {label: self._raw[label][value] for label, value in choice.items()}
         with device, model_context(sample):
-            return _plain(_made(f"space {self.name}, choice {choice.key}", self._make))
+            network = _made(f"space {self.name}, choice {choice.key}", self._make)
+        chosen = {name: vars(part)[_CHOSEN] for name, part in network.named_modules() if _CHOSEN in vars(part)}
+        return _plain(network), chosen
 
     def _planned(self, choice: Choice) -> nn.Module:
         """A network only to be looked at; leaves torch's generator as it was."""
@@ -208,6 +246,11 @@ def _made(what: str, make: Callable[[], nn.Module]) -> nn.Module:
         raise SpaceError(
             f"{what} cannot be built: its constructor raised {type(error).__name__}: {error}"
         ) from error
+
+
+def _size(value: Value) -> float:
+    """A number by its size; 0 for all else."""
+    return value if isinstance(value, int | float) else 0.0
 
 
 def _encoded(value: Any) -> Value:
