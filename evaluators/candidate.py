@@ -13,18 +13,22 @@ from torch import Tensor, nn
 
 from evaluators.cost import cost_of
 from evaluators.distill.distiller import Distiller
+from evaluators.distill.evaluate import agreement
 from evaluators.distill.method_text import method_text
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.stretch import Stretch
 from evaluators.distill.trainer import Trained, train_student
 from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
+from evaluators.supernet.score import inherited_logits
 from evaluators.workbench import Workbench
 from results.candidate import State
 from results.measurement import Measurement
 from spaces.choice import Choice
 
 CHECKED_IMAGES = 4
+INHERITED = "with weights inherited from the supernet"
+"""The conditions of an accuracy that no training of the candidate's own went before."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,10 @@ def evaluate_candidate(
     """Evaluate one choice, cheap things first.
 
     Compiled size and planned memory are held against the budget, then the measured latency; only what is
-    within all limits of a target is taught. ``known`` are these figures of the same architecture where it was
-    compiled and measured before, or taught in another way; they are not taken again. Teaching goes on where it was
-    left, and ends after the epoch ``until`` (from 1), or after the last. Raises ``UnderstudyError`` when a stage
-    fails.
+    within all limits of a target is taught, or, where the bench trusts its supernet, scored. ``known`` are these
+    figures of the same architecture where it was compiled and measured before, or taught in another way; they are
+    not taken again. Teaching goes on where it was left, and ends after the epoch ``until`` (from 1), or after the
+    last. Raises ``UnderstudyError`` when a stage fails.
     """
     stages = Stages()
     with stages.stage("build"), bench.working():
@@ -60,6 +64,11 @@ def evaluate_candidate(
     broken = bench.goals.violation(figures)
     if broken:
         return Outcome("infeasible", figures, stages.seconds, broken)
+    if bench.trusted:
+        with stages.stage("score"):
+            score = scored(bench, network, choice)
+        learnt = share_figures(INHERITED, accuracy=score.val_accuracy, agreement=score.agreement)
+        return Outcome("done", {**learnt, **figures}, stages.seconds)
     distiller = bench.distiller_for(choice)
     with stages.stage("train"):
         part = _training(bench, choice, number, bench.schedule.epochs if until is None else until)
@@ -85,6 +94,23 @@ def _training(bench: Workbench, choice: Choice, number: int, until: int) -> Stre
     return Stretch(until, training_file(bench.scratch, number), what)
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a sub-network reaches with inherited weights, shares in 0..1; agreement None where nobody teaches."""
+
+    val_accuracy: float
+    agreement: float | None
+
+
+def scored(bench: Workbench, network: nn.Module, choice: Choice) -> Score:
+    """Score a network with the weights it inherited; its batch norms learn their statistics anew."""
+    task, resolution = bench.task, bench.space.resolution(choice)
+    logits = inherited_logits(network, task, resolution, device=bench.torch_device, guard=bench.working)
+    reference = bench.reference
+    same = None if reference is None else agreement(logits, np.array(reference.logits("val")))
+    return Score(task.score(logits, task.targets("val")), same)
+
+
 def _cost(bench: Workbench, choice: Choice, network: nn.Module, stages: Stages) -> Mapping[str, Measurement]:
     """What the network costs on every target, compiled and measured now."""
     inputs = real_inputs(bench, bench.space.resolution(choice))
@@ -94,12 +120,12 @@ def _cost(bench: Workbench, choice: Choice, network: nn.Module, stages: Stages) 
 
 
 def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
-    """The untrained network of a choice, initialised from the candidate's own seed.
+    """The network of a choice before it is taught: initialised from the candidate's own seed, or by a supernet.
 
     Where students compute in integers, it simulates them.
     """
     torch.manual_seed(candidate_seed(bench.seed, number))
-    network = bench.space.build(choice)
+    network = bench.space.build(choice) if bench.supernet is None else bench.supernet.inherit(choice)
     if bench.precision is not None:
         bench.precision.prepare(network, choice, real_inputs(bench, bench.space.resolution(choice)))
     return network
@@ -144,6 +170,10 @@ def real_inputs(bench: Workbench, resolution: int) -> Tensor:
     return bench.task.batch("val", np.arange(count), resolution)
 
 
-def share_figures(**shares: float | None) -> dict[str, Measurement]:
+def share_figures(conditions: str = "", **shares: float | None) -> dict[str, Measurement]:
     """Measured shares in 0..1 by name; those that are None are left out."""
-    return {name: Measurement(share, "share") for name, share in shares.items() if share is not None}
+    return {
+        name: Measurement(share, "share", conditions=conditions)
+        for name, share in shares.items()
+        if share is not None
+    }

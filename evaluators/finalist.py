@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, agreement, predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
+from evaluators.distill.schedule import Schedule
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.stages import Stages
@@ -22,8 +24,9 @@ from spaces.choice import Choice
 
 
 def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_scratch: bool) -> Student:
-    """Teach a candidate of the front to the full schedule and deliver it into ``run/students/<number>``.
+    """Teach a candidate of the front to the full schedule, or fine-tune what it inherited from a supernet.
 
+    It is delivered into ``run/students/<number>``.
     Its weights, its ONNX twin (checked against torch under onnxruntime) and its compiled library are
     written there. Whether it is still on the front is the caller's to say once all finalists are known.
     Raises ``UnderstudyError`` when a stage fails.
@@ -34,10 +37,11 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     folder.mkdir(parents=True, exist_ok=True)
     stages, distiller = Stages(), bench.distiller_for(choice)
     with stages.stage("train"):
-        trained, learnt = _taught(bench, choice, number, distiller)
+        trained, learnt = _taught(bench, choice, number, distiller, bench.tuning_schedule or bench.final_schedule)
     with stages.stage("scratch"):
         apart = compare_scratch and distiller != HardLabels()
-        alone = _taught(bench, choice, number, HardLabels())[1] if apart else learnt
+        blank = replace(bench, supernet=None)
+        alone = _taught(blank, choice, number, HardLabels(), bench.final_schedule)[1] if apart else learnt
     made = deliver(bench, trained, resolution, learnt["val"], folder, stages)
     in_integers = (
         quantised_facts(made.bench, choice, trained, folder, stages) if made.integers else Quantised({}, {})
@@ -66,11 +70,11 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
 
 
 def _taught(
-    bench: Workbench, choice: Choice, number: int, distiller: Distiller
+    bench: Workbench, choice: Choice, number: int, distiller: Distiller, schedule: Schedule
 ) -> tuple[nn.Module, dict[str, float]]:
-    """A student after the full schedule, its accuracies and its agreement with the teacher itself on test."""
+    """A student after its schedule, its accuracies and its agreement with the teacher itself on test."""
     network = build_student(bench, choice, number)
-    trained = teach(bench, network, choice, number, distiller, bench.final_schedule)
+    trained = teach(bench, network, choice, number, distiller, schedule)
     logits = predict_logits(
         delivered(network), bench.task, "test", bench.space.resolution(choice), guard=bench.working
     )

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evaluators.distill.auto import teaching_text
 from evaluators.distill.catalogue import load_distiller
@@ -21,6 +22,9 @@ from results.goals import Goals
 from spaces.choice import Choice
 from spaces.space import Space
 
+if TYPE_CHECKING:
+    from spaces.supernet import Supernet
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -34,6 +38,8 @@ class Workbench:
     clean images, with which agreement is measured.
     ``distiller`` is None in a search that chooses it for each candidate.
     With a ``precision`` students learn and are delivered in integers.
+    With a ``supernet`` students begin with its weights, and those of the front are taught by ``tuning_schedule``;
+    where it is ``trusted``, candidates are scored as they begin instead of being taught.
     """
 
     space: Space
@@ -50,6 +56,9 @@ class Workbench:
     open_teacher: Callable[[], Teacher]
     torch_device: str = "cpu"
     precision: Precision | None = None
+    supernet: Supernet | None = None
+    tuning_schedule: Schedule | None = None
+    trusted: bool = False
 
     @cached_property
     def teacher(self) -> Teacher:

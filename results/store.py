@@ -8,6 +8,7 @@ Layout of ``results/runs/<name>/``::
     rungs.jsonl        one line each time a candidate's teaching was paused
     study.log          the Optuna study (journal file; `optuna-dashboard study.log` opens it)
     confirmed.json     figures of candidates that a board corrected afterwards (`understudy confirm`)
+    supernet/          the network that holds all students, where there is one (`evaluators/supernet/kept.py`)
     students.json      the finalists with their figures
     students/<n>/      weights.safetensors, student.onnx, student.so
     report.html, front.png, front.svg

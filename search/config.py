@@ -18,12 +18,15 @@ from search.boards import boards_by_profile
 from search.limits import LIMITS, budget_on, check_limits
 from understudy import ConfigError, unknown_name
 
+TRAIN = "train"
+"""The ``supernet`` that a search trains for itself."""
 PRECISIONS = ("none", "int8", "mixed")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(
         ("trials", "finalists", "threads", "epochs", "rungs", "final_epochs", "workers", "classes", "patience"), 1
     ),
+    "supernet_epochs": 1,
     **dict.fromkeys(("seed", "tune"), 0),
     "image_size": 8,
 }
@@ -126,6 +129,12 @@ class SearchConfig:
     tune: float | None = _option(
         None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"
     )
+    supernet: str | None = _option(
+        None,
+        "train: a supernet is taught once, candidates are scored with its weights and finalists fine-tuned; or an "
+        "earlier run whose supernet is used (default: every candidate is taught by itself)",
+    )
+    supernet_epochs: int | None = _option(None, "epochs that a supernet is taught (default: from the data)")
     image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     classes: int | None = _option(None, "with --data none: classes of the teacher")
@@ -188,6 +197,10 @@ class SearchConfig:
             raise ConfigError(
                 "students of integers learn in floats first: epochs and final_epochs must be at least 2, but got 1"
             )
+        if self.supernet is not None and self.quantise != "none":
+            raise ConfigError(
+                "the sub-networks of a supernet compute in floats: leave out --supernet or --quantise"
+            )
         for objective in self.objectives:
             if objective not in METRICS:
                 raise ConfigError(unknown_name("objective", str(objective), METRICS))
@@ -246,6 +259,7 @@ class SearchConfig:
             teacher_model=tuple(map(_anchor, self.teacher_model)),
             space=self.space and _anchor(self.space),
             val_data=self.val_data and _anchor(self.val_data),
+            supernet=self.supernet if self.supernet == TRAIN else self.supernet and _anchor(self.supernet),
             warm_start=tuple(map(_anchor, self.warm_start)),
             name=self.run_path.name,
             runs=str(self.run_path.parent.absolute()),

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Plan:
     """Paths and names, cheap to send: the task and the teacher's outputs are memory-mapped from disk.
 
-    ``outputs`` are those of whoever teaches, ``reference`` those of the teacher itself.
+    ``outputs`` are those of whoever teaches, ``reference`` those of the teacher itself; ``supernet`` is the folder
+    of a trained one, and ``trusted`` whether its scores stand in for teaching candidates.
 
     On a cluster the run's folder must therefore be on a file system that every machine sees.
     """
@@ -43,6 +44,8 @@ class Plan:
     outputs: Path | None = None
     reference: Path | None = None
     methods: tuple[str, ...] = ()
+    supernet: Path | None = None
+    trusted: bool = False
 
     def space(self) -> Space:
         """The space at the size of the task; with the ways of teaching, where the search chooses among some."""
@@ -62,7 +65,12 @@ class Plan:
         return TaughtSpace(space, self.methods) if self.methods else space
 
     def rungs(self) -> tuple[int, ...]:
-        """The epochs after which candidates are compared, and only the best taught on; the last are all."""
+        """The epochs after which candidates are compared, and only the best taught on; the last are all.
+
+        Candidates that are scored with inherited weights have one.
+        """
+        if self.trusted:
+            return (1,)
         from evaluators.distill.schedule import search_schedule
         from evaluators.tasks.opening import open_task
         from search.ladder import rungs_of
@@ -133,6 +141,8 @@ class Plan:
         from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
         from evaluators.quantise.precision import Precision
+        from evaluators.supernet.course import tuning_schedule
+        from evaluators.supernet.kept import open_supernet
         from evaluators.tasks.opening import open_task
         from evaluators.workbench import Workbench
         from search.teacher import open_nearest
@@ -142,9 +152,10 @@ class Plan:
         task = open_task(self.task)
         distill = config.distill or task.distill
         samples = len(task.targets("train"))
+        space = self.space()
         opened: Sequence[Device | None] = devices or [None] * len(self.profiles)
         return Workbench(
-            space=self.space(),
+            space=space,
             task=task,
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
@@ -161,4 +172,7 @@ class Plan:
             open_teacher=partial(open_nearest, config, task, self.cache),
             torch_device=torch_device,
             precision=None if config.quantise == "none" else Precision.of_profiles(self.profiles),
+            supernet=None if self.supernet is None else open_supernet(self.supernet, space),
+            tuning_schedule=None if self.supernet is None else tuning_schedule(samples, config.final_epochs),
+            trusted=self.trusted,
         )

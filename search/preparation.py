@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.measurement import metric_of
 from results.store import RunStore
-from search.config import SearchConfig
+from search.config import TRAIN, SearchConfig
 from search.display import Display
 from search.plan import Plan
 from search.synthesis import NONE, synthetic_data
@@ -41,7 +41,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
 
     Raises the ``UnderstudyError`` that fits.
     """
-    from evaluators.distill.auto import usable_methods
+    from evaluators.distill.auto import auto_methods, usable_methods
     from evaluators.distill.catalogue import methods
     from evaluators.quantise.precision import Precision
     from evaluators.tasks.task import Task
@@ -66,7 +66,20 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     _check_tuning(config, profiles)
     if config.quantise != "none":
         Precision.of_profiles(profiles)
+    if config.supernet is not None and auto_methods(distill) is not None:
+        raise ConfigError("a supernet is taught in one way, so --distill must name it, not auto")
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)
+
+
+def check_supernet(config: SearchConfig) -> None:
+    """Refuse an earlier run without a supernet; raises ``RunError``."""
+    from evaluators.supernet.kept import FOLDER, is_trained
+
+    if config.supernet is not None and config.supernet != TRAIN and not is_trained(Path(config.supernet) / FOLDER):
+        raise RunError(
+            f"{config.supernet} has no trained supernet: name a run of `understudy search --supernet {TRAIN}`, or "
+            "train one here"
+        )
 
 
 def _check_power(config: SearchConfig, profiles: Sequence[Profile]) -> None:
@@ -246,9 +259,13 @@ def _load_assistant(
 
 def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.distill.schedule import final_schedule, search_schedule
+    from evaluators.supernet.course import supernet_schedule
 
     samples = task.size("train")
-    return max(search_schedule(samples, config.epochs).views, final_schedule(samples, config.final_epochs).views)
+    schedules = [search_schedule(samples, config.epochs), final_schedule(samples, config.final_epochs)]
+    if config.supernet is not None:
+        schedules.append(supernet_schedule(samples, config.supernet_epochs))
+    return max(schedule.views for schedule in schedules)
 
 
 def _check_smallest(plan: Plan, task: Task) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from results.measurement import NOT_MEASURED
 from results.report import write_report
 from results.report.details import deploy_command
 from results.store import RunStore
+from results.supernet import supernet_sentences
 from results.table import students_table, time_table
 from results.view import read_view
 from search.config import SearchConfig, load_config
@@ -25,7 +26,7 @@ from search.display import Board, Display
 from search.finals import finish_all
 from search.lock import run_lock
 from search.plan import Plan
-from search.preparation import check_names, prepare
+from search.preparation import check_names, check_supernet, prepare
 from search.ray_session import ray_session
 from search.versions import installed_versions
 from understudy import RunError, UnderstudyError
@@ -42,6 +43,7 @@ def start_run(config: SearchConfig, console: Console) -> RunStore:
     """
     config = config.anchored()
     check_names(config)
+    check_supernet(config)
     store = RunStore.create(config.run_path)
     with run_lock(store.path):
         store.write_text("config.yaml", config.to_yaml())
@@ -79,13 +81,18 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
         from search.device_actor import start_devices
 
         devices = start_devices(prepared.plan)
-        facts["ended_by"] = _search(prepared.plan, devices, store, display, workers)
+        plan = prepared.plan
+        if config.supernet is not None:
+            from search.supernet import with_supernet
+
+            plan, facts["supernet"] = with_supernet(plan, devices, facts["origin"], workers, display)
+        facts["ended_by"] = _search(plan, devices, store, display, workers)
         store.write_facts(facts)
         display.note(f"The search has ended: {facts['ended_by']}.")
         if facts["ended_by"] == "interrupted":
             write_report(store)
             raise KeyboardInterrupt
-        students = _finish(prepared.plan, devices, store, facts, display, workers)
+        students = _finish(plan, devices, store, facts, display, workers)
     store.write_facts({**facts, "ended": _now()})
     _tell(store, students, facts, display)
 
@@ -134,6 +141,8 @@ def _tell(store: RunStore, students: Sequence[Student], facts: dict[str, Any], d
     for target in target_names(facts):
         view = read_view(store, target)
         display.console.print(students_table(view.students, view.facts, target))
+    for sentence in supernet_sentences(facts, store.candidates())[1:]:
+        display.note(sentence)
     _tell_fallen(students, display)
     _tell_unmeasured(store.candidates(), display)
     display.note(f"Report: {_shown(report)}")

@@ -117,18 +117,7 @@ class Steps:
             torch.cuda.set_rng_state(state["random_cuda"], self._device)
 
     def _batches(self, order: np.ndarray) -> list[np.ndarray]:
-        """The samples in the epoch's order, in batches that have labels throughout or nowhere.
-
-        Samples without a label teach only where there is a teacher.
-        """
-        known = self._labelled[order]
-        parts = batches(order[known], self._schedule.batch_size)
-        rest = order[~known]
-        if len(rest) < 2 or not self._distiller.uses_teacher:  # batch norms cannot learn from one sample
-            return parts
-        parts += batches(rest, self._schedule.batch_size)
-        place = np.argsort(order)
-        return sorted(parts, key=lambda ids: int(place[ids[0]]))
+        return labelled_batches(order, self._labelled, self._schedule.batch_size, self._distiller.uses_teacher)
 
     def _step(self, ids: np.ndarray, view: int, epoch: float) -> tuple[tuple[float, float, float], float]:
         loss = self._loss(ids, view, epoch / self._schedule.epochs)
@@ -156,10 +145,25 @@ class Steps:
         self._distiller = self._distiller.prepared(student, teacher)
         own = list(self._distiller.parameters())
         self._parameters = [*self._network.parameters(), *own]
-        self._optimiser = _optimiser(self._parameters, self._schedule)
+        self._optimiser = make_optimiser(self._parameters, self._schedule)
 
 
-def _optimiser(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
+def labelled_batches(order: np.ndarray, labelled: np.ndarray, size: int, uses_teacher: bool) -> list[np.ndarray]:
+    """The samples in an epoch's order, in batches of about ``size`` that have labels throughout or nowhere.
+
+    ``labelled`` says by sample whether it has one; those without teach only where there is a teacher.
+    """
+    known = labelled[order]
+    parts = batches(order[known], size)
+    rest = order[~known]
+    if len(rest) < 2 or not uses_teacher:  # batch norms cannot learn from one sample
+        return parts
+    parts += batches(rest, size)
+    place = np.argsort(order)
+    return sorted(parts, key=lambda ids: int(place[ids[0]]))
+
+
+def make_optimiser(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum; no weight decay on biases and normalisation, which are one-dimensional."""
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},

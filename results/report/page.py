@@ -36,6 +36,7 @@ from results.report.sections import (
     tiles_html,
 )
 from results.report.series import front_series, progress_series
+from results.report.supernet import SUPERNET, supernet_html
 from results.report.teaching import teaching_hint, teaching_html, teaching_series
 from results.view import RunView
 
@@ -109,9 +110,15 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
         parts.append(section_html("Teacher against students", "", f'<div class="triple">{bars}</div>'))
         taught = teaching_html(view.students)
         if taught:
-            parts.append(section_html("How they were taught", teaching_hint(view.students), taught))
+            parts.append(
+                section_html(
+                    "How they were taught", teaching_hint(view.students, "supernet" in view.facts), taught
+                )
+            )
     if "teaching" in plots:
         parts.append(section_html("Accuracy by way of teaching", _TEACHING, plots["teaching"]))
+    if supernet := supernet_html(view):
+        parts.append(section_html("The supernet", SUPERNET, supernet))
     if "progress" in plots:
         clock = section_html("By the clock", "The same, over the time that the search ran.", plots["clock"])
         count = section_html("Hypervolume by candidates", _HYPERVOLUME, plots["progress"])

@@ -52,9 +52,15 @@ def teaching_html(students: Sequence[Student]) -> str:
     return f'<div class="wide"><table class="figures">{table}</table></div>'
 
 
-def teaching_hint(students: Sequence[Student]) -> str:
-    """What the table compares, or how to have it compared."""
-    if any("scratch_accuracy" in student.measurements for student in students):
+def teaching_hint(students: Sequence[Student], inherited: bool = False) -> str:
+    """What the table compares, or how to have it compared; ``inherited`` where students began in a supernet."""
+    compared = any("scratch_accuracy" in student.measurements for student in students)
+    if compared and inherited:
+        return (
+            "Bought, by supernet and teacher: points of test accuracy over the same student trained alone "
+            "from weights of its own for the whole schedule. One training each: a point or two may be chance."
+        )
+    if compared:
         return (
             "Bought: points of test accuracy over the same student trained alone, from the same weights, same "
             "steps. One training each: a point or two may be chance."

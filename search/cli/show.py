@@ -14,6 +14,7 @@ def command(run: Path, everything: bool) -> None:
     """The front, the students and the state of RUN, in the terminal."""
     from results.goals import target_names
     from results.store import RunStore
+    from results.supernet import supernet_sentences
     from results.table import candidates_table, front_table, students_table, time_table
     from results.updates import Versions, version_table
     from results.view import read_view
@@ -28,6 +29,8 @@ def command(run: Path, everything: bool) -> None:
             else front_table(view.candidates, view.facts, view.target)
         )
     console.print(time_table(store.candidates()))
+    for sentence in supernet_sentences(store.facts(), store.candidates()):
+        console.print(sentence, highlight=False, soft_wrap=True)
     for view in views:
         if view.students:
             console.print(students_table(view.students, view.facts, view.target))

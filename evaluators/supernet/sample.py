@@ -1,0 +1,93 @@
+"""How well inherited scores rank students: some sub-networks at random, each also taught from scratch."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from scipy import stats
+
+from evaluators.candidate import build_student, scored, teach
+from evaluators.stages import Stages
+from evaluators.workbench import Workbench
+from spaces.choice import Choice
+from spaces.space import Space, random_choice
+
+SAMPLE = 8
+ENOUGH = 0.4
+"""Kendall's correlation from which inherited scores are trusted to rank candidates."""
+_FIRST = 1 << 20
+"""Numbers of sampled sub-networks, from which their seeds come, begin beyond those of candidates."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A sub-network's validation accuracy with inherited weights and after the search's training from scratch,
+    shares in 0..1, and the seconds that each took."""
+
+    choice: dict[str, Any]
+    inherited: float
+    trained: float
+    score_seconds: float
+    train_seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: the arguments of the constructor."""
+        return asdict(self)
+
+
+def sample_choices(space: Space) -> list[Choice]:
+    """Sub-networks drawn evenly, of as many architectures; the same in every run, so that they are taught once."""
+    draw, found = random.Random(0), dict[str, Choice]()
+    for _ in range(100 * SAMPLE):
+        choice = random_choice(space, draw)
+        found.setdefault(space.signature(choice), choice)
+        if len(found) == SAMPLE:
+            break
+    return list(found.values())
+
+
+def sampled(bench: Workbench, choice: Choice, place: int) -> Sampled:
+    """One sub-network of the sample, scored and taught; raises ``UnderstudyError`` as ``teach`` does."""
+    stages, number = Stages(), _FIRST + place
+    with stages.stage("score"):
+        inherited = scored(bench, build_student(bench, choice, number), choice)
+    alone = replace(bench, supernet=None)
+    with stages.stage("train"):
+        network = build_student(alone, choice, number)
+        trained = teach(alone, network, choice, number, bench.distiller_for(choice), bench.schedule)
+    return Sampled(
+        dict(choice),
+        inherited.val_accuracy,
+        trained.val_accuracy,
+        stages.seconds["score"],
+        stages.seconds["train"],
+    )
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Rank correlations, -1 to 1, of inherited with trained accuracies; 0 where one of them is all the same."""
+
+    kendall: float
+    spearman: float
+
+    @property
+    def enough(self) -> bool:
+        """Whether inherited scores can stand in for training."""
+        return self.kendall >= ENOUGH
+
+
+def correlation(sample: Sequence[Sampled]) -> Correlation:
+    """Kendall's tau-b and Spearman's rho of a sample."""
+    inherited, trained = [each.inherited for each in sample], [each.trained for each in sample]
+    if len(set(inherited)) < 2 or len(set(trained)) < 2:
+        return Correlation(0.0, 0.0)
+    found = (
+        float(stats.kendalltau(inherited, trained).statistic),
+        float(stats.spearmanr(inherited, trained).statistic),
+    )
+    return Correlation(*(0.0 if math.isnan(value) else value for value in found))

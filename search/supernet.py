@@ -1,0 +1,253 @@
+"""`--supernet`: one network that holds all students, taught before the search, or taken from an earlier run.
+
+What is known of it stands in ``supernet/supernet.json`` of the run's folder: ``origin`` (what its weights depend
+on), ``from`` (the run it was taken from, if it was), ``epochs``, ``seconds``, ``workers``, ``sample`` (by place,
+sub-networks scored and taught as ``sample_taught``, see ``evaluators/supernet/sample.py``; null for one whose
+training failed), ``kendall``, ``spearman`` and ``trusted``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from evaluators.supernet.kept import FOLDER, is_trained, read_facts, write_facts
+from hw_profiles.host import usable_cores
+from results.supernet import supernet_sentence
+from search.config import TRAIN
+from search.display import Display
+from search.plan import Plan
+from search.preparation import check_supernet
+from search.worker_process import resources, settle_worker
+from understudy import RunError, TrainError, UnderstudyError
+
+if TYPE_CHECKING:
+    from evaluators.workbench import Workbench
+    from search.device_actor import Devices
+    from spaces.choice import Choice
+
+RETRIES = 2
+LEAST_SHARE = 16
+"""Samples of a batch that a worker must have at least: batch norms learn their statistics from them."""
+_LOOK_S = 0.5
+_MEETING = ".meeting-"
+
+
+def with_supernet(
+    plan: Plan, devices: Devices, origin: Mapping[str, str], workers: int, display: Display
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan of a search with the supernet that its configuration asks for, and what is known of that.
+
+    It is taught unless the run's folder holds it, or copied from the run that ``--supernet`` names. Raises
+    ``UnderstudyError``: for a space without a supernet, one of another space, data or teacher, and where its
+    training fails.
+    """
+    wanted = plan.config.supernet
+    if wanted is None:
+        return plan, {}
+    folder = plan.run / FOLDER
+    folder.mkdir(exist_ok=True)
+    facts = read_facts(folder)
+    if not is_trained(folder):
+        check_supernet(plan.config)
+        known = {**_space_origin(plan), **{name: origin[name] for name in ("data", "teacher")}}
+        facts = (
+            _taught(plan, devices, folder, workers, display) if wanted == TRAIN else _taken(wanted, folder, known)
+        )
+        facts = {**facts, "origin": known}
+        write_facts(folder, facts)
+    plan = replace(plan, supernet=folder)
+    facts = _ranked(plan, devices, folder, facts, display)
+    display.note(supernet_sentence(facts))
+    return replace(plan, trusted=facts["trusted"]), facts
+
+
+def _space_origin(plan: Plan) -> dict[str, str]:
+    """The name of the space, and a hash of its choices."""
+    space = plan.space()
+    domain = json.dumps({name: list(values) for name, values in space.domain.items()}, sort_keys=True)
+    return {"space": f"{space.name}, {hashlib.sha256(domain.encode()).hexdigest()[:16]}"}
+
+
+def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
+    """Copy the supernet of an earlier run; its facts."""
+    source = Path(run) / FOLDER
+    facts = read_facts(source)
+    differ = [name for name in origin if facts.get("origin", {}).get(name) != origin[name]]
+    if differ:
+        raise RunError(
+            f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
+            f"search with what it was taught with, or let this search train its own (--supernet {TRAIN})"
+        )
+    for path in source.iterdir():
+        if path.is_file() and not path.name.startswith("."):
+            copy = folder / f".{path.name}.tmp"
+            shutil.copyfile(path, copy)
+            copy.replace(folder / path.name)
+    return {**facts, "from": run}
+
+
+class _Worker:
+    """One of the processes that train a supernet together."""
+
+    def __init__(self, plan: Plan, devices: Devices) -> None:
+        self._plan, self._devices = plan, devices
+        self._progress = (0, 0)
+
+    def progress(self) -> tuple[int, int]:
+        """Steps done and in all."""
+        return self._progress
+
+    def teach(self, rank: int, size: int, meeting: Path, folder: Path) -> float:
+        """Train to the end with the others; the seconds that it took."""
+        from evaluators.supernet.course import supernet_schedule, teach_supernet
+        from evaluators.supernet.crew import join, leave
+        from evaluators.supernet.training import Lesson
+
+        bench = self._plan.open(self._devices, settle_worker())
+        assert bench.distiller is not None
+        lesson = Lesson(
+            task=bench.task,
+            distiller=bench.distiller,
+            outputs=bench.teacher_outputs,
+            teacher=bench.teacher_for(bench.distiller),
+            schedule=supernet_schedule(bench.task.size("train"), self._plan.config.supernet_epochs),
+            seed=bench.seed,
+            device=bench.torch_device,
+            guard=bench.working,
+        )
+        crew = join(rank, size, meeting)
+        try:
+            return teach_supernet(bench.space, lesson, folder, crew, self._count)
+        finally:
+            leave(crew)
+
+    def _count(self, done: int, steps: int) -> None:
+        self._progress = (done, steps)
+
+
+def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: Display) -> dict[str, Any]:
+    """Train the supernet on all workers; where a GPU does it, on as many as there are. What it cost."""
+    from evaluators.supernet.course import supernet_schedule
+    from evaluators.tasks.opening import open_task
+
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    samples = open_task(plan.task).size("train")
+    schedule = supernet_schedule(samples, plan.config.supernet_epochs)
+    size = max(1, min(gpus or workers, workers, min(samples, schedule.batch_size) // LEAST_SHARE))
+    for leftover in folder.glob(f"{_MEETING}*"):  # of a search that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    with display.stage("supernet, taught once for all targets") as advance:
+        for attempt in range(RETRIES + 1):
+            try:
+                seconds = _together(plan, devices, folder, size, advance)
+                break
+            except RayTaskError as error:
+                if isinstance(error.cause, UnderstudyError):
+                    raise error.cause from None
+                problem = str(error.cause)
+            except RayError as error:
+                problem = type(error).__name__
+            if attempt == RETRIES:
+                raise TrainError(
+                    f"the supernet's training was lost {attempt + 1} times ({problem}): check the memory of this "
+                    "computer, or give it fewer --workers; `understudy resume` goes on from its last epoch"
+                )
+    return {"epochs": schedule.epochs, "seconds": seconds, "workers": size}
+
+
+def _together(plan: Plan, devices: Devices, folder: Path, size: int, advance: Callable[[int, int], None]) -> float:
+    """One training by so many processes, from the state that is kept; ends them all, however it ends."""
+    asked = resources(size)
+    made = ray.remote(_Worker).options(
+        num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_concurrency=2, max_restarts=0
+    )
+    with tempfile.TemporaryDirectory(prefix=_MEETING, dir=folder) as place:
+        crew = [made.remote(plan, devices) for _ in range(size)]
+        try:
+            waiting = [
+                worker.teach.remote(rank, size, Path(place) / "met", folder) for rank, worker in enumerate(crew)
+            ]
+            results = list(waiting)
+            while waiting:
+                ready, waiting = ray.wait(waiting, timeout=_LOOK_S)
+                ray.get(ready)
+                done, steps = ray.get(crew[0].progress.remote()) if waiting else (0, 0)
+                if steps:
+                    advance(done, steps)
+            return float(ray.get(results[0]))
+        finally:
+            for worker in crew:
+                ray.kill(worker)
+
+
+def _ranked(plan: Plan, devices: Devices, folder: Path, facts: dict[str, Any], display: Display) -> dict[str, Any]:
+    """Measure how well inherited scores rank, unless it is known; the facts with it."""
+    from evaluators.supernet.sample import Sampled, correlation, sample_choices
+
+    taught = _teaching(plan)
+    held: dict[str, Any] = dict(facts.get("sample", {})) if facts.get("sample_taught") == taught else {}
+    choices = dict(enumerate(sample_choices(plan.space())))
+    missing = {place: choice for place, choice in choices.items() if str(place) not in held}
+    if missing:
+        with display.stage("how well the supernet ranks, on sub-networks at random") as advance:
+            for place, found in _sampled(plan, devices, missing):
+                held[str(place)] = found
+                facts = {**facts, "sample_taught": taught, "sample": held}
+                write_facts(folder, facts)
+                advance(len(held), len(choices))
+    ranks = correlation([Sampled(**each) for each in held.values() if each is not None])
+    facts = {**facts, "kendall": ranks.kendall, "spearman": ranks.spearman, "trusted": ranks.enough}
+    write_facts(folder, facts)
+    return facts
+
+
+def _teaching(plan: Plan) -> str:
+    """How candidates are taught in this search, on which the sample's trained accuracies depend."""
+    from evaluators.distill.schedule import search_schedule
+    from evaluators.tasks.opening import open_task
+
+    task = open_task(plan.task)
+    return f"{plan.config.distill or task.distill}, {search_schedule(task.size('train'), plan.config.epochs)}"
+
+
+def _sampled(
+    plan: Plan, devices: Devices, missing: Mapping[int, Choice]
+) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Each sub-network with its figures as they come, None for one whose training failed."""
+    asked = resources(plan.config.workers or usable_cores())
+    task = ray.remote(_sample).options(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=1)
+    places = {task.remote(plan, devices, choice, place): place for place, choice in missing.items()}
+    waiting = list(places)
+    while waiting:
+        (reference, *_), waiting = ray.wait(waiting)
+        try:
+            yield places[reference], ray.get(reference)
+        except RayError as error:
+            raise TrainError(f"sub-networks of the supernet could not be taught: {error}") from error
+
+
+def _sample(plan: Plan, devices: Devices, choice: Choice, place: int) -> dict[str, Any] | None:
+    """One sub-network, in a worker process."""
+    from evaluators.supernet.sample import sampled
+
+    try:
+        return sampled(_bench(plan, devices), choice, place).to_json()
+    except TrainError:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _bench(plan: Plan, devices: Devices) -> Workbench:
+    """The workbench of this process, kept from one sub-network to the next."""
+    return plan.open(devices, settle_worker())

@@ -1,0 +1,89 @@
+"""A search with a supernet: taught first, killed meanwhile, and used again by another search."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from results.store import RunStore
+from tests.search.conftest import call, call_here, command, environment
+
+OPTIONS = (
+    *("--data", "shapes", "--space", "mlp", "--max-latency", "50ms", "--workers", "2", "--trials", "3"),
+    *("--epochs", "2", "--final-epochs", "2", "--finalists", "1", "--sampler", "random"),
+    *("--teacher", "none", "--distill", "hard-labels"),
+)
+
+
+@pytest.fixture(scope="module")
+def taught(workplace) -> tuple[Path, str]:
+    """A finished run with a supernet of its own, whose training was killed once, and what it said at the end."""
+    run = workplace / "results" / "runs" / "taught"
+    options = (*OPTIONS, "--supernet", "train", "--supernet-epochs", "4", "--name", "taught")
+    with subprocess.Popen(
+        command("search", *options), cwd=workplace, env=environment(), stdout=subprocess.DEVNULL
+    ) as search:
+        while not (run / "supernet").exists() and search.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1)
+        search.kill()
+    assert (run / "config.yaml").exists()
+    done = call(workplace, "resume", str(run))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run, done.stdout
+
+
+def test_candidates_are_scored_or_taught_as_the_ranking_says(taught):
+    run, said = taught
+    store = RunStore(run)
+    facts = store.facts()["supernet"]
+    assert len([each for each in facts["sample"].values() if each]) == 8
+    assert -1 <= facts["kendall"] <= 1
+    assert f"Kendall {facts['kendall']:.2f}" in said
+    stage, other = ("score", "train") if facts["trusted"] else ("train", "score")
+    done = [candidate for candidate in store.candidates() if candidate.state == "done"]
+    assert done
+    for candidate in done:
+        assert stage in candidate.seconds
+        assert other not in candidate.seconds
+        assert ("inherited" in candidate.measurements["accuracy"].conditions) == facts["trusted"]
+    assert store.students()
+
+
+def test_a_later_search_uses_it_for_other_goals(taught, workplace):
+    run, _ = taught
+    options = ("--supernet", str(run), "--name", "again", "--objectives", "accuracy,size")
+    done = call_here(workplace, "search", *OPTIONS, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Supernet taken from {run}" in done.stdout
+    again = run.with_name("again")
+    once, twice = (load_file(folder / "supernet" / "weights.safetensors") for folder in (run, again))
+    assert all((once[name] == twice[name]).all() for name in once)
+    facts = [json.loads((folder / "supernet" / "supernet.json").read_text()) for folder in (run, again)]
+    assert facts[0]["sample"] == facts[1]["sample"]
+    shown = call_here(workplace, "show", str(again))
+    assert "inherited scores rank" in shown.stdout
+
+
+def test_one_of_other_students_is_refused(taught, workplace):
+    run, _ = taught
+    done = call_here(workplace, "search", *OPTIONS, "--supernet", str(run), "--name", "other", "--space", "mobile")
+    assert done.returncode != 0
+    assert "was taught with another space" in done.stdout + done.stderr
+
+
+def test_what_does_not_go_with_a_supernet_is_refused_at_once(workplace):
+    for options, problem in (
+        (("--quantise", "int8"), "leave out --supernet or --quantise"),
+        (("--distill", "auto"), "--distill must name it"),
+        (("--supernet", "results/runs/nowhere"), "has no trained supernet"),
+    ):
+        done = call_here(workplace, "search", *OPTIONS, "--supernet", "train", "--name", "none", *options)
+        assert done.returncode != 0
+        assert problem in done.stdout + done.stderr
+        assert not (workplace / "results" / "runs" / "none").exists()
