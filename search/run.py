@@ -197,8 +197,11 @@ def _shown(path: Path) -> Path:
 
 
 def _remove_if_empty(store: RunStore) -> None:
-    """Take away the folder of a run that ended before its first candidate, so that its name is free again."""
-    if not store.candidates():
+    """Take away the folder of a run that ended before its first candidate, so that its name is free again.
+
+    One with a supernet, be it half taught, is kept.
+    """
+    if not store.candidates() and not (store.path / "supernet").exists():
         rmtree(store.path / ".scratch", ignore_errors=True)
         for path in store.path.iterdir():
             if path.is_file():

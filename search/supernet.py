@@ -56,11 +56,10 @@ def with_supernet(
     if wanted is None:
         return plan, {}
     folder = plan.run / FOLDER
-    folder.mkdir(exist_ok=True)
+    known = {**_space_origin(plan), **{name: origin[name] for name in ("data", "teacher")}}
     facts = read_facts(folder)
-    if not is_trained(folder):
+    if not is_trained(folder) or facts.get("origin") != known:
         check_supernet(plan.config)
-        known = {**_space_origin(plan), **{name: origin[name] for name in ("data", "teacher")}}
         facts = (
             _taught(plan, devices, folder, workers, display) if wanted == TRAIN else _taken(wanted, folder, known)
         )
@@ -89,6 +88,7 @@ def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
             f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
             f"search with what it was taught with, or let this search train its own (--supernet {TRAIN})"
         )
+    folder.mkdir(exist_ok=True)
     for path in source.iterdir():
         if path.is_file() and not path.name.startswith("."):
             copy = folder / f".{path.name}.tmp"
@@ -145,6 +145,7 @@ def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: D
     samples = open_task(plan.task).size("train")
     schedule = supernet_schedule(samples, plan.config.supernet_epochs)
     size = max(1, min(gpus or workers, workers, min(samples, schedule.batch_size) // LEAST_SHARE))
+    folder.mkdir(exist_ok=True)
     for leftover in folder.glob(f"{_MEETING}*"):  # of a search that was killed
         shutil.rmtree(leftover, ignore_errors=True)
     with display.stage("supernet, taught once for all targets") as advance:

@@ -43,7 +43,9 @@ def teach_supernet(
     """
     torch.manual_seed(lesson.seed)
     supernet, epochs = Supernet.untrained(space, lesson.device), lesson.schedule.epochs
-    named = f"{space.name}, {lesson.distiller}, {lesson.schedule}, {lesson.seed}"
+    teacher = lesson.outputs and lesson.outputs.folder.name
+    named = f"{space.name} {dict(space.domain)} {lesson.task.fingerprint} {teacher} {lesson.distiller} "
+    named += f"{lesson.schedule} {lesson.seed}"
     stretch = Stretch(epochs, folder / TRAINING, named)
     with SupernetTraining(supernet, lesson, crew) as training:
         done, seconds = 0, 0.0
