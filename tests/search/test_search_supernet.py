@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from results.store import RunStore
-from tests.search.conftest import call, call_here, command, environment
+from tests.search.conftest import call_here, command, environment
 
 OPTIONS = (
     *("--data", "shapes", "--space", "mlp", "--max-latency", "50ms", "--workers", "2", "--trials", "3"),
@@ -33,7 +33,7 @@ def taught(workplace) -> tuple[Path, str]:
         time.sleep(1)
         search.kill()
     assert (run / "config.yaml").exists()
-    done = call(workplace, "resume", str(run))
+    done = call_here(workplace, "resume", str(run))
     assert done.returncode == 0, done.stdout + done.stderr
     return run, done.stdout
 
