@@ -17,7 +17,8 @@ from spaces.choice import Value
 
 KnownCosts = Callable[[str, Sequence[Mapping[str, Value]]], Array | None]
 """Figures of a name of the record for choices: NaN where unknown, infinite where a network cannot be had."""
-_FEWEST = 4
+_FEWEST, _MOST = 4, 250
+"""Costs are learnt from so many candidates of the record: what more would tell of costs is not worth its time."""
 _UNKNOWN = 1.0
 """The deviation of the logarithm of a cost of which next to nothing is known."""
 
@@ -72,7 +73,7 @@ class CostModel:
         if not unknown.any():
             return Costs(value, deviation)
         figures = self.measured(candidates)
-        seen = np.flatnonzero(figures > 0)
+        seen = np.flatnonzero(figures > 0)[:_MOST]
         logarithms = np.log(figures[seen])
         if len(seen) < _FEWEST:
             value[unknown], deviation[unknown] = np.exp(logarithms.mean()) if len(seen) else 1.0, _UNKNOWN
