@@ -26,6 +26,9 @@ _CLOSER = 4_096
 _LIKELY = 0.01
 _ASKED = 200
 _FEWEST = 3
+_BELIEVED = 200
+"""Of those that are pending so many, the latest, are taken for what is expected of them: the time grows with their
+cube, and with rungs, most candidates wait to the end."""
 _START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
 _ELSEWHERE = 150
 
@@ -89,7 +92,7 @@ class Strategy:
         """The codes of the pool that were not proposed before, the most promising first."""
         done = _taught(record)
         taught = Taught(self._candidates.measured(done, record), _errors(done))
-        waiting = self._candidates.described(pending, record)
+        waiting = self._candidates.described(pending[-_BELIEVED:], record)
         model = self._accuracy.learnt(taught, self._known_elsewhere(record), waiting)
         reached = taught.described.joined(waiting)
         errors = np.concatenate([taught.errors, model.mean(waiting)])
