@@ -37,7 +37,7 @@ class Ladder:
 
     def __init__(self, rungs: Sequence[int], objectives: Sequence[str], most: int) -> None:
         self.rungs, self._objectives = tuple(rungs), tuple(objectives)
-        self._hope = most // FACTOR
+        self._closed, self._hope = False, math.ceil(most / FACTOR)
         self._levels = [_Level(len(objectives)) for _ in rungs[:-1]]
 
     def reached(self, candidate: Candidate) -> None:
@@ -59,10 +59,20 @@ class Ladder:
         for level in self._levels:
             level.waiting.discard(number)
 
+    def close(self) -> bool:
+        """Hear that nobody new will come: thirds are rounded up now, so that somebody reaches the end.
+
+        Whether that is news.
+        """
+        news, self._closed = not self._closed, True
+        for level in self._levels:
+            level.fresh = False
+        return news
+
     def next(self) -> int | None:
         """The candidate to teach on, of the highest rung where one is due; None where none is."""
         for level in reversed(self._levels):
-            due = level.due()
+            due = level.due(rounded_up=self._closed)
             if due is not None:
                 return due
         return None
@@ -99,12 +109,12 @@ class _Level:
         self._better: NDArray[np.int64] = np.zeros(64, np.int64)
         self._changed: list[int] = []
         self._due: int | None = None
-        self._fresh = False
+        self.fresh = False
 
     def add(self, number: int, point: Point) -> None:
         """A newcomer, or one that comes again: its rank, and what it does to that of others."""
         self.waiting.add(number)
-        self._fresh = False
+        self.fresh = False
         if number in self._index:
             return
         count, new = len(self._numbers), np.array(point)
@@ -121,11 +131,12 @@ class _Level:
         self._numbers.append(number)
         self._changed = [number, *(self._numbers[index] for index in np.flatnonzero(worse))]
 
-    def due(self) -> int | None:
+    def due(self, rounded_up: bool) -> int | None:
         """The best that waits among those that may go on."""
-        if not self._fresh or (self._due is not None and self._due not in self.waiting):
-            chosen = (self._numbers[index] for index in self._best(len(self._numbers) // FACTOR))
-            self._due, self._fresh = next((number for number in chosen if number in self.waiting), None), True
+        if not self.fresh or (self._due is not None and self._due not in self.waiting):
+            room = math.ceil(len(self._numbers) / FACTOR) if rounded_up else len(self._numbers) // FACTOR
+            chosen = (self._numbers[index] for index in self._best(room))
+            self._due, self.fresh = next((number for number in chosen if number in self.waiting), None), True
         return self._due
 
     def better_than(self, number: int) -> int:

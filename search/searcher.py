@@ -71,7 +71,9 @@ class ProposerSearcher(Searcher):
             return None
         proposal = self._new() if due is None else self._proposer.again(due)
         if proposal is None:
-            return None if self._running else self._finish()
+            if self._running:
+                return None
+            return self.suggest(trial_id) if self._ladder.close() else self._finish()
         self._ladder.leave(proposal.number)
         self._proposals[trial_id], self._trials[proposal.number] = proposal, trial_id
         self._running.add(trial_id)

@@ -96,6 +96,21 @@ def test_the_hopeless_do_not_wait():
     assert ladder.hopeless() == [0]
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_of_the_fewest_somebody_reaches_the_end(count):
+    ladder = Ladder(RUNGS, OBJECTIVES, count)
+    for number in range(count):
+        ladder.reached(paused(number, 0.5 + number / 10))
+    while (number := ladder.next()) is not None:
+        ladder.reached(paused(number, 0.8, fidelity=1 / 3))
+    assert ladder.close()
+    first = ladder.next()
+    assert first is not None
+    ladder.reached(paused(first, 0.8, fidelity=1 / 3))
+    assert ladder.next() is not None
+    assert not ladder.close()
+
+
 def test_a_training_cut_elsewhere_is_refused():
     with pytest.raises(RunError, match=r"paused after 2 epochs, and this search pauses after \[1, 3\] of 9"):
         Ladder(RUNGS, OBJECTIVES, 9).reached(paused(0, 0.5, fidelity=2 / 9))
@@ -147,6 +162,8 @@ def search(store: RunStore, step: Callable[[], None], sampler: str) -> None:
             config = searcher.suggest(trial)
             if config == Searcher.FINISHED:
                 break
+            if config is None:  # one of this process's own is due
+                continue
             configs[trial], reached[trial] = config, round(9 * config["fidelity"])
         decision = "continue"
         while decision == "continue":
