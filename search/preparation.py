@@ -72,11 +72,11 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
 
 
 def check_supernet(config: SearchConfig) -> None:
-    """Refuse an earlier run without a supernet; raises ``RunError``."""
+    """Refuse an earlier run without a supernet; raises ``ConfigError``."""
     from evaluators.supernet.kept import FOLDER, is_trained
 
     if config.supernet is not None and config.supernet != TRAIN and not is_trained(Path(config.supernet) / FOLDER):
-        raise RunError(
+        raise ConfigError(
             f"{config.supernet} has no trained supernet: name a run of `understudy search --supernet {TRAIN}`, or "
             "train one here"
         )

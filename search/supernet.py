@@ -29,7 +29,7 @@ from search.display import Display
 from search.plan import Plan
 from search.preparation import check_supernet
 from search.worker_process import resources, settle_worker
-from understudy import RunError, TrainError, UnderstudyError
+from understudy import ConfigError, TrainError, UnderstudyError
 
 if TYPE_CHECKING:
     from evaluators.workbench import Workbench
@@ -84,7 +84,7 @@ def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
     facts = read_facts(source)
     differ = [name for name in origin if facts.get("origin", {}).get(name) != origin[name]]
     if differ:
-        raise RunError(
+        raise ConfigError(
             f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
             f"search with what it was taught with, or let this search train its own (--supernet {TRAIN})"
         )

@@ -75,6 +75,7 @@ def test_one_of_other_students_is_refused(taught, workplace):
     done = call_here(workplace, "search", *OPTIONS, "--supernet", str(run), "--name", "other", "--space", "mobile")
     assert done.returncode != 0
     assert "was taught with another space" in done.stdout + done.stderr
+    assert not run.with_name("other").exists()
 
 
 def test_what_does_not_go_with_a_supernet_is_refused_at_once(workplace):
