@@ -64,7 +64,7 @@ def test_a_search_outlives_a_board_and_its_front_is_confirmed_deployed_and_run(w
     )
     wait_until(lambda: search.poll() is not None or RunStore(run).candidates())
     kill(supervisors[0])
-    assert search.wait(timeout=400) == 0
+    assert search.wait(timeout=800) == 0
 
     store = RunStore.open(run)
     candidates = store.candidates()

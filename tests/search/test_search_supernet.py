@@ -19,6 +19,8 @@ OPTIONS = (
     *("--teacher", "none", "--distill", "hard-labels"),
 )
 
+pytestmark = pytest.mark.timeout(900)  # the first test pays for two searches
+
 
 @pytest.fixture(scope="module")
 def taught(workplace) -> tuple[Path, str]:
