@@ -39,7 +39,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     with stages.stage("train"):
         trained, learnt = _taught(bench, choice, number, distiller, bench.tuning_schedule or bench.final_schedule)
     with stages.stage("scratch"):
-        apart = compare_scratch and distiller != HardLabels()
+        apart = compare_scratch and (bench.supernet is not None or distiller != HardLabels())
         blank = replace(bench, supernet=None)
         alone = _taught(blank, choice, number, HardLabels(), bench.final_schedule)[1] if apart else learnt
     made = deliver(bench, trained, resolution, learnt["val"], folder, stages)

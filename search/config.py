@@ -201,6 +201,10 @@ class SearchConfig:
             raise ConfigError(
                 "the sub-networks of a supernet compute in floats: leave out --supernet or --quantise"
             )
+        if self.supernet_epochs is not None and self.supernet != TRAIN:
+            raise ConfigError(
+                f"supernet_epochs is for a supernet that is taught here: add --supernet {TRAIN}, or leave it out"
+            )
         for objective in self.objectives:
             if objective not in METRICS:
                 raise ConfigError(unknown_name("objective", str(objective), METRICS))

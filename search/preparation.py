@@ -176,7 +176,7 @@ def _processors(plan: Plan) -> str:
 def _check_same(store: RunStore, origin: Mapping[str, str]) -> None:
     before = store.facts().get("origin", origin)
     changed = [name for name in origin if before.get(name) != origin[name]]
-    if changed and store.candidates():
+    if changed and (store.candidates() or store.paused()):
         raise RunError(
             f"the {' and the '.join(changed)} of {store.path} changed since it began, so its figures cannot be "
             "compared any more: restore what changed, or start a new run with --name"

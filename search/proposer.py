@@ -99,8 +99,10 @@ class Proposer:
             strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere)
             ours = UnderstudySampler(strategy, self._distributions, self._record, self._is_fresh, seed)
             self._sampler: Callable[[], BaseSampler] = lambda: ours
+            self._tries = 1  # it says so when it has nothing new
         else:
             self._sampler = lambda: make_sampler(sampler, seed + self._next, trials)
+            self._tries = SAMPLER_TRIES
         self._study = new_study(self._sampler(), self._objectives)
         self._running: dict[int, optuna.Trial | int] = {}
         self._file = self._reconciled_file()
@@ -108,8 +110,8 @@ class Proposer:
     def propose(self) -> Proposal | None:
         """The next choice, never one of a signature proposed before; None when none is left."""
         self._study.sampler, self._random = self._sampler(), random.Random(f"{self._seed}:{self._next}")
-        for attempt in range(SAMPLER_TRIES + RANDOM_TRIES):
-            if attempt >= SAMPLER_TRIES:
+        for attempt in range(self._tries + RANDOM_TRIES):
+            if attempt >= self._tries:
                 self._study.enqueue_trial(self._draw())
             trial = self._study.ask(self._distributions)
             if self._is_fresh(trial.params):

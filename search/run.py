@@ -86,6 +86,8 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
             from search.supernet import with_supernet
 
             plan, facts["supernet"] = with_supernet(plan, devices, facts["origin"], workers, display)
+        if config.rungs > 1:
+            display.note(_rungs_sentence(plan))
         facts["ended_by"] = _search(plan, devices, store, display, workers)
         store.write_facts(facts)
         display.note(f"The search has ended: {facts['ended_by']}.")
@@ -97,6 +99,15 @@ def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
     _tell(store, students, facts, display)
 
 
+def _rungs_sentence(plan: Plan) -> str:
+    if plan.trusted:
+        return "note: no rungs: candidates are scored with the weights that they inherit, none is taught"
+    *rungs, epochs = plan.rungs()
+    if not rungs:
+        return f"note: no rungs: candidates are taught for {epochs} epochs, which is too short to divide"
+    return f"Candidates are compared after {' and '.join(map(str, rungs))} of {epochs} epochs; the best go on."
+
+
 def _search(plan: Plan, devices: Devices, store: RunStore, display: Display, workers: int) -> str:
     """Evaluate candidates until the configuration says enough; why it ended."""
     from search.proposer import Proposer
@@ -106,7 +117,8 @@ def _search(plan: Plan, devices: Devices, store: RunStore, display: Display, wor
     config, space = plan.config, plan.space()
     earlier = earlier_candidates(config.warm_start, space)
     proposer = Proposer(space, store, config.goals, config.sampler, config.seed, config.trials, elsewhere=earlier)
-    if len(proposer.candidates) >= config.trials:
+    if len(proposer.candidates) >= config.trials and not proposer.paused:
+        rmtree(store.path / ".scratch" / "trainings", ignore_errors=True)
         return "trials"
     board = Board(proposer.candidates, config.goals, config.trials, config.time_limit, proposer.paused)
     with display.board(board) as show:

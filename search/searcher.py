@@ -57,6 +57,7 @@ class ProposerSearcher(Searcher):
         self._proposals: dict[str, Proposal] = {}
         self._trials: dict[int, str] = {}
         self._running: set[str] = set()
+        self._asleep: set[str] = set()
         self.error: UnderstudyError | None = None
         self.ended_by = ""
 
@@ -88,6 +89,8 @@ class ProposerSearcher(Searcher):
 
     def heard(self, trial_id: str, result: dict[str, Any]) -> Next:
         """What is to become of a trial that has come to a rung, with its result; it is recorded before."""
+        if trial_id not in self._proposals:  # it was pruned while it left a worker that died, so it ran again
+            return "stop"
         candidate = Candidate.from_json(json.loads(result["candidate"]))
         try:
             before = self._proposer.paused.get(candidate.number)
@@ -112,6 +115,7 @@ class ProposerSearcher(Searcher):
     def paused(self, trial_id: str) -> None:
         """Hear that a paused trial has left its worker."""
         self._running.discard(trial_id)
+        self._asleep.add(trial_id)
 
     def restarted(self, trial_id: str) -> None:
         """Hear that a trial's worker died before it was paused, so that it is being run again."""
@@ -119,13 +123,18 @@ class ProposerSearcher(Searcher):
             self._ladder.leave(self._proposals[trial_id].number)
 
     def wake(self) -> str | None:
-        """The paused trial that is to run now; None where none is due or no worker is free."""
+        """The paused trial that is to run now; None where none is due or no worker is free.
+
+        One that is due but has not left its worker yet runs as soon as it has.
+        """
         due = self._ladder.next()
-        if self.error is not None or due not in self._trials or len(self._running) >= self._workers:
+        name = None if due is None else self._trials.get(due)
+        if due is None or name not in self._asleep or self.error is not None or len(self._running) >= self._workers:
             return None
         self._ladder.leave(due)
-        self._running.add(self._trials[due])
-        return self._trials[due]
+        self._asleep.remove(name)
+        self._running.add(name)
+        return name
 
     def has_ended(self, trial_id: str) -> bool:
         """Whether a trial is of no further use, so that it need not stay paused."""
@@ -134,6 +143,7 @@ class ProposerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""
         self._running.discard(trial_id)
+        self._asleep.discard(trial_id)
         proposal = self._proposals.get(trial_id)
         if result and "problem" in result:
             self.error = self.error or RunError(result["problem"])
@@ -165,6 +175,8 @@ class ProposerSearcher(Searcher):
 
     def _new(self) -> Proposal | None:
         """A new proposal, or None and why there are no more."""
+        if self.ended_by:
+            return None
         if self._left <= 0:
             self.ended_by = "trials"
         elif self._limit is not None and self._elapsed() >= self._limit:
@@ -177,7 +189,8 @@ class ProposerSearcher(Searcher):
             proposal = self._proposer.propose()
         if proposal is None:
             self.ended_by = "space exhausted"
-        self._left -= 1
+        else:
+            self._left -= 1
         return proposal
 
     def _finish(self) -> str:

@@ -18,10 +18,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
 from evaluators.supernet.kept import FOLDER, is_trained, read_facts, write_facts
+from evaluators.tasks.task import UNLABELLED
 from hw_profiles.host import usable_cores
 from results.supernet import supernet_sentence
 from search.config import TRAIN
@@ -29,6 +32,7 @@ from search.display import Display
 from search.plan import Plan
 from search.preparation import check_supernet
 from search.worker_process import resources, settle_worker
+from spaces.supernet import Supernet, shareable
 from understudy import ConfigError, TrainError, UnderstudyError
 
 if TYPE_CHECKING:
@@ -72,10 +76,15 @@ def with_supernet(
 
 
 def _space_origin(plan: Plan) -> dict[str, str]:
-    """The name of the space, and a hash of its choices."""
-    space = plan.space()
-    domain = json.dumps({name: list(values) for name, values in space.domain.items()}, sort_keys=True)
-    return {"space": f"{space.name}, {hashlib.sha256(domain.encode()).hexdigest()[:16]}"}
+    """The name of the space, and a hash of its choices and of its smallest and its largest network.
+
+    Raises ``SpaceError`` for a space that has no supernet.
+    """
+    space = shareable(plan.space())
+    domain = {name: list(values) for name, values in space.domain.items()}
+    networks = [space.signature(choice) for choice in (space.smallest(), space.largest())]
+    held = json.dumps([domain, networks], sort_keys=True)
+    return {"space": f"{space.name}, {hashlib.sha256(held.encode()).hexdigest()[:16]}"}
 
 
 def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
@@ -142,9 +151,10 @@ def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: D
     from evaluators.tasks.opening import open_task
 
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    samples = open_task(plan.task).size("train")
-    schedule = supernet_schedule(samples, plan.config.supernet_epochs)
-    size = max(1, min(gpus or workers, workers, min(samples, schedule.batch_size) // LEAST_SHARE))
+    targets = np.array(open_task(plan.task).targets("train"))
+    schedule = supernet_schedule(len(targets), plan.config.supernet_epochs)
+    Supernet.untrained(plan.space())  # a space without one is refused before anything is kept
+    size = max(1, min(gpus or workers, workers, _least_batch(targets, schedule.batch_size) // LEAST_SHARE))
     folder.mkdir(exist_ok=True)
     for leftover in folder.glob(f"{_MEETING}*"):  # of a search that was killed
         shutil.rmtree(leftover, ignore_errors=True)
@@ -165,6 +175,13 @@ def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: D
                     "computer, or give it fewer --workers; `understudy resume` goes on from its last epoch"
                 )
     return {"epochs": schedule.epochs, "seconds": seconds, "workers": size}
+
+
+def _least_batch(targets: NDArray[np.int64], size: int) -> int:
+    """Samples of the smallest batch, where those with and those without labels have batches of their own."""
+    unlabelled = int(np.count_nonzero(targets == UNLABELLED))
+    groups = [count for count in (unlabelled, len(targets) - unlabelled) if count]
+    return min(count // max(1, round(count / size)) for count in groups)
 
 
 def _together(plan: Plan, devices: Devices, folder: Path, size: int, advance: Callable[[int, int], None]) -> float:
@@ -234,8 +251,19 @@ def _sampled(
         (reference, *_), waiting = ray.wait(waiting)
         try:
             yield places[reference], ray.get(reference)
+        except RayTaskError as error:
+            if isinstance(error.cause, UnderstudyError):
+                raise error.cause from None
+            raise _untaught(f"{type(error.cause).__name__}: {error.cause}") from error
         except RayError as error:
-            raise TrainError(f"sub-networks of the supernet could not be taught: {error}") from error
+            raise _untaught(type(error).__name__) from error
+
+
+def _untaught(problem: str) -> TrainError:
+    return TrainError(
+        f"sub-networks of the supernet could not be taught ({problem}): check the memory of this computer, or give "
+        "it fewer --workers; `understudy resume` goes on with those that are left"
+    )
 
 
 def _sample(plan: Plan, devices: Devices, choice: Choice, place: int) -> dict[str, Any] | None:

@@ -97,8 +97,8 @@ class Steps:
             "random_cuda": cuda,
         }
 
-    def put_back(self, state: Mapping[str, Any], epoch: int, order: np.ndarray, guard: Guard) -> None:
-        """Go on from where another process stood before ``epoch`` (from 0) in ``order``.
+    def put_back(self, state: Mapping[str, Any], epoch: int, guard: Guard) -> None:
+        """Go on from where another process stood before ``epoch`` (from 0).
 
         What learns along and the optimiser come into being with a first batch, which leaves no trace.
         """
@@ -106,7 +106,7 @@ class Steps:
         self._network.train()
         self._source.open(view, guard)
         with guard():
-            self._loss(self._batches(order)[0], view, epoch / self._schedule.epochs)
+            self._loss(self._batches(np.arange(len(self._labelled)))[0], view, epoch / self._schedule.epochs)
         assert self._optimiser is not None
         put_back(self._network, state["network"])
         self._optimiser.load_state_dict(state["optimiser"])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import astuple, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,12 +85,12 @@ def train_student(
         capture = stack.enter_context(FeatureCapture(network, distiller.student_layers, "student"))
         steps = Steps(network, task, resolution, distiller, source, capture, schedule, device)
         until = schedule.epochs if stretch is None else stretch.until
-        orders = list(_orders(len(task.targets("train")), until, seed))
-        history = [] if stretch is None else _resumed(stretch, steps, orders, step_guard, on_epoch)
+        history = [] if stretch is None else _resumed(stretch, steps, step_guard, on_epoch)
+        orders = islice(_orders(len(task.targets("train")), until, seed), len(history), None)
         logits = None
-        for epoch in range(len(history), until):
+        for epoch, order in enumerate(orders, len(history)):
             began = time.perf_counter()
-            losses = steps.epoch(epoch, orders[epoch], step_guard, history)
+            losses = steps.epoch(epoch, order, step_guard, history)
             score = None
             if schedule.validates(epoch) or epoch + 1 == until:
                 logits = predict_logits(network, task, "val", resolution, device=device, guard=step_guard)
@@ -98,7 +99,7 @@ def train_student(
             history.append(EpochFigures(epoch + 1, schedule.epochs, *losses, score, seconds))
             if on_epoch is not None:
                 on_epoch(history[-1])
-            if stretch is not None and stretch.is_due(epoch + 1):
+            if stretch is not None and epoch + 1 < schedule.epochs and stretch.is_due(epoch + 1):
                 stretch.keep({"steps": steps.state(), "history": [astuple(figures) for figures in history]})
         if logits is None:  # all of this part was done before
             logits = predict_logits(network, task, "val", resolution, device=device, guard=step_guard)
@@ -112,7 +113,6 @@ def train_student(
 def _resumed(
     stretch: Stretch,
     steps: Steps,
-    orders: list[np.ndarray],
     guard: Guard,
     on_epoch: Callable[[EpochFigures], None] | None,
 ) -> list[EpochFigures]:
@@ -125,7 +125,7 @@ def _resumed(
         if on_epoch is not None:
             on_epoch(figures)
     epoch = min(len(history), stretch.until - 1)
-    steps.put_back(kept["steps"], epoch, orders[epoch], guard)
+    steps.put_back(kept["steps"], epoch, guard)
     return history
 
 

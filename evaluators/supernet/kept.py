@@ -2,7 +2,8 @@
 
 Layout of a run's ``supernet/``::
 
-    training.pt           where the training stands (see ``evaluators/distill/stretch.py``); gone when it is done
+    training.pt           where the training stands (see ``evaluators/distill/stretch.py``); gone when
+                          supernet.json is there
     weights.safetensors   the shared tensors
     supernet.json         what it depends on, what it cost, how well its scores rank (see ``search/supernet.py``)
 
@@ -30,10 +31,9 @@ _WEIGHTS, _FACTS = "weights.safetensors", "supernet.json"
 
 
 def write_supernet(folder: Path, supernet: Supernet) -> None:
-    """Keep a trained supernet and forget how far its training was."""
+    """Keep a trained supernet, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in supernet.tensors.items()}
     write_atomically(folder / _WEIGHTS, save(tensors))
-    (folder / TRAINING).unlink(missing_ok=True)
 
 
 def is_trained(folder: Path) -> bool:
@@ -51,8 +51,9 @@ def open_supernet(folder: Path, space: Space) -> Supernet:
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace what is known of a supernet, atomically."""
+    """Replace what is known of a trained supernet, atomically, and forget how far its training was."""
     write_atomically(folder / _FACTS, json.dumps(facts, indent=1, ensure_ascii=False).encode() + b"\n")
+    (folder / TRAINING).unlink(missing_ok=True)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

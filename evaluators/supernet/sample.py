@@ -55,10 +55,9 @@ def sampled(bench: Workbench, choice: Choice, place: int) -> Sampled:
     stages, number = Stages(), _FIRST + place
     with stages.stage("score"):
         inherited = scored(bench, build_student(bench, choice, number), choice)
-    alone = replace(bench, supernet=None)
     with stages.stage("train"):
-        network = build_student(alone, choice, number)
-        trained = teach(alone, network, choice, number, bench.distiller_for(choice), bench.schedule)
+        network = build_student(replace(bench, supernet=None), choice, number)
+        trained = teach(bench, network, choice, number, bench.distiller_for(choice), bench.schedule)
     return Sampled(
         dict(choice),
         inherited.val_accuracy,

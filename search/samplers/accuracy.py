@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,29 +29,57 @@ class Taught:
 
 
 @dataclass(frozen=True)
-class Accuracies:
-    """Errors as they were learnt: around a straight line of the logarithm of the first cost."""
+class Seen:
+    """What is learnt from: a run's own, and candidates of earlier runs (errors in units of their run's spread)."""
 
-    process: Process
+    taught: Taught
+    elsewhere: Taught | None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Errors, (n,), up to ``limit`` around a straight line of the logarithm of the first cost."""
+
     costs: tuple[str, ...]
     level: float
     slope: float
     spread: float
     limit: float
 
+    def at(self, described: Described) -> Array:
+        return self.level + self.slope * _position(described, self.costs)
+
+    def standardised(self, taught: Taught) -> Array:
+        """Their distances from the line in units of their spread."""
+        return np.asarray((np.minimum(taught.errors, self.limit) - self.at(taught.described)) / self.spread)
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Errors as they were learnt: around a straight line of the logarithm of the first cost."""
+
+    process: Process
+    costs: tuple[str, ...]
+    line: _Line
+
     def mean(self, described: Described) -> Array:
         """The expected errors, (n,)."""
-        around = self.process.mean(_rows(described, self.costs, 0.0)) * self.spread
-        return around + self.level + self.slope * _position(described, self.costs)
+        around = self.process.mean(_rows(described, self.costs, 0.0)) * self.line.spread
+        return around + self.line.at(described)
 
     def deviation(self, described: Described) -> Array:
         """The standard deviations of the expected errors, (n,)."""
-        return self.process.deviation(_rows(described, self.costs, 0.0)) * self.spread
+        return self.process.deviation(_rows(described, self.costs, 0.0)) * self.line.spread
 
     @property
     def deviation_before(self) -> float:
         """The largest that a deviation can be: that of a candidate unlike all that were taught."""
-        return float(np.sqrt(self.process.amplitude)) * self.spread
+        return float(np.sqrt(self.process.amplitude)) * self.line.spread
+
+    @property
+    def limit(self) -> float:
+        """Errors beyond it count as no larger."""
+        return self.line.limit
 
 
 class AccuracyModel:
@@ -69,34 +97,34 @@ class AccuracyModel:
         self._groups = (*encoding.groups, *(slice(columns + at, columns + at + 1) for at in range(more)))
         self._remembered = Remembered()
 
-    def learnt(self, taught: Taught, elsewhere: Taught | None, waiting: Described) -> Accuracies:
-        """What the errors of ``taught`` and ``elsewhere`` (in units of that run's spread) say of all others.
+    def learnt(self, seen: Seen, waiting: Described, after: Callable[[int], Seen]) -> Accuracies:
+        """What the errors that were ``seen`` say of all others.
 
         ``waiting`` are being evaluated and count as what is expected of them (Ginsbourger, Le Riche and Carraro,
-        2010: the kriging believer), so that the next candidate is sought elsewhere.
+        2010: the kriging believer), so that the next candidate is sought elsewhere. ``after`` tells what had been
+        seen when so many were taught: hyperparameters follow from that alone, whenever they are learnt.
         """
-        errors, limit = clipped(taught.errors)
-        level, slope = _trend(_position(taught.described, self._costs), errors)
-        residuals = errors - level - slope * _position(taught.described, self._costs)
-        spread = float(residuals.std()) or 0.1
-        targets, rows = residuals / spread, _rows(taught.described, self._costs, 0.0)
-        others = np.empty((0, rows.shape[1]))
-        before = np.empty(0)
-        if elsewhere is not None:
-            others, before = _rows(elsewhere.described, self._costs, 1.0), elsewhere.errors
-        logarithms = self._remembered.get(
-            len(targets),
-            lambda count: hyperparameters(
-                np.concatenate([others, rows[:count]]), self._groups, np.concatenate([before, targets[:count]])
-            ),
-        )
-        rows, targets = np.concatenate([others, rows]), np.concatenate([before, targets])
+        logarithms = self._remembered.get(len(seen.taught.errors), lambda count: self._hyperparameters(after(count)))
+        line = _line(seen.taught, self._costs)
+        rows, targets = self._examples(seen, line)
         process = condition(logarithms, rows, self._groups, targets)
         if len(waiting):
             more = _rows(waiting, self._costs, 0.0)
             believed = np.concatenate([targets, process.mean(more)])
             process = condition(logarithms, np.concatenate([rows, more]), self._groups, believed)
-        return Accuracies(process, self._costs, level, slope, spread, limit)
+        return Accuracies(process, self._costs, line)
+
+    def _hyperparameters(self, seen: Seen) -> Array:
+        rows, targets = self._examples(seen, _line(seen.taught, self._costs))
+        return hyperparameters(rows, self._groups, targets)
+
+    def _examples(self, seen: Seen, line: _Line) -> tuple[Array, Array]:
+        """Rows and targets to learn from, those of earlier runs first."""
+        rows, targets = _rows(seen.taught.described, self._costs, 0.0), line.standardised(seen.taught)
+        if seen.elsewhere is None:
+            return rows, targets
+        others = _rows(seen.elsewhere.described, self._costs, 1.0)
+        return np.concatenate([others, rows]), np.concatenate([seen.elsewhere.errors, targets])
 
 
 def clipped(errors: Array) -> tuple[Array, float]:
@@ -114,13 +142,17 @@ def standardised(errors: Array) -> Array:
     return np.asarray((kept - kept.mean()) / (kept.std() or 1.0))
 
 
-def _trend(positions: Array, errors: Array) -> tuple[float, float]:
-    """Level and slope of the straight line of errors, which does not rise."""
+def _line(taught: Taught, costs: tuple[str, ...]) -> _Line:
+    """The straight line through errors; it does not rise."""
+    positions, (errors, limit) = _position(taught.described, costs), clipped(taught.errors)
     if len(errors) < _FEWEST:
-        return float(errors.mean()) if len(errors) else 0.5, 0.0
-    away = positions - positions.mean()
-    slope = min(float(away @ errors / (away @ away + _HELD)), 0.0)
-    return float(errors.mean() - slope * positions.mean()), slope
+        level, slope = float(errors.mean()) if len(errors) else 0.5, 0.0
+    else:
+        away = positions - positions.mean()
+        slope = min(float(away @ errors / (away @ away + _HELD)), 0.0)
+        level = float(errors.mean() - slope * positions.mean())
+    spread = float((errors - level - slope * positions).std()) if len(errors) else 0.0
+    return _Line(costs, level, slope, spread or 0.1, limit)
 
 
 def _position(described: Described, costs: tuple[str, ...]) -> Array:

@@ -78,13 +78,19 @@ class CostModel:
         if len(seen) < _FEWEST:
             value[unknown], deviation[unknown] = np.exp(logarithms.mean()) if len(seen) else 1.0, _UNKNOWN
             return Costs(value, deviation)
-        centre, spread = logarithms.mean(), logarithms.std() + 1e-3
         examples = self._encoding.rows(self._encoding.codes([candidates[at].choice for at in seen.tolist()]))
-        targets, groups = (logarithms - centre) / spread, self._encoding.groups
+        groups = self._encoding.groups
         learnt = self._remembered.get(
-            len(seen), lambda count: hyperparameters(examples[:count], groups, targets[:count])
+            len(seen), lambda count: hyperparameters(examples[:count], groups, _standard(logarithms[:count])[0])
         )
+        targets, centre, spread = _standard(logarithms)
         process = condition(learnt, examples, groups, targets)
         value[unknown] = np.exp(process.mean(rows[unknown]) * spread + centre)
         deviation[unknown] = process.deviation(rows[unknown]) * spread
         return Costs(value, deviation)
+
+
+def _standard(logarithms: Array) -> tuple[Array, float, float]:
+    """In units of their spread around their mean; that mean, and the spread."""
+    centre, spread = float(logarithms.mean()), float(logarithms.std()) + 1e-3
+    return (logarithms - centre) / spread, centre, spread

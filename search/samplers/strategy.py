@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from results.candidate import Candidate
 from results.goals import Goal, Goals
-from search.samplers.accuracy import Accuracies, AccuracyModel, Taught, standardised
+from search.samplers.accuracy import Accuracies, AccuracyModel, Seen, Taught, standardised
 from search.samplers.candidates import Candidates, Codes
 from search.samplers.costs import KnownCosts
 from search.samplers.described import Described
@@ -90,10 +90,10 @@ class Strategy:
         self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], random: np.random.Generator
     ) -> Codes:
         """The codes of the pool that were not proposed before, the most promising first."""
-        done = _taught(record)
-        taught = Taught(self._candidates.measured(done, record), _errors(done))
+        seen = self._seen(record)
+        taught = seen.taught
         waiting = self._candidates.described(pending[-_BELIEVED:], record)
-        model = self._accuracy.learnt(taught, self._known_elsewhere(record), waiting)
+        model = self._accuracy.learnt(seen, waiting, lambda count: self._seen(_until_taught(record, count)))
         reached = taught.described.joined(waiting)
         errors = np.concatenate([taught.errors, model.mean(waiting)])
         fronts = [self._front(goal, errors, reached, model.limit) for goal in self._goals.each]
@@ -139,6 +139,12 @@ class Strategy:
         errors = np.where(inside, errors, np.inf)
         return Front(errors, costs, np.array([limit, *ends]))
 
+    def _seen(self, record: Sequence[Candidate]) -> Seen:
+        """What a record, and earlier runs, say of accuracies."""
+        done = _taught(record)
+        taught = Taught(self._candidates.measured(done, record), _errors(done))
+        return Seen(taught, self._known_elsewhere(record))
+
     def _known_elsewhere(self, record: Sequence[Candidate]) -> Taught | None:
         """What earlier runs saw, each in units of its own spread; with the costs that this run has for it."""
         runs = [run for run in self._elsewhere if len(run) > 1]
@@ -161,6 +167,12 @@ def _within(goal: Goal, described: Described) -> Array:
 
 def _taught(record: Sequence[Candidate]) -> list[Candidate]:
     return [each for each in record if each.state == "done" and "accuracy" in each.measurements]
+
+
+def _until_taught(record: Sequence[Candidate], count: int) -> Sequence[Candidate]:
+    """The record up to the candidate that was the ``count``-th to be taught."""
+    ends = [at for at, each in enumerate(record, 1) if _taught([each])]
+    return record[: ends[count - 1]]
 
 
 def _errors(candidates: Sequence[Candidate]) -> Array:

@@ -41,7 +41,9 @@ class UnderstudySampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The choice that the strategy proposes."""
+        """The choice that the strategy proposes; it is not asked for what the study was told to try."""
+        if "fixed_params" in trial.system_attrs:
+            return {}
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         pending = [each.params for each in running if each.number != trial.number and each.params]
         state = np.random.SeedSequence([self._seed, len(self._record) + len(pending)]).generate_state(1)

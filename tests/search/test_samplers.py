@@ -142,10 +142,13 @@ def test_it_finds_the_front_sooner_than_chance(costs):
     assert over == 0 if costs else over < 8
 
 
-def test_a_resumed_search_proposes_what_it_would_have():
-    whole = searched(Strategy(DOMAIN, GOALS, 3, 30, known), 25)
-    again = searched(Strategy(DOMAIN, GOALS, 3, 30, known), 25, whole[:14])
-    assert [each.choice for each in again] == [each.choice for each in whole]
+@pytest.mark.parametrize("costs", [known, None])
+def test_a_search_resumed_anywhere_proposes_what_it_would_have(costs):
+    whole = searched(Strategy(DOMAIN, GOALS, 3, 30, costs), 25)
+    for done in range(4, 25):
+        keys = {each.key for each in whole[:done]}
+        strategy = Strategy(DOMAIN, GOALS, 3, 30, costs)
+        assert strategy.propose(whole[:done], [], lambda choice: str(choice) not in keys) == whole[done].choice  # noqa: B023
 
 
 def test_what_is_being_evaluated_sends_the_next_elsewhere():

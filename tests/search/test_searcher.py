@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,30 @@ def test_a_full_disk_ends_the_proposals_and_keeps_the_record(store, name):
 
 def test_tune_may_pickle_it(store):
     assert pickle.dumps(make(store))
+
+
+def test_a_trial_that_is_due_before_it_has_left_its_worker_runs_once_it_has(store):
+    searcher = make(store, trials=9, rungs=(1, 3))
+    for name in "abc":
+        config = searcher.suggest(name)
+        candidate = outcome(Proposal(config["number"], Choice(config["choice"]), config["key"]))
+        candidate = replace(candidate, state="paused", fidelity=1 / 3)
+        assert searcher.heard(name, {"candidate": json.dumps(candidate.to_json())}) != "stop"
+    assert searcher.suggest("d") is None
+    assert searcher.wake() is None
+    for name in "abc":
+        searcher.paused(name)
+    due = searcher.wake()
+    assert due in ("a", "b", "c")
+    assert searcher.wake() is None
+
+
+def test_a_candidate_pruned_while_it_left_a_dying_worker_stays_so(store):
+    searcher = make(store, trials=9, rungs=(1, 3))
+    config = searcher.suggest("a")
+    candidate = outcome(Proposal(config["number"], Choice(config["choice"]), config["key"]))
+    result = {"candidate": json.dumps(replace(candidate, state="paused", fidelity=1 / 3).to_json())}
+    assert searcher.heard("a", result) == "pause"
+    searcher._prune([config["number"]])
+    assert searcher.heard("a", result) == "stop"
+    assert [each.state for each in store.candidates()] == ["pruned"]
