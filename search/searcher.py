@@ -129,7 +129,12 @@ class ProposerSearcher(Searcher):
         """
         due = self._ladder.next()
         name = None if due is None else self._trials.get(due)
-        if due is None or name not in self._asleep or self.error is not None or len(self._running) >= self._workers:
+        if (
+            due is None
+            or name not in self._asleep
+            or self.error is not None
+            or len(self._running) >= self._workers
+        ):
             return None
         self._ladder.leave(due)
         self._asleep.remove(name)

@@ -261,8 +261,8 @@ def _sampled(
 
 def _untaught(problem: str) -> TrainError:
     return TrainError(
-        f"sub-networks of the supernet could not be taught ({problem}): check the memory of this computer, or give "
-        "it fewer --workers; `understudy resume` goes on with those that are left"
+        f"sub-networks of the supernet could not be taught ({problem}): check the memory of this computer, or "
+        "give it fewer --workers; `understudy resume` goes on with those that are left"
     )
 
 

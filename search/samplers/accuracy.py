@@ -104,7 +104,9 @@ class AccuracyModel:
         2010: the kriging believer), so that the next candidate is sought elsewhere. ``after`` tells what had been
         seen when so many were taught: hyperparameters follow from that alone, whenever they are learnt.
         """
-        logarithms = self._remembered.get(len(seen.taught.errors), lambda count: self._hyperparameters(after(count)))
+        logarithms = self._remembered.get(
+            len(seen.taught.errors), lambda count: self._hyperparameters(after(count))
+        )
         line = _line(seen.taught, self._costs)
         rows, targets = self._examples(seen, line)
         process = condition(logarithms, rows, self._groups, targets)

@@ -71,7 +71,9 @@ def store(tmp_path: Path) -> RunStore:
     return RunStore.create(tmp_path / "run")
 
 
-@pytest.mark.parametrize(("sampler", "count"), [("understudy", 20), ("tpe", 20), ("nsga2", 20), ("gp", 8), ("random", 20)])
+@pytest.mark.parametrize(
+    ("sampler", "count"), [("understudy", 20), ("tpe", 20), ("nsga2", 20), ("gp", 8), ("random", 20)]
+)
 def test_no_architecture_is_proposed_twice(store, sampler, count):
     keys = [candidate.key for candidate in run(store, count, sampler).candidates]
     assert len(keys) == len(set(keys)) == count
