@@ -151,8 +151,12 @@ class SearchConfig:
     synthesis: str = _option("generator", "with --data none: how images are made, generator or inversion")
     skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")
     compare_scratch: bool = _option(False, "also train each student of the front without the teacher")
-    workers: int | None = _option(None, "candidates evaluated at once (default: one a core)")
-    ray_address: str | None = _option(None, "running Ray cluster to attach to (default: one on this computer)")
+    workers: int | None = _option(None, "candidates evaluated at once (default: one a core, of all machines)")
+    ray_address: str | None = _option(
+        None,
+        "HOST:PORT of a running Ray cluster that this computer is part of; its machines need the same "
+        "installation and share the runs' folder (default: Ray on this computer alone)",
+    )
 
     def __post_init__(self) -> None:
         for name in REPEATED:

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from types import MappingProxyType
 
 from rich.console import Console, Group
@@ -72,7 +73,10 @@ class Display:
 
 
 class Board:
-    """Counts, front and hypervolume of the candidates so far; those that are ``paused`` count as seen."""
+    """Counts, front and hypervolume of the candidates so far; those that are ``paused`` count as seen.
+
+    Both are in the order in which they ended or were paused.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class Board:
     def line(self) -> str:
         """The latest candidate and the state of the search in one line."""
         figures = ", ".join(f"{heading} {value}" for heading, value in self._figures())
-        latest = [*self._candidates[-1:], *self._paused.values()]
+        latest = [*self._candidates[-1:], *islice(reversed(self._paused.values()), 1)]
         last = max(latest, key=lambda candidate: candidate.elapsed, default=None)
         return f"{_outcome(last)} | {figures}" if last else figures
 

@@ -123,6 +123,7 @@ class Proposer:
     def pause(self, candidate: Candidate) -> None:
         """Write down how far a candidate's teaching has come."""
         self._store.append_paused(candidate)
+        self.paused.pop(candidate.number, None)  # so that the latest is the last
         self.paused[candidate.number] = candidate
         self._learn_cost(candidate)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from understudy import ConfigError
 
@@ -23,17 +24,21 @@ _ENVIRONMENT = {
 }
 _OBJECT_STORE_BYTES = 200_000_000
 _CONNECT_S = 5.0
+_PROBE_S = 60.0
+_PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1])"
 
 
 @contextmanager
 def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     """Ray while inside: a cluster of this computer with ``cpus`` slots, or the running one at ``address``.
 
-    Nothing is reported home. Raises ``ConfigError`` when no cluster answers at ``address``.
+    Nothing is reported home. Raises ``ConfigError`` when no cluster answers at ``address``, or it wants a token
+    that is not here.
     """
     os.environ.update(_ENVIRONMENT)
-    if address is not None:
-        _check_address(address)
+    if address is not None and address.rpartition(":")[2].isdigit():
+        _check_listens(address)
+        os.environ["RAY_AUTH_MODE"] = _auth_mode(address)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is in the record, in words of ours
@@ -46,7 +51,7 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
             configure_logging=True,
             **({} if address else local),
         )
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         if address is None:
             raise ConfigError(f"Ray does not start on this computer: {error}; see `understudy doctor`") from error
         raise _no_cluster(address, error) from error
@@ -56,19 +61,44 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _check_address(address: str) -> None:
-    """Refuse an address where nothing listens (Ray would wait for minutes), and use the cluster's token.
-
-    A cluster that `ray start` made wants the token of ``~/.ray/auth_token``, which Ray sends only when told to.
-    """
+def _check_listens(address: str) -> None:
+    """Refuse an address where nothing listens; Ray would wait for minutes."""
     host, _, port = address.rpartition(":")
-    if port.isdigit():
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _auth_mode(address: str) -> str:
+    """Whether a cluster wants a ``token`` (that of ``~/.ray/auth_token``) or none (``disabled``).
+
+    A driver must do as its cluster does. One that has a token where none is wanted connects, but refuses what the
+    cluster tells it, so that each of its actors is cancelled before it starts. Which it is, only asking tells, and
+    a process of its own asks, as Ray settles on one in a process.
+    """
+    problem = ""
+    for mode in ("disabled", "token"):
         try:
-            socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
-        except OSError as error:
+            asked = subprocess.run(
+                [sys.executable, "-c", _PROBE, address],
+                env={**os.environ, "RAY_AUTH_MODE": mode},
+                capture_output=True,
+                text=True,
+                timeout=_PROBE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
             raise _no_cluster(address, error) from error
-    if (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if asked.returncode == 0:
+            return mode
+        problem = (asked.stderr.strip().splitlines() or [""])[-1]
+        if "AuthenticationError" not in problem:
+            raise _no_cluster(address, RuntimeError(problem))
+    raise ConfigError(
+        f"the Ray cluster at {address} wants a token that is not here: copy ~/.ray/auth_token from the computer "
+        "on which `ray start --head` was called"
+    )
 
 
 def _no_cluster(address: str, error: Exception) -> ConfigError:

@@ -72,14 +72,21 @@ def resume_run(path: Path, console: Console) -> RunStore:
 
 
 def _carry_out(config: SearchConfig, store: RunStore, display: Display) -> None:
+    cores = config.workers or usable_cores()
+    if config.ray_address is not None:
+        from search.nodes import check_nodes
+
+        with display.stage("machines of the cluster"), ray_session(config.ray_address, cores):
+            check_nodes(store.path, Path.cwd())
     prepared = prepare(config, store, display)
     began = store.facts().get("started", _now())
     facts = {**prepared.facts, "versions": installed_versions(), "started": began}
     store.write_facts(facts)
-    workers = config.workers or usable_cores()
-    with ray_session(config.ray_address, workers):
+    with ray_session(config.ray_address, cores):
         from search.device_actor import start_devices
+        from search.worker_process import cluster_cores
 
+        workers = config.workers or cluster_cores()
         devices = start_devices(prepared.plan)
         plan = prepared.plan
         if config.supernet is not None:

@@ -21,6 +21,13 @@ def settle_worker() -> str:
     return "cuda" if ray.get_gpu_ids() and torch.cuda.is_available() else "cpu"
 
 
+def cluster_cores() -> int:
+    """How many workers Ray has room for, on all its machines."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
 def resources(workers: int) -> dict[str, float]:
     """What one of ``workers`` asks Ray for: a core, and its share of the cluster's GPUs if there are any."""
     import ray
