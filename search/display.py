@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from types import MappingProxyType
 
 from rich.console import Console, Group
@@ -104,7 +103,7 @@ class Board:
     def line(self) -> str:
         """The latest candidate and the state of the search in one line."""
         figures = ", ".join(f"{heading} {value}" for heading, value in self._figures())
-        latest = [*self._candidates[-1:], *islice(reversed(self._paused.values()), 1)]
+        latest = [*self._candidates[-1:], *list(self._paused.values())[-1:]]
         last = max(latest, key=lambda candidate: candidate.elapsed, default=None)
         return f"{_outcome(last)} | {figures}" if last else figures
 

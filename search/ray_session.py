@@ -38,7 +38,7 @@ def ray_session(address: str | None, cpus: int) -> Iterator[None]:
     os.environ.update(_ENVIRONMENT)
     if address is not None and address.rpartition(":")[2].isdigit():
         _check_listens(address)
-        os.environ["RAY_AUTH_MODE"] = _auth_mode(address)
+        _use_auth_mode(_auth_mode(address))
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what fails is in the record, in words of ours
@@ -99,6 +99,14 @@ def _auth_mode(address: str) -> str:
         f"the Ray cluster at {address} wants a token that is not here: copy ~/.ray/auth_token from the computer "
         "on which `ray start --head` was called"
     )
+
+
+def _use_auth_mode(mode: str) -> None:
+    """Have this process do so; Ray reads the environment once, and may have been imported before."""
+    os.environ["RAY_AUTH_MODE"] = mode
+    from ray._raylet import Config  # type: ignore[attr-defined]  # which its stub leaves out
+
+    Config.initialize("")
 
 
 def _no_cluster(address: str, error: Exception) -> ConfigError:
