@@ -48,6 +48,7 @@ def lose_one(cluster: Cluster, store: RunStore, node: object) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # three processes import all that a worker needs
 def test_a_lost_machine_costs_only_what_it_was_at(cluster, tmp_path):
     store = RunStore.create(tmp_path / "run")
     store.write_text("config.yaml", "data: digits\n")
