@@ -92,6 +92,8 @@ class SupernetTraining:
             self._distiller = distiller.prepared(student, self._source(ids, 0))
         self._parameters = [*self._supernet.tensors.values(), *self._distiller.parameters()]
         self._optimiser = make_optimiser(self._parameters, lesson.schedule)
+        for parameter in self._parameters:  # steps touch some, then others: a fused one wants all buffers or none
+            self._optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,22 +168,27 @@ class SupernetTraining:
         return loss, float(norm)
 
     def _gradients(self, ids: np.ndarray, view: int, progress: float, others: list[SubNetwork]) -> float:
-        """Add up the gradients of this step's sub-networks; the loss of the largest."""
-        largest, device = self._largest, self._lesson.device
+        """Take the mean gradient of this step's sub-networks; the loss of the largest.
+
+        Their sum would be a step several times as long as in plain training where they share weights, which
+        spoils the narrow ones.
+        """
+        largest, device, share = self._largest, self._lesson.device, 1 / (1 + len(others))
         images = self._images(ids, self._supernet.largest, view)
         logits = self._logits(largest, images)
         teacher = self._source(ids, view)
         targets = self._targets[ids].to(device) if self._labelled[ids[0]] else None
         student = Signals(logits, self._capture.features, images, torch.from_numpy(ids), progress)
         loss = self._distiller.loss(student, teacher, targets).total
-        loss.backward()  # type: ignore[no-untyped-call]
+        (share * loss).backward()  # type: ignore[no-untyped-call]
         largest.hand_back()
         answers = logits.detach()
         if self._distiller.uses_teacher:
             answers = (answers + teacher.logits) / 2
         for other in others:
             own = self._logits(other, self._images(ids, other.choice, view))
-            SoftTargets().loss(Signals(own), Signals(answers), targets).total.backward()  # type: ignore[no-untyped-call]
+            taught = SoftTargets().loss(Signals(own), Signals(answers), targets).total
+            (share * taught).backward()  # type: ignore[no-untyped-call]
             other.hand_back()
         return loss.item()
 

@@ -25,7 +25,7 @@ from evaluators.supernet.sample import Correlation, Sampled, correlation, sample
 from evaluators.supernet.score import inherited_logits, recalibrate
 from evaluators.supernet.training import Lesson, SupernetTraining
 from spaces.catalogue import load_space
-from spaces.nni_adapter import NniSpace
+from spaces.nni_adapter import LayerChoice, ModelSpace, NniSpace
 from spaces.space import random_choice
 from spaces.supernet import Supernet
 from understudy import RunError
@@ -86,6 +86,31 @@ def test_a_step_moves_only_what_its_sub_networks_hold():
     before = {name: tensor.detach().clone() for name, tensor in supernet.tensors.items()}
     with SupernetTraining(supernet, lesson()) as training:
         training.epoch(0)
+    assert all(not torch.equal(before[name], tensor) for name, tensor in supernet.tensors.items())
+
+
+class Sized(ModelSpace):
+    """A hidden layer of one of five sizes, each with weights of its own."""
+
+    def __init__(self, channels, image_size, classes):
+        super().__init__()
+        inputs = channels * image_size**2
+        hidden = {str(size): nn.Linear(inputs, size) for size in (2, 4, 6, 8, 10)}
+        layers = {name: nn.Sequential(first, nn.Linear(int(name), classes)) for name, first in hidden.items()}
+        self.flat, self.layers = nn.Flatten(), LayerChoice(layers, label="size")
+
+    def forward(self, images):
+        return self.layers(self.flat(images))
+
+
+def test_weights_that_the_first_step_does_not_touch_learn_later():
+    """It holds the smallest, the largest and two more: one of the five is met for the first time afterwards."""
+    sized = NniSpace("sized", lambda: Sized(1, 8, 10), channels=1, image_size=8, classes=10)
+    supernet = Supernet.untrained(sized)
+    before = {name: tensor.detach().clone() for name, tensor in supernet.tensors.items()}
+    with SupernetTraining(supernet, lesson()) as training:
+        training.epoch(0)
+    assert len(before) == 20
     assert all(not torch.equal(before[name], tensor) for name, tensor in supernet.tensors.items())
 
 
