@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install search test pytest bench-cuda bench-distill bench-kernels bench-latency-model bench-search lint emulator clean
+.PHONY: install search test pytest bench-cuda bench-distill bench-endtoend bench-kernels bench-latency-model bench-search lint emulator clean
 
 search: $(STAMP)
 	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
@@ -23,6 +23,9 @@ bench-latency-model: $(STAMP)
 
 bench-distill: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.distill --out results/runs/distill
+
+bench-endtoend: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.endtoend --out results/runs/endtoend
 
 bench-search: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.search --table ../shared/data/nas-bench-201/table.parquet --out results/runs/search-benchmark
