@@ -37,6 +37,7 @@ def main() -> None:
     setting = Setting(
         out=out,
         data=data,
+        image_size=options.image_size,
         max_latency=options.max_latency,
         seconds=60 * options.minutes,
         epochs=options.epochs,
@@ -105,6 +106,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests.benchmarks.endtoend", description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="../shared/data/cifar10", help="as of `understudy search`")
     parser.add_argument("--images", type=int, default=10_000, help="training images; 0: all")
+    parser.add_argument("--image-size", type=int, help="largest input size in pixels (default: from the data)")
     parser.add_argument("--minutes", type=float, default=15.0, help="of each search, without its finalists")
     parser.add_argument("--max-latency", default="1ms")
     parser.add_argument("--epochs", type=int, help="of a candidate (default: that of a search)")

@@ -32,10 +32,12 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Setting:
-    """What all searches share: the data, their limit, the time of a search (s), the length of the trainings."""
+    """What all searches share: the data, the largest input size (pixels; None: that of the data), their limit, the
+    time of a search (s), the length of the trainings."""
 
     out: Path
     data: str
+    image_size: int | None
     max_latency: str
     seconds: float
     epochs: int | None
@@ -75,36 +77,37 @@ class Arms:
         self._searched("alone", [*self._epochs(), *self._finals(), *self._time(self._setting.seconds)])
 
     def mobilenetv2(self) -> None:
-        """MobileNetV2 at several widths, all of them taught to the end."""
-        space = [
-            "--space",
-            f"{MOBILENETV2}:MobileNetV2",
-            "--sampler",
-            "random",
-            "--trials",
-            "4",
-            "--finalists",
-            "4",
-        ]
-        self._searched("mobilenetv2", [*space, "--epochs", "1", *self._finals()])
+        """MobileNetV2 at several widths; those on their front are taught to the end."""
+        every = ["--sampler", "random", "--trials", str(MANY), "--finalists", str(MANY)]
+        self._searched(
+            "mobilenetv2", ["--space", f"{MOBILENETV2}:MobileNetV2", *every, *self._epochs(), *self._finals()]
+        )
 
     def evolution(self) -> None:
         """NNI's evolution, a process a core, then the front finished as in every search."""
         if "evolution" in self.ledger:
             return
         began, run = time.monotonic(), self.run("evolution")
-        options = dict(zip(self._common()[::2], self._common()[1::2], strict=True))
-        named = {name.removeprefix("--").replace("-", "_"): value for name, value in options.items()}
-        whole = {"workers": int(named.pop("workers")), "finalists": self._setting.finalists, "name": "evolution"}
-        lengths = {"epochs": self._setting.epochs, "final_epochs": self._setting.final_epochs}
-        config = load_config(None, {**named, **whole, **lengths}).anchored()
+        setting = self._setting
+        options = {
+            "data": setting.data,
+            "runs": str(setting.out / "runs"),
+            "name": "evolution",
+            "max_latency": setting.max_latency,
+            "workers": setting.workers,
+            "finalists": setting.finalists,
+            "image_size": setting.image_size,
+            "epochs": setting.epochs,
+            "final_epochs": setting.final_epochs,
+        }
+        config = load_config(None, options).anchored()
         if not (run / "config.yaml").exists():
             store = RunStore.create(run)
             store.write_text("config.yaml", config.to_yaml())
             with run_lock(run):
                 plan = prepare(config, store, Display(Console(quiet=True))).plan
             with ProcessPoolExecutor(len(SHARES), mp_context=get_context("spawn")) as pool:
-                left = self._setting.seconds - (time.monotonic() - began)
+                left = setting.seconds - (time.monotonic() - began)
                 jobs = [
                     pool.submit(evolve, plan, run, left, place, len(SHARES), share)
                     for place, share in enumerate(SHARES)
@@ -158,6 +161,7 @@ class Arms:
         return [
             *("--data", setting.data, "--runs", str(setting.out / "runs"), "--max-latency", setting.max_latency),
             *("--workers", str(setting.workers)),
+            *self._given("image-size", setting.image_size),
         ]
 
     def _time(self, seconds: float) -> list[str]:
