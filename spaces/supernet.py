@@ -50,6 +50,15 @@ class SubNetwork:
             own.grad = None
 
 
+def holders(sub_networks: Iterable[SubNetwork]) -> dict[nn.Parameter, Tensor]:
+    """By shared tensor that sub-networks have parts of: how many of them hold each weight, 1 where none does."""
+    found: dict[nn.Parameter, Tensor] = {}
+    for sub_network in sub_networks:
+        for _, shared, index in sub_network.parts:
+            found.setdefault(shared, torch.zeros_like(shared))[index] += 1
+    return {shared: count.clamp_(min=1) for shared, count in found.items()}
+
+
 class Supernet:
     """The shared tensors of a space, by name, and its sub-networks.
 

@@ -33,7 +33,7 @@ from evaluators.supernet.crew import Crew
 from evaluators.tasks.task import UNLABELLED
 from spaces.choice import Choice
 from spaces.space import random_choice
-from spaces.supernet import SubNetwork, Supernet
+from spaces.supernet import SubNetwork, Supernet, holders
 from understudy import TrainError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class SupernetTraining:
         self._stack = ExitStack()
         targets = np.array(lesson.task.targets("train"))
         self._targets, self._labelled = torch.as_tensor(targets), targets != UNLABELLED
+        self._holders: dict[nn.Parameter, Tensor] = {}
         self._largest, self._smallest = map(self._sub_network, (supernet.largest, supernet.smallest))
 
     def __enter__(self) -> SupernetTraining:
@@ -131,6 +132,7 @@ class SupernetTraining:
             for number, ids in enumerate(parts):
                 if number % SAME == 0:
                     others = self._drawn(draw)
+                    self._holders = holders([self._largest, *others])
                 loss, norm = self._step(ids, view, epoch + number / len(parts), others)
                 if not math.isfinite(norm):
                     raise TrainError(
@@ -168,28 +170,31 @@ class SupernetTraining:
         return loss, float(norm)
 
     def _gradients(self, ids: np.ndarray, view: int, progress: float, others: list[SubNetwork]) -> float:
-        """Take the mean gradient of this step's sub-networks; the loss of the largest.
+        """Give each weight its mean gradient over those sub-networks of this step that hold it; the loss of the
+        largest.
 
-        Their sum would be a step several times as long as in plain training where they share weights, which
-        spoils the narrow ones.
+        So each steps as far as in plain training. By the sum, weights that all hold would step several times as
+        far, which spoils narrow networks; by the mean over all, those of wide networks alone would lag behind.
         """
-        largest, device, share = self._largest, self._lesson.device, 1 / (1 + len(others))
+        largest, device = self._largest, self._lesson.device
         images = self._images(ids, self._supernet.largest, view)
         logits = self._logits(largest, images)
         teacher = self._source(ids, view)
         targets = self._targets[ids].to(device) if self._labelled[ids[0]] else None
         student = Signals(logits, self._capture.features, images, torch.from_numpy(ids), progress)
         loss = self._distiller.loss(student, teacher, targets).total
-        (share * loss).backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         largest.hand_back()
         answers = logits.detach()
         if self._distiller.uses_teacher:
             answers = (answers + teacher.logits) / 2
         for other in others:
             own = self._logits(other, self._images(ids, other.choice, view))
-            taught = SoftTargets().loss(Signals(own), Signals(answers), targets).total
-            (share * taught).backward()  # type: ignore[no-untyped-call]
+            SoftTargets().loss(Signals(own), Signals(answers), targets).total.backward()  # type: ignore[no-untyped-call]
             other.hand_back()
+        for shared, count in self._holders.items():
+            if shared.grad is not None:
+                shared.grad /= count
         return loss.item()
 
     def _logits(self, sub_network: SubNetwork, images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.precision import MixedPrecision
 from spaces.space import first_choice, random_choice
-from spaces.supernet import Supernet
+from spaces.supernet import Supernet, holders
 from understudy import SpaceError
 
 OWN = f"{Path(__file__).with_name('own_space.py')}:Own"
@@ -45,6 +45,17 @@ def test_every_choice_is_a_part_and_is_what_the_space_builds(spec):
         inherited, built = shared.inherit(choice), shared.space.build(choice)
         assert str(inherited) == str(built)
         assert inherited.state_dict().keys() == built.state_dict().keys()
+
+
+def test_holders_are_the_sub_networks_that_have_a_weight():
+    """The largest perceptron has all weights, so that the counts are as many as both have parameters."""
+    shared = supernet("mlp")
+    both = [shared.sub_network(choice) for choice in (shared.largest, shared.smallest)]
+    counts = holders(both)
+    assert len(counts) == len(shared.tensors)
+    parameters = sum(parameter.numel() for sub in both for parameter in sub.network.parameters())
+    assert sum(int(count.sum()) for count in counts.values()) == parameters
+    assert {int(value) for count in counts.values() for value in count.unique()} == {1, 2}
 
 
 @pytest.mark.parametrize("spec", SPACES)
