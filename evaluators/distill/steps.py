@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from evaluators.distill.depthwise import quick_depthwise
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.evaluate import Guard, batches
 from evaluators.distill.features import FeatureCapture
@@ -132,7 +133,8 @@ class Steps:
 
     def _loss(self, ids: np.ndarray, view: int, progress: float) -> Loss:
         images = self._task.batch("train", ids, self._resolution, view).to(self._device)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
+        autocast = torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda"))
+        with autocast, quick_depthwise(self._network):
             logits = self._network(images)
         student = Signals(logits.float(), self._capture.features, images, torch.from_numpy(ids), progress)
         teacher = self._source(ids, view)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evaluators.distill.depthwise import quick_depthwise
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import Guard
 from evaluators.distill.features import FeatureCapture
@@ -199,8 +200,8 @@ class SupernetTraining:
 
     def _logits(self, sub_network: SubNetwork, images: Tensor) -> Tensor:
         sub_network.load()
-        device = self._lesson.device
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.startswith("cuda")):
+        autocast = torch.autocast("cuda", torch.bfloat16, enabled=self._lesson.device.startswith("cuda"))
+        with autocast, quick_depthwise(sub_network.network):
             logits: Tensor = sub_network.network(images)
         return logits.float()
 
