@@ -18,7 +18,7 @@ from tests.board_processes import running_tracker, wait_until
 from tests.emulation.machine import emulated_python
 from tests.search.conftest import call_here, command, environment
 
-TRIALS = 4
+TRIALS = 3
 OPTIONS = (
     *("--data", "shapes", "--space", "mobile", "--trials", str(TRIALS), "--workers", "2", "--sampler", "random"),
     *("--epochs", "1", "--final-epochs", "1", "--finalists", "1", "--profile", "rpi5", "--threads", "2"),

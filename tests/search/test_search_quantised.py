@@ -14,7 +14,7 @@ from understudy import ConfigError
 
 
 def test_a_search_for_students_of_integers(workplace):
-    options = ("--data", "shapes", "--trials", "3", "--workers", "1", "--epochs", "2", "--final-epochs", "2")
+    options = ("--data", "shapes", "--trials", "2", "--workers", "1", "--epochs", "2", "--final-epochs", "2")
     done = call_here(
         workplace, "search", *options, "--quantise", "mixed", "--finalists", "1", "--name", "integers"
     )

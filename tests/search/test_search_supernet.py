@@ -59,7 +59,7 @@ def test_candidates_are_scored_or_taught_as_the_ranking_says(taught):
 
 def test_a_later_search_uses_it_for_other_goals(taught, workplace):
     run, _ = taught
-    options = ("--supernet", str(run), "--name", "again", "--objectives", "accuracy,size")
+    options = ("--supernet", str(run), "--name", "again", "--objectives", "accuracy,size", "--trials", "1")
     done = call_here(workplace, "search", *OPTIONS, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Supernet taken from {run}" in done.stdout
