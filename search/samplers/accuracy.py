@@ -9,7 +9,7 @@ import numpy as np
 
 from search.samplers.described import Described
 from search.samplers.encoding import Array, Encoding
-from search.samplers.process import Process, condition, plausible
+from search.samplers.process import Process, condition, hyperparameters
 from search.samplers.schedule import Remembered
 
 _BEYOND = 1.5
@@ -18,8 +18,6 @@ that learn nothing are bad by any figure, and how bad must not bend what is lear
 _HELD = 1.0
 """The trend is held towards none as if by so many more observations."""
 _FEWEST = 2
-_SETS, _WORK = 6, 600
-"""So many sets of hyperparameters are asked; where there are many observations, so many observations in all."""
 
 
 @dataclass(frozen=True)
@@ -99,30 +97,28 @@ class AccuracyModel:
         self._groups = (*encoding.groups, *(slice(columns + at, columns + at + 1) for at in range(more)))
         self._remembered = Remembered()
 
-    def learnt(self, seen: Seen, waiting: Described, after: Callable[[int], Seen]) -> list[Accuracies]:
-        """What the errors that were ``seen`` say of all others: an answer for each set of hyperparameters.
+    def learnt(self, seen: Seen, waiting: Described, after: Callable[[int], Seen]) -> Accuracies:
+        """What the errors that were ``seen`` say of all others.
 
         ``waiting`` are being evaluated and count as what is expected of them (Ginsbourger, Le Riche and Carraro,
         2010: the kriging believer), so that the next candidate is sought elsewhere. ``after`` tells what had been
         seen when so many were taught: hyperparameters follow from that alone, whenever they are learnt.
         """
-        sets = self._remembered.get(len(seen.taught.errors), lambda count: self._hyperparameters(after(count)))
+        logarithms = self._remembered.get(
+            len(seen.taught.errors), lambda count: self._hyperparameters(after(count))
+        )
         line = _line(seen.taught, self._costs)
         rows, targets = self._examples(seen, line)
-        more = _rows(waiting, self._costs, 0.0)
-        found = []
-        for logarithms in sets:
-            process = condition(logarithms, rows, self._groups, targets)
-            if len(waiting):
-                believed = np.concatenate([targets, process.mean(more)])
-                process = condition(logarithms, np.concatenate([rows, more]), self._groups, believed)
-            found.append(Accuracies(process, self._costs, line))
-        return found
+        process = condition(logarithms, rows, self._groups, targets)
+        if len(waiting):
+            more = _rows(waiting, self._costs, 0.0)
+            believed = np.concatenate([targets, process.mean(more)])
+            process = condition(logarithms, np.concatenate([rows, more]), self._groups, believed)
+        return Accuracies(process, self._costs, line)
 
     def _hyperparameters(self, seen: Seen) -> Array:
-        """As many sets as ``_WORK`` allows, (sets, hyperparameters): with many observations they hardly differ."""
         rows, targets = self._examples(seen, _line(seen.taught, self._costs))
-        return np.array(plausible(rows, self._groups, targets, min(_SETS, max(1, _WORK // len(rows)))))
+        return hyperparameters(rows, self._groups, targets)
 
     def _examples(self, seen: Seen, line: _Line) -> tuple[Array, Array]:
         """Rows and targets to learn from, those of earlier runs first."""

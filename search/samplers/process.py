@@ -18,7 +18,6 @@ _SPREAD, _NOISE_SPREAD = 1.0, 0.7
 _BOUND = 4.0
 _JITTER = 1e-6
 _STEPS = 25
-_BEFORE, _APART, _NARROW = 20, 8, 1e-6
 _MOST = 200
 """From so many observations, evenly spaced, hyperparameters are learnt; predictions use all."""
 
@@ -73,100 +72,36 @@ def hyperparameters(rows: Array, groups: Sequence[slice], targets: Array) -> Arr
     They are the maximum of their posterior (Rasmussen and Williams, 2006, section 5.4.1) after (n, columns) rows
     with (n,) targets of mean 0 and deviation 1, found from the same start every time.
     """
-    return _Posterior.after(rows, groups, targets).maximum()
+    if len(rows) > _MOST:
+        chosen = np.linspace(0, len(rows) - 1, _MOST).round().astype(int)
+        rows, targets = rows[chosen], targets[chosen]
+    distances = np.array([_squared(rows[:, group], rows[:, group]) for group in groups])
+    believed = np.concatenate([[0.0, np.log(_NOISE)], np.full(len(groups), np.log(_WEIGHT))])
+    spread = np.full(len(believed), _SPREAD)
+    spread[1] = _NOISE_SPREAD
 
-
-def plausible(rows: Array, groups: Sequence[slice], targets: Array, count: int) -> list[Array]:
-    """So many sets of ``hyperparameters`` drawn from their posterior; one is its maximum.
-
-    Few observations leave it open which choices matter, and whoever believes in one answer is too sure of itself.
-    Drawn by elliptical slice sampling (Murray, Adams and MacKay, 2010, arXiv:1001.0268) from the maximum on.
-    """
-    posterior = _Posterior.after(rows, groups, targets)
-    best = posterior.maximum()
-    return [best] if count == 1 else posterior.drawn(best, count)
-
-
-@dataclass(frozen=True)
-class _Posterior:
-    """What is believed of hyperparameters after targets, (n,), at rows with ``distances`` (groups, n, n)."""
-
-    distances: Array
-    targets: Array
-    believed: Array
-    spread: Array
-
-    @staticmethod
-    def after(rows: Array, groups: Sequence[slice], targets: Array) -> _Posterior:
-        if len(rows) > _MOST:
-            chosen = np.linspace(0, len(rows) - 1, _MOST).round().astype(int)
-            rows, targets = rows[chosen], targets[chosen]
-        distances = np.array([_squared(rows[:, group], rows[:, group]) for group in groups])
-        believed = np.concatenate([[0.0, np.log(_NOISE)], np.full(len(groups), np.log(_WEIGHT))])
-        spread = np.full(len(believed), _SPREAD)
-        spread[1] = _NOISE_SPREAD
-        return _Posterior(distances, targets, believed, spread)
-
-    def maximum(self) -> Array:
-        """Where it is largest, found from what was believed before."""
-        bounds = [(centre - _BOUND, centre + _BOUND) for centre in self.believed]
-        options = {"maxiter": _STEPS}
-        found = minimize(self._loss, self.believed, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-        return np.asarray(found.x, float)
-
-    def drawn(self, start: Array, count: int) -> list[Array]:
-        """Samples of it: every ``_APART``-th of a chain, after the first ``_BEFORE``."""
-        random, found = np.random.default_rng(len(self.targets)), list[Array]()
-        away, fit = start - self.believed, self._fit(start)
-        for step in range(_BEFORE + _APART * count):
-            along = random.standard_normal(len(away)) * self.spread
-            least = fit + np.log(random.random())
-            angle = random.uniform(0, 2 * np.pi)
-            low, high = angle - 2 * np.pi, angle
-            while True:
-                point = away * np.cos(angle) + along * np.sin(angle)
-                fit = self._fit(point + self.believed)
-                if fit > least or high - low < _NARROW:
-                    break
-                low, high = (angle, high) if angle < 0 else (low, angle)
-                angle = random.uniform(low, high)
-            away = point
-            if step >= _BEFORE and (step - _BEFORE + 1) % _APART == 0:
-                found.append(away + self.believed)
-        return found
-
-    def _fit(self, point: Array) -> float:
-        """The logarithm of the likelihood, up to a constant."""
-        _, factor = self._factor(point)
-        if factor is None:
-            return -np.inf
-        solved = cho_solve((factor, True), self.targets, check_finite=False)
-        return float(-0.5 * self.targets @ solved - np.log(np.diag(factor)).sum())
-
-    def _factor(self, point: Array) -> tuple[Array, Array | None]:
-        """The covariance without noise, and the Cholesky factor of that with it, if there is one."""
-        kernel = np.exp(2 * point[0] - 0.5 * np.tensordot(np.exp(point[2:]), self.distances, axes=1))
-        noisy = kernel + (np.exp(2 * point[1]) + _JITTER) * np.eye(len(kernel))
-        try:
-            return kernel, cholesky(noisy, lower=True, check_finite=False)
-        except LinAlgError:
-            return kernel, None
-
-    def _loss(self, point: Array) -> tuple[float, Array]:
+    def loss(point: Array) -> tuple[float, Array]:
         """The negative logarithm of the posterior, and its gradient."""
-        kernel, factor = self._factor(point)
-        if factor is None:
+        weights = np.exp(point[2:])
+        kernel = np.exp(2 * point[0] - 0.5 * np.tensordot(weights, distances, axes=1))
+        noise = np.exp(2 * point[1])
+        try:
+            factor = cholesky(kernel + (noise + _JITTER) * np.eye(len(rows)), lower=True, check_finite=False)
+        except LinAlgError:
             return 1e10, np.zeros_like(point)
-        weights, noise = np.exp(point[2:]), np.exp(2 * point[1])
-        inverse = cho_solve((factor, True), np.eye(len(kernel)), check_finite=False)
-        solved = inverse @ self.targets
-        away = (point - self.believed) / self.spread
-        value = 0.5 * self.targets @ solved + np.log(np.diag(factor)).sum() + 0.5 * away @ away
+        inverse = cho_solve((factor, True), np.eye(len(rows)), check_finite=False)
+        solved = inverse @ targets
+        away = (point - believed) / spread
+        value = 0.5 * targets @ solved + np.log(np.diag(factor)).sum() + 0.5 * away @ away
         slope = 0.5 * (inverse - np.outer(solved, solved))
         through = slope * kernel
-        of_weights = -0.5 * weights * np.tensordot(self.distances, through, axes=([1, 2], [0, 1]))
+        of_weights = -0.5 * weights * np.tensordot(distances, through, axes=([1, 2], [0, 1]))
         gradient = np.concatenate([[2 * through.sum(), 2 * noise * np.trace(slope)], of_weights])
-        return float(value), gradient + away / self.spread
+        return float(value), gradient + away / spread
+
+    bounds = [(centre - _BOUND, centre + _BOUND) for centre in believed]
+    found = minimize(loss, believed, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
+    return np.asarray(found.x, float)
 
 
 def _squared(first: Array, second: Array) -> Array:

@@ -93,10 +93,10 @@ class Strategy:
         seen = self._seen(record)
         taught = seen.taught
         waiting = self._candidates.described(pending[-_BELIEVED:], record)
-        models = self._accuracy.learnt(seen, waiting, lambda count: self._seen(_until_taught(record, count)))
+        model = self._accuracy.learnt(seen, waiting, lambda count: self._seen(_until_taught(record, count)))
         reached = taught.described.joined(waiting)
-        errors = np.concatenate([taught.errors, np.mean([model.mean(waiting) for model in models], axis=0)])
-        fronts = [self._front(goal, errors, reached, models[0].limit) for goal in self._goals.each]
+        errors = np.concatenate([taught.errors, model.mean(waiting)])
+        fronts = [self._front(goal, errors, reached, model.limit) for goal in self._goals.each]
         best = np.unique(np.concatenate([front.members for front in fronts]))
         pool = self._candidates.pool(reached.codes[best], record, random)
         proposed = {
@@ -104,22 +104,16 @@ class Strategy:
         }
         new = np.array([row.tobytes() not in proposed for row in pool.codes], bool)
         pool = pool.at(np.flatnonzero(new & (self._likelihood(pool) > _LIKELY)))
-        return pool.codes[self._order(pool, models, fronts)]
+        return pool.codes[self._order(pool, model, fronts)]
 
-    def _order(self, pool: Described, models: Sequence[Accuracies], fronts: Sequence[Front]) -> NDArray[np.intp]:
-        """The most promising places of a pool, by the mean over the models (Snoek, Larochelle and Adams, 2012).
-
-        The improvement grows with the deviation: with the largest that there can be, it is a bound, and only for
-        those where that is high the deviation is worked out.
-        """
-        means = [model.mean(pool) for model in models]
-        bound = np.zeros(len(pool))
-        for mean, model in zip(means, models, strict=True):
-            bound += self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
+    def _order(self, pool: Described, model: Accuracies, fronts: Sequence[Front]) -> NDArray[np.intp]:
+        """The most promising places of a pool. The improvement grows with the deviation: with the largest that
+        there can be, it is a bound, and only for those where that is high the deviation is worked out."""
+        mean = model.mean(pool)
+        bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
         closer = np.argsort(-bound, kind="stable")[:_CLOSER]
-        near, promise = pool.at(closer), np.zeros(len(closer))
-        for mean, model in zip(means, models, strict=True):
-            promise += self._promise(near, mean[closer], model.deviation(near), fronts)
+        near = pool.at(closer)
+        promise = self._promise(near, mean[closer], model.deviation(near), fronts)
         return np.asarray(closer[np.argsort(-promise, kind="stable")])
 
     def _promise(self, pool: Described, mean: Array, deviation: Array, fronts: Sequence[Front]) -> Array:
