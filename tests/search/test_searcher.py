@@ -128,3 +128,4 @@ def test_a_candidate_pruned_while_it_left_a_dying_worker_stays_so(store):
     searcher._prune([config["number"]])
     assert searcher.heard("a", result) == "stop"
     assert [each.state for each in store.candidates()] == ["pruned"]
+    assert not searcher._proposer.paused

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from spaces.choice import Choice, Value
+from spaces.choice import Choice
+from tests.benchmarks.nni_evolution import evolve_choices
 from tests.benchmarks.search.searching import POPULATION, Search, Trace
 from tests.benchmarks.search.table import Table, TableSpace
 
@@ -34,53 +34,24 @@ def nni_evolution(table: Table, seed: int, evaluations: int) -> Trace:
 
 def _evolved(table: Table, limit: float, seed: int, evaluations: int) -> Trace:
     """One evolution. A network over the limit is no evaluation, and no member of the population."""
-    import nni
-    import torch
-    from nni.nas.evaluator import FunctionalEvaluator
-    from nni.nas.execution import SequentialExecutionEngine
-    from nni.nas.nn.pytorch import ModelSpace
-    from nni.nas.space import RawFormatModelSpace
-    from nni.nas.strategy import RegularizedEvolution
-
-    logging.getLogger("nni").setLevel(logging.ERROR)
     space, trace = TableSpace(table), Trace()
 
-    class Choices(ModelSpace):  # type: ignore[misc]
-        """The table's choices, without networks."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            for name, values in space.domain.items():
-                self.add_mutable(nni.choice(name, list(values)))
-
-        def freeze(self, sample: Mapping[str, Value]) -> torch.nn.Module:
-            self.validate(sample)
-            network = torch.nn.Module()
-            network.choice = Choice(sample)  # type: ignore[assignment]
-            return network
-
-    class Engine(SequentialExecutionEngine):  # type: ignore[misc]
-        """Until the evaluations are used up; a little proposing between them is timed."""
-
-        def budget_available(self) -> bool:
-            return len(trace.rows) < evaluations and self._model_count < _MODELS_AN_EVALUATION * evaluations
-
-    def evaluate(network: Any) -> None:
+    def evaluate(choice: Choice) -> float | None:
         nonlocal asked
         trace.seconds.append(time.perf_counter() - asked)
-        row = space.row(network.choice)
-        if table.latency[row] <= limit:
-            if row not in trace.rows:
-                trace.rows.append(row)
-            nni.report_final_result(float(table.accuracy[row]))
+        row = space.row(choice)
+        inside = bool(table.latency[row] <= limit)
+        if inside and row not in trace.rows:
+            trace.rows.append(row)
         asked = time.perf_counter()
+        return float(table.accuracy[row]) if inside else None
+
+    def goes_on(models: int) -> bool:
+        return len(trace.rows) < evaluations and models < _MODELS_AN_EVALUATION * evaluations
 
     asked = time.perf_counter()
-    model = RawFormatModelSpace.from_model(Choices())
-    model.evaluator = FunctionalEvaluator(evaluate)
     population = max(2, POPULATION // 2)
-    strategy = RegularizedEvolution(population_size=population, sample_size=max(2, population // 2), seed=seed)
-    strategy(model, Engine())
+    evolve_choices(space.domain, evaluate, goes_on, population, max(2, population // 2), seed)
     return trace
 
 
