@@ -9,11 +9,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from evaluators.candidate import Outcome, evaluate_candidate
+from evaluators.distill.allocator import keep_freed_memory
 from results.candidate import Candidate
 from results.store import RunStore
 from search.plan import Plan
-from search.worker_process import settle_worker
 from spaces.choice import Choice
 from spaces.space import Space
 from tests.benchmarks.nni_evolution import evolve_choices
@@ -28,7 +30,10 @@ def evolve(plan: Plan, store: Path, seconds: float, place: int, places: int, sha
 
     It writes those numbered ``place``, ``place + places``, ... into the run's record.
     """
-    bench, record = plan.open((), settle_worker()), RunStore(store)
+    keep_freed_memory()
+    torch.set_num_threads(1)
+    bench = plan.open((), "cuda" if torch.cuda.is_available() else "cpu")
+    record = RunStore(store)
     space: Space = bench.space
     limit = share * bench.goals.each[0].budget.limits["latency"]
     began, count = time.monotonic(), 0
