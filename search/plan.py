@@ -55,12 +55,7 @@ class Plan:
         from spaces.precision import MixedPrecision
 
         task = open_task(self.task)
-        space = load_space(
-            self.config.space or task.space,
-            channels=task.channels,
-            image_size=task.image_size,
-            classes=len(task.labels),
-        )
+        space = load_space(self.config.space or task.space, **task.sizes)
         space = MixedPrecision(space) if self.config.quantise == "mixed" else space
         return TaughtSpace(space, self.methods) if self.methods else space
 

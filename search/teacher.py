@@ -52,9 +52,7 @@ def open_assistant(
 
     if config.assistant is None:
         return None
-    space = load_space(
-        config.space or task.space, channels=task.channels, image_size=task.image_size, classes=task.classes
-    )
+    space = load_space(config.space or task.space, **task.sizes)
     width = assistant_width(config.assistant, teacher, space.build(space.smallest()), task)
     if width is None:
         return None

@@ -56,6 +56,11 @@ class Task(ABC):
         """Number of classes."""
         return len(self.labels)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a space must know of the data: the arguments of ``spaces.catalogue.load_space``."""
+        return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
+
     def size(self, split: Split) -> int:
         """Number of samples of a split."""
         return self.counts[split]
