@@ -20,6 +20,7 @@ from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
 from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
+from evaluators.tasks.recordings import Recordings, create_waveform_task, holds_recordings, recordings_in
 from evaluators.tasks.task import Task
 from evaluators.tasks.user_code import user_function
 from evaluators.tasks.variation import with_augment
@@ -39,7 +40,8 @@ def load_task(
 ) -> Task:
     """The task of the data that ``spec`` names, prepared under ``cache`` (once).
 
-    ``spec``: ``digits``; a folder of class folders, with or without train/val/test above them; an
+    ``spec``: ``digits``; a folder of class folders, with or without train/val/test above them, of pictures or of
+    WAV files (also see ``recordings_in``); an
     ``.npz`` file; a Hugging Face data set (folder or id); or ``file.py:function``, which runs the user's
     function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
@@ -49,7 +51,7 @@ def load_task(
     data cannot be used, ``ConfigError`` for an unknown policy.
     """
     policy = None if augment is None else augment_policy(augment)
-    source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec)
+    source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec, seed)
     if isinstance(source, ImageTask):
         return source if policy is None else with_augment(source, policy)
     if isinstance(source, Samples):
@@ -62,6 +64,10 @@ def load_task(
             on_bad=on_bad,
             least_classes=least_classes,
         )
+    if isinstance(source, Recordings):
+        if image_size is not None or policy is not None:
+            raise DataError(f"{spec} holds recordings, not images: leave out --image-size and --augment")
+        return create_waveform_task(source, cache=cache, seed=seed, on_bad=on_bad)
     if image_size is not None or policy is not None or on_bad == "skip":
         raise DataError(f"{spec} holds vectors, not images: leave out --image-size, --augment and --skip-bad")
     if isinstance(source, Vectors):
@@ -69,7 +75,7 @@ def load_task(
     return create_graph_task(source, cache=cache, seed=seed) if isinstance(source, Graph) else source
 
 
-def _source(spec: str) -> Samples | Vectors | Graph:
+def _source(spec: str, seed: int) -> Samples | Vectors | Graph | Recordings:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
@@ -83,9 +89,11 @@ def _source(spec: str) -> Samples | Vectors | Graph:
             return read_graph(path)
         if is_dataset_folder(path):
             return hub_samples(spec)
-        return folder_samples(path)
+        return recordings_in(path, seed) if holds_recordings(path) else folder_samples(path)
     if path.exists():
-        raise DataError(f"{spec} is neither a folder of images nor an .npz or .csv file: name one of these")
+        raise DataError(
+            f"{spec} is neither a folder of images or recordings nor an .npz or .csv file: name one of these"
+        )
     return hub_samples(spec)
 
 

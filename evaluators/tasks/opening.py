@@ -8,8 +8,9 @@ from evaluators.graphs.graph_task import GraphTask
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task, read_facts
 from evaluators.tasks.vector_task import VectorTask
+from evaluators.tasks.waveform_task import WaveformTask
 
-_KINDS = {kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask)}
+_KINDS = {kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask, WaveformTask)}
 
 
 def open_task(folder: Path) -> Task:

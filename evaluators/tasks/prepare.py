@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from evaluators.tasks.augment import POLICIES, Augment
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import Images, Look
-from evaluators.tasks.split import divide, shared_pictures
+from evaluators.tasks.split import divide, shared_samples
 from evaluators.tasks.task import SPLITS
 from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
@@ -62,7 +62,7 @@ def create_task(
         )
     given = None if samples.given is None else samples.given[kept]
     parts = divide(samples.targets[kept], given, samples.labels, seed)
-    shared = shared_pictures([look.digest for look in looks], parts)
+    shared = shared_samples([look.digest for look in looks], parts)
     if shared:
         notes.append(f"{shared} images of the validation or test split are also in an earlier split")
     size = image_size or samples.image_size or default_size([look.shorter_side for look in looks])

@@ -31,7 +31,7 @@ def divide(
         members = generator.permutation(np.flatnonzero((targets == label) & (split == "train")))
         if len(members) < 1 + len(absent):
             raise DataError(
-                f"class {name!r} has {len(members)} training image(s), too few to split: it needs at least "
+                f"class {name!r} has {len(members)} training sample(s), too few to split: it needs at least "
                 f"{1 + len(absent)}; add some, or remove the class"
             )
         for number, part in enumerate(absent):
@@ -41,8 +41,8 @@ def divide(
     return train, val, test
 
 
-def shared_pictures(digests: Sequence[bytes], parts: Sequence[NDArray[np.int64]]) -> int:
-    """How many pictures of later parts are also in an earlier one, by content hash."""
+def shared_samples(digests: Sequence[bytes], parts: Sequence[NDArray[np.int64]]) -> int:
+    """How many samples of later parts are also in an earlier one, by content hash."""
     seen: set[bytes] = set()
     shared = 0
     for part in parts:

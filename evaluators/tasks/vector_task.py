@@ -32,6 +32,8 @@ class VectorTask(Task):
 
     kind: ClassVar[str] = "vectors"
     space: ClassVar[str] = "mlp"
+    own: ClassVar[tuple[str, ...]] = ()
+    """Plain facts that tasks of the kind have beside those of all."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -49,13 +51,15 @@ class VectorTask(Task):
     def open(cls, folder: Path) -> Self:
         """The task prepared in a folder; raises ``DataError`` when there is none."""
         facts = read_facts(folder)
-        given: dict[str, Any] = {name: facts[name] for name in ("channels", "counts", "seed", "fingerprint")}
+        given: dict[str, Any] = {
+            name: facts[name] for name in ("channels", "counts", "seed", "fingerprint", *cls.own)
+        }
         given |= {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
         return cls(folder=folder, **given)
 
     def save(self) -> None:
         """Write ``task.json``; the folder is complete from then on."""
-        facts = {name: getattr(self, name) for name in _FACTS}
+        facts = {name: getattr(self, name) for name in (*_FACTS, *self.own)}
         write_atomically(self.folder / "task.json", json.dumps(facts, indent=1).encode())
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
+Figures = tuple[tuple[float, ...], tuple[float, ...]]
 Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -26,12 +28,12 @@ _SPARSE = 0.1
 
 @dataclass(frozen=True)
 class Vectors:
-    """Feature vectors with classes: ``features`` float32 (N, D), ``targets`` int64 (N,) index ``labels`` or are
-    ``UNLABELLED``; ``given`` is the split of each ("train", "val", "test", or "" for none) where they come
-    divided; ``source`` is what to call them in a message, ``noun`` what one of them is.
+    """Feature vectors with classes: ``features`` float32 (N, D), or waveforms, int16; ``targets`` int64 (N,)
+    index ``labels`` or are ``UNLABELLED``; ``given`` is the split of each ("train", "val", "test", or "" for none)
+    where they come divided; ``source`` is what to call them in a message, ``noun`` what one of them is.
     """
 
-    features: NDArray[np.float32]
+    features: NDArray[np.float32] | NDArray[np.int16]
     targets: NDArray[np.int64]
     labels: tuple[str, ...]
     source: str
@@ -39,6 +41,8 @@ class Vectors:
     noun: str = "row"
 
     def __post_init__(self) -> None:
+        if self.features.dtype.kind == "i":
+            return
         finite = np.isfinite(self.features).all(axis=1)
         if not finite.all():
             raise DataError(
@@ -99,30 +103,36 @@ def lay_out(
     cache: Path,
     seed: int,
     notes: Sequence[str],
+    figures: Figures | None = None,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> VectorTask:
-    """The task of these rows by split and their targets, in order; ``more`` are further arrays, by name."""
+    """The task of these rows by split and their targets, in order; ``more`` are further arrays, by name.
+
+    ``figures`` are mean and std where they are not those of the training rows, ``facts`` those of the kind's own.
+    """
     arrays: dict[str, NDArray[Any]] = {
         "features": vectors.features,
         "order": np.concatenate(parts),
         "targets": targets,
         **more,
     }
-    mean, std = _figures(vectors.features[parts[0]])
-    facts: dict[str, Any] = {
+    mean, std = figures or _figures(vectors.features[parts[0]])
+    known: dict[str, Any] = {
         "labels": vectors.labels,
         "channels": vectors.features.shape[1],
         "counts": dict(zip(SPLITS, map(len, parts), strict=True)),
         "seed": seed,
         "notes": tuple(notes),
+        **facts,
     }
-    digest = hashlib.blake2b(json.dumps([kind.kind, facts]).encode(), digest_size=12)
+    digest = hashlib.blake2b(json.dumps([kind.kind, known]).encode(), digest_size=12)
     for array in arrays.values():
         digest.update(np.ascontiguousarray(array).data)
     fingerprint = digest.hexdigest()
     folder = cache / fingerprint
     if not (folder / "task.json").exists():
         _write(folder, arrays)
-        kind(folder=folder, mean=mean, std=std, fingerprint=fingerprint, **facts).save()
+        kind(folder=folder, mean=mean, std=std, fingerprint=fingerprint, **known).save()
     return kind.open(folder)
 
 
@@ -131,7 +141,7 @@ def is_sparse(features: NDArray[np.float32]) -> bool:
     return bool(np.count_nonzero(features) < _SPARSE * features.size)
 
 
-def _figures(features: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _figures(features: NDArray[Any]) -> Figures:
     """Mean and standard deviation by feature; a feature that never changes is left at its size.
 
     Sparse features, as counts of words, keep their zeros and have one scale for all of them: by its own deviation
