@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from evaluators.tasks.augment import POLICIES
 from evaluators.tasks.folder import SPLIT_NAMES
 from evaluators.tasks.images import EncodedImages
-from evaluators.tasks.prepare import Samples
+from evaluators.tasks.prepare import OnBad, Samples
+from evaluators.tasks.text_tables import TEXT_COLUMNS
+from evaluators.tasks.texts import Row, Texts, gather
 from understudy import DataError
 
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo")
@@ -34,13 +36,17 @@ def is_dataset_folder(folder: Path) -> bool:
     return _is_saved(folder) or bool(_parquet_files(folder))
 
 
-def hub_samples(spec: str) -> Samples:
+def hub_samples(spec: str, on_bad: OnBad = "refuse") -> Samples | Texts:
     """Samples of a local data set folder, or of a hub id (downloaded unless HF_HUB_OFFLINE is set).
 
     Data only: neither format runs code. Raises ``DataError`` when there is no such data set, it cannot be
-    reached, or it has no column of encoded images and one of integer class labels.
+    reached, or it has no column of encoded images or of texts and one of class labels (integers, for images);
+    ``on_bad`` is about texts, as in ``gather``.
     """
     splits = _splits(spec, _open(spec))
+    names = splits["train"].rows.column_names
+    if not set(names) & set(_IMAGE_COLUMNS) and set(names) & set(TEXT_COLUMNS):
+        return _texts(spec, splits, on_bad)
     image, label = (_column(spec, splits["train"], names) for names in (_IMAGE_COLUMNS, _LABEL_COLUMNS))
     targets = [_integers(spec, label, table) for table in splits.values()]
     values, numbers = np.unique(np.concatenate(targets), return_inverse=True)
@@ -52,6 +58,35 @@ def hub_samples(spec: str) -> Samples:
         np.repeat(list(splits), [len(labels) for labels in targets]) if len(splits) > 1 else None,
         POLICIES["standard"],
     )
+
+
+def _texts(spec: str, splits: Mapping[str, _Table], on_bad: OnBad) -> Texts:
+    """The texts of all splits but those whose labels are withheld (-1 throughout), as competitions do."""
+    text, label = (_column(spec, splits["train"], names) for names in (TEXT_COLUMNS, _LABEL_COLUMNS))
+    labels = {split: table.rows[label].to_pylist() for split, table in splits.items()}
+    withheld = [split for split, values in labels.items() if split != "train" and set(values) <= {-1, None}]
+
+    def rows() -> Iterator[Row]:
+        for split, table in splits.items():
+            if split in withheld:
+                continue
+            cells = zip(table.rows[text].to_pylist(), labels[split], strict=True)
+            for number, (content, value) in enumerate(cells):
+                where = f"row {number} of the {split} split of {spec}"
+                yield Row(content or "", _label_name(table.names, value), split if len(splits) > 1 else "", where)
+
+    found = gather(rows(), spec, on_bad)
+    notes = tuple(f"the {split} split of {spec} has no labels and is left out" for split in withheld)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _label_name(names: Sequence[str] | None, value: object) -> str:
+    """The name of a class by what a cell holds; nothing where that is no class."""
+    if value is None or value == -1:
+        return ""
+    if names is None or not isinstance(value, int):
+        return str(value).strip()
+    return str(names[value]) if 0 <= value < len(names) else ""
 
 
 def _splits(spec: str, found: Mapping[str, _Table]) -> dict[str, _Table]:

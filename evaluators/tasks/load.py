@@ -22,9 +22,12 @@ from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
 from evaluators.tasks.recordings import Recordings, create_waveform_task, holds_recordings, recordings_in
 from evaluators.tasks.task import Task
+from evaluators.tasks.text_tables import is_text_folder, is_text_table, read_texts
+from evaluators.tasks.texts import Texts, create_text_task
 from evaluators.tasks.user_code import user_function
 from evaluators.tasks.variation import with_augment
 from evaluators.tasks.vectors import Vectors, create_vector_task
+from evaluators.tasks.vocabulary import read_vocabulary
 from understudy import DataError, UnderstudyError
 
 
@@ -37,6 +40,7 @@ def load_task(
     augment: str | None = None,
     on_bad: OnBad = "refuse",
     least_classes: int = 2,
+    teacher: str | None = None,
 ) -> Task:
     """The task of the data that ``spec`` names, prepared under ``cache`` (once).
 
@@ -45,13 +49,16 @@ def load_task(
     ``.npz`` file; a Hugging Face data set (folder or id); or ``file.py:function``, which runs the user's
     function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
-    the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``.
-    ``image_size``: pixels, by default from the data; ``augment``: a policy's name, by default what suits
-    the kind of data; ``least_classes``: 1 for data that are added to others. Raises ``DataError`` when the
-    data cannot be used, ``ConfigError`` for an unknown policy.
+    the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``. Texts are in a ``.tsv`` or
+    ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set.
+    ``image_size``: pixels, or tokens of a text, by default from the data; ``augment``: a policy's name, by default
+    what suits the kind of data; ``least_classes``: 1 for data that are added to others; ``teacher``: a folder of a
+    ``transformers`` model whose tokens texts become, by default those of a vocabulary learnt from them. Raises
+    ``DataError`` when the data cannot be used, ``ConfigError`` for an unknown policy, ``TeacherError`` for a
+    tokenizer that is of no use.
     """
     policy = None if augment is None else augment_policy(augment)
-    source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec, seed)
+    source = _from_code(spec, cache, seed, image_size, on_bad) if ".py:" in spec else _source(spec, seed, on_bad)
     if isinstance(source, ImageTask):
         return source if policy is None else with_augment(source, policy)
     if isinstance(source, Samples):
@@ -68,6 +75,17 @@ def load_task(
         if image_size is not None or policy is not None:
             raise DataError(f"{spec} holds recordings, not images: leave out --image-size and --augment")
         return create_waveform_task(source, cache=cache, seed=seed, on_bad=on_bad)
+    if isinstance(source, Texts):
+        if policy is not None:
+            raise DataError(f"{spec} holds texts, of which there are no augmented views: leave out --augment")
+        return create_text_task(
+            source,
+            cache=cache,
+            seed=seed,
+            length=image_size,
+            tokenizer=None if teacher is None else read_vocabulary(Path(teacher).expanduser()),
+            least_classes=least_classes,
+        )
     if image_size is not None or policy is not None or on_bad == "skip":
         raise DataError(f"{spec} holds vectors, not images: leave out --image-size, --augment and --skip-bad")
     if isinstance(source, Vectors):
@@ -75,26 +93,28 @@ def load_task(
     return create_graph_task(source, cache=cache, seed=seed) if isinstance(source, Graph) else source
 
 
-def _source(spec: str, seed: int) -> Samples | Vectors | Graph | Recordings:
+def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | Recordings | Texts:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
     if path.suffix == ".npz":
         arrays = read_npz(path)
         return from_arrays(path, arrays) if holds_vectors(arrays) else npz_samples(path, arrays)
-    if path.suffix == ".csv":
-        return read_vectors(path)
+    if path.suffix in (".csv", ".tsv") and path.is_file():
+        return read_texts(path, on_bad) if is_text_table(path) else read_vectors(path)
     if path.is_dir():
         if is_graph_folder(path):
             return read_graph(path)
         if is_dataset_folder(path):
-            return hub_samples(spec)
+            return hub_samples(spec, on_bad)
+        if is_text_folder(path):
+            return read_texts(path, on_bad)
         return recordings_in(path, seed) if holds_recordings(path) else folder_samples(path)
     if path.exists():
         raise DataError(
-            f"{spec} is neither a folder of images or recordings nor an .npz or .csv file: name one of these"
+            f"{spec} is neither a folder of images or recordings nor an .npz, .csv or .tsv file: name one of these"
         )
-    return hub_samples(spec)
+    return hub_samples(spec, on_bad)
 
 
 def digits() -> Samples:

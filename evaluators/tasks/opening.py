@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from evaluators.graphs.graph_task import GraphTask
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task, read_facts
+from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.waveform_task import WaveformTask
 
-_KINDS = {kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask, WaveformTask)}
+_KINDS: dict[str, Callable[[Path], Task]] = {
+    kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask, WaveformTask, TextTask)
+}
 
 
 def open_task(folder: Path) -> Task:

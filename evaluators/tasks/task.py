@@ -27,11 +27,12 @@ UNLABELLED = -1
 class Task(ABC):
     """Classification of the samples of one prepared data set, which any process can open from its folder.
 
-    ``labels``: class names; ``channels``: of an image, or features of a vector; ``image_size``: the largest
-    square side in use, pixels, or ``VECTOR``; ``mean``, ``std``: by channel over the training split; ``counts``:
-    samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where the user
-    names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know of the
-    data; ``folder``: where it is prepared.
+    ``labels``: class names; ``channels``: of an image, features of a vector, or pieces of a vocabulary;
+    ``image_size``: the largest square side in use, pixels, or ``VECTOR``, or the most tokens of a text;
+    ``tokens``: whether samples are ids of tokens; ``mean``, ``std``: by channel over the training split;
+    ``counts``: samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where
+    the user names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know
+    of the data; ``folder``: where it is prepared.
 
     A folder holds ``task.json`` and ``targets.npy``, int64 (N,), of train, then val, then test samples.
     """
@@ -39,6 +40,7 @@ class Task(ABC):
     kind: ClassVar[str]
     space: ClassVar[str]
     distill: ClassVar[str] = "soft-targets"
+    tokens: ClassVar[bool] = False
     folder: Path
     labels: tuple[str, ...]
     channels: int
@@ -78,11 +80,16 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
-        """The same samples as a student takes them: (B, C, R, R), or (B, features), float32."""
+        """The same samples as a student takes them: (B, C, R, R) or (B, features), float32; or int64 (B, R)."""
 
     @abstractmethod
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to a sample, for the manifest of a bundle (see ``results.bundle.runner``)."""
+
+    @property
+    def device_files(self) -> Mapping[str, Path]:
+        """Files that a device needs for that, by their names in a bundle."""
+        return {}
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:
         """Share of samples whose largest logit is the target's; logits (N, classes), targets (N,)."""

@@ -1,0 +1,181 @@
+"""Texts in tables: a file of comma- or tab-separated values, or a folder of train, dev and test files of such.
+
+The first line may name the columns (``text`` and ``label``, or their like; ``split`` is train, val or test).
+Without names there are two columns: a text and its label, in any order.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluators.tasks.folder import SPLIT_NAMES
+from evaluators.tasks.prepare import OnBad
+from evaluators.tasks.texts import Row, Texts, gather
+from understudy import DataError, unknown_name
+
+TEXT_COLUMNS = (
+    *("text", "sentence", "review", "content", "comment", "message", "tweet", "document", "utterance", "question"),
+    *("title", "headline", "phrase", "description"),
+)
+LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic")
+_SPLIT, _OTHERS = "split", ("id", "idx", "index", "")
+_SUFFIXES = (".tsv", ".csv")
+_LOOKED_AT = 50
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Where text, label and split are in a line (-1: no split), how many values it has, and whether the first line
+    names them."""
+
+    text: int
+    label: int
+    split: int
+    count: int
+    named: bool
+
+
+def is_text_folder(folder: Path) -> bool:
+    """Whether a folder holds tables of texts, one of them named train."""
+    files = _files(folder)
+    return "train" in files.values() and all(is_text_table(path) for path in files)
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether a file is a table of texts and not one of numbers."""
+    if path.suffix == ".tsv":
+        return True
+    try:
+        lines = _lines(path, _LOOKED_AT)
+        columns = _columns(path, lines)
+    except DataError:
+        return False
+    values = [line.values[columns.text] for line in lines[columns.named :] if len(line.values) == columns.count]
+    return not all(map(_is_number, values))
+
+
+def read_texts(path: Path, on_bad: OnBad) -> Texts:
+    """The texts of a table, or of the tables of a folder; raises ``DataError`` naming a line that is of no use."""
+    if path.is_dir():
+        rows = (row for file, split in _files(path).items() for row in _rows(file, split))
+        return gather(rows, str(path), on_bad)
+    return gather(_rows(path, ""), str(path), on_bad)
+
+
+def _files(folder: Path) -> dict[Path, str]:
+    """The tables of a folder that are named after a split."""
+    files = {path: SPLIT_NAMES.get(path.stem.lower(), "") for path in sorted(folder.iterdir())}
+    return {path: split for path, split in files.items() if split and path.suffix in _SUFFIXES}
+
+
+def _rows(path: Path, split: str) -> Iterator[Row]:
+    lines = _lines(path)
+    columns = _columns(path, lines)
+    for line in lines[columns.named :]:
+        where = f"line {line.number} of {path}"
+        if len(line.values) != columns.count:
+            yield Row("", "", split, where, f"has {len(line.values)} values where {columns.count} were expected")
+            continue
+        text, label = line.values[columns.text], line.values[columns.label].strip()
+        problem = "" if _is_unicode(text + label) else "is not UTF-8 text"
+        given = line.values[columns.split].strip().lower() if columns.split >= 0 and not split else split
+        if given and given not in SPLIT_NAMES:
+            raise DataError(f"{where}: {unknown_name('split', given, SPLIT_NAMES)}")
+        yield Row(text, label, SPLIT_NAMES.get(given, ""), where, problem)
+
+
+def _lines(path: Path, most: int | None = None) -> list[_Line]:
+    """The lines of a table that are not empty; bytes that are no UTF-8 come as lone surrogates."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    if b"\0" in content[:4096]:
+        raise DataError(f"{path} is not UTF-8 text, perhaps UTF-16: save it as UTF-8")
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    read = _tabbed(text) if path.suffix == ".tsv" else _comma_separated(path, text)
+    lines = []
+    for line in read:
+        if any(value.strip() for value in line.values):
+            lines.append(line)
+        if most is not None and len(lines) >= most:
+            break
+    if not lines:
+        raise DataError(f"{path} holds no rows: it needs a text and its label in each")
+    return lines
+
+
+def _tabbed(text: str) -> Iterator[_Line]:
+    """Quotes are part of a text unless they are around it whole, as spreadsheets write them."""
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        yield _Line(number, [_unquoted(value) for value in line.split("\t")])
+
+
+def _unquoted(value: str) -> str:
+    inside = value[1:-1]
+    quoted = len(value) > 1 and value[0] == value[-1] == '"' and '"' not in inside.replace('""', "")
+    return inside.replace('""', '"') if quoted else value
+
+
+def _comma_separated(path: Path, text: str) -> Iterator[_Line]:
+    reader = csv.reader(io.StringIO(text, newline=""))
+    before = 0
+    try:
+        for values in reader:
+            yield _Line(before + 1, values)
+            before = reader.line_num
+    except csv.Error as error:
+        raise DataError(
+            f"line {before + 1} of {path} cannot be read as comma-separated values ({error}): is a quote left "
+            "open?"
+        ) from error
+
+
+def _columns(path: Path, lines: Sequence[_Line]) -> _Columns:
+    names = [value.strip().lower() for value in lines[0].values]
+    if any(name in (*TEXT_COLUMNS, *LABEL_COLUMNS) for name in names):
+        return _named(path, names)
+    count = len(names)
+    if count != 2:
+        raise DataError(
+            f"the first line of {path} has {count} values and names no column text or label: name the columns "
+            "there, or keep a text and its label only"
+        )
+    pairs = [line.values for line in lines if len(line.values) == count]
+    first, second = (len({pair[place] for pair in pairs}) for place in (0, 1))
+    label = 0 if first < second else 1
+    return _Columns(1 - label, label, -1, count, named=False)
+
+
+def _named(path: Path, names: Sequence[str]) -> _Columns:
+    label = next((names.index(name) for name in LABEL_COLUMNS if name in names), -1)
+    if label < 0:
+        raise DataError(f"{path} has no column {LABEL_COLUMNS[0]!r}: it has {', '.join(names)}; rename one")
+    split = names.index(_SPLIT) if _SPLIT in names else -1
+    known = [names.index(name) for name in TEXT_COLUMNS if name in names and names.index(name) != label]
+    others = [n for n, name in enumerate(names) if n not in (label, split) and name not in _OTHERS]
+    if not known and len(others) != 1:
+        raise DataError(f"{path} has no column {TEXT_COLUMNS[0]!r}: it has {', '.join(names)}; rename one")
+    return _Columns(known[0] if known else others[0], label, split, len(names), True)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return not value.strip()
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
