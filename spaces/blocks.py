@@ -13,6 +13,8 @@ from spaces.nni_adapter import LayerChoice, MutableBatchNorm2d, MutableConv2d, M
 
 Size = Any
 """A number, or an NNI expression of choices that gives one."""
+EMBEDDING_STD = 0.5
+"""Of tables of tokens and places before they are taught: near the scale that norms give."""
 
 
 def activation(label: str) -> nn.Module:
@@ -70,7 +72,7 @@ def draw_seed() -> int:
 
 
 def initialise(network: nn.Module, seed: int) -> None:
-    """Weights by He et al. (2015, arXiv:1502.01852), fan-out for convolutions; biases 0.
+    """Weights by He et al. (2015, arXiv:1502.01852), fan-out for convolutions; biases 0; tables ``EMBEDDING_STD``.
 
     Equal networks get equal weights from equal seeds. Tensors on the meta device are passed over.
     """
@@ -81,6 +83,9 @@ def initialise(network: nn.Module, seed: int) -> None:
             nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out), generator=generator)
         elif isinstance(module, nn.Linear) and not module.weight.is_meta:
             nn.init.normal_(module.weight, std=math.sqrt(1 / module.in_features), generator=generator)
+        elif isinstance(module, nn.Embedding) and not module.weight.is_meta:
+            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=generator)
+            continue
         else:
             continue
         if module.bias is not None:

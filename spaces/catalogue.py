@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp")
+_OWN = ("mobile", "residual", "mlp", "text")
+_OF_TEXTS = "text"
 _OF_IMAGES = ("mobile", "residual")
 
 
@@ -22,11 +23,12 @@ def space_names() -> tuple[str, ...]:
     return _OWN
 
 
-def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Space:
+def load_space(spec: str, *, channels: int, image_size: int, classes: int, tokens: bool = False) -> Space:
     """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
 
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
-    ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features.
+    ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features. With
+    ``tokens`` it is for texts of up to ``image_size`` ids, each below ``channels``.
     Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
@@ -34,6 +36,10 @@ def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Sp
     for name, size in sizes.items():
         if size < least[name]:
             raise SpaceError(f"a space needs {name} of at least {least[name]}, but got {size}")
+    if tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec != _OF_TEXTS:
+        raise SpaceError(f"space {spec} is not for texts: use --space {_OF_TEXTS}, or leave it out")
+    if spec == _OF_TEXTS and not tokens:
+        raise SpaceError(f"space {spec} is for texts, and the data are none: name another, or leave --space out")
     if image_size == VECTOR and (spec in _OF_IMAGES or spec.startswith(_HUB_PREFIX)):
         raise SpaceError(f"space {spec} is for images, but the data are vectors: use --space mlp")
     if spec.startswith(_HUB_PREFIX):
@@ -44,19 +50,25 @@ def load_space(spec: str, *, channels: int, image_size: int, classes: int) -> Sp
     if colon:
         from spaces.user import user_space
 
-        return user_space(Path(path), name, **sizes)
+        return user_space(Path(path), name, **sizes, tokens=tokens)
     if spec not in _OWN:
         known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
         raise SpaceError(unknown_name("space", spec, known))
-    return _own(spec, **sizes)
+    return _own(spec, **sizes, tokens=tokens)
 
 
-def _own(name: str, *, channels: int, image_size: int, classes: int) -> Space:
+def _own(name: str, *, channels: int, image_size: int, classes: int, tokens: bool) -> Space:
     from spaces.mlp import MlpSpace
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
     from spaces.residual import ResidualSpace
+    from spaces.text import TextSpace
 
-    own: dict[str, type[nn.Module]] = {"mobile": MobileSpace, "residual": ResidualSpace, "mlp": MlpSpace}
+    own: dict[str, type[nn.Module]] = {
+        "mobile": MobileSpace,
+        "residual": ResidualSpace,
+        "mlp": MlpSpace,
+        _OF_TEXTS: TextSpace,
+    }
     make = partial(own[name], channels, image_size, classes)
-    return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes)
+    return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes, tokens=tokens)

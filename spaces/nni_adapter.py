@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import nni
@@ -15,8 +16,8 @@ import torch
 from torch import nn
 
 from spaces.choice import Choice, Value
-from spaces.space import RESOLUTION, Space, check_choice, first_choice, sample_shape
-from spaces.structure import cost, fingerprint
+from spaces.space import RESOLUTION, Space, check_choice, first_choice
+from spaces.structure import blank, cost, fingerprint
 from understudy import SpaceError, UnderstudyError
 
 # NNI's evaluators, which train networks of their own, bring in Lightning and torchmetrics, seconds a process;
@@ -37,7 +38,10 @@ with warnings.catch_warnings():
         MutableBatchNorm1d,
         MutableBatchNorm2d,
         MutableConv2d,
+        MutableEmbedding,
+        MutableLayerNorm,
         MutableLinear,
+        ParametrizedModule,
         Repeat,
     )
     from nni.nas.space import model_context
@@ -48,9 +52,12 @@ __all__ = [
     "MutableBatchNorm1d",
     "MutableBatchNorm2d",
     "MutableConv2d",
+    "MutableEmbedding",
     "MutableExpression",
+    "MutableLayerNorm",
     "MutableLinear",
     "NniSpace",
+    "ParametrizedModule",
     "Repeat",
     "choice",
     "constructor",
@@ -87,22 +94,30 @@ class NniSpace(Space):
     ``make`` constructs the model space anew; within NNI's ``model_context`` the same call gives the plain
     network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
     Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
-    its first network does not turn images (channels, R, R) into so many classes.
+    its first network does not turn images (channels, R, R), or R ``tokens`` each below ``channels``, into so many
+    classes.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], nn.Module], *, channels: int, image_size: int, classes: int
+        self,
+        name: str,
+        make: Callable[[], nn.Module],
+        *,
+        channels: int,
+        image_size: int,
+        classes: int,
+        tokens: bool = False,
     ) -> None:
         self.name = name
         self._make = make
-        self._channels = channels
+        self._blank = partial(blank, channels, tokens=tokens)
         self._raw = _raw_domain(name, make)
         self.domain = {label: tuple(values) for label, values in self._raw.items()}
         sizes = self.domain.get(RESOLUTION, (image_size,))
         if not all(type(size) is int and size > 0 for size in sizes):
             raise SpaceError(f"space {name}: resolution must be whole numbers of pixels, but got {sizes}")
         self.resolutions = tuple(sorted(int(size) for size in sizes))
-        _try_out(self, channels, classes)
+        self._try_out(classes)
         self._device = self._planning_device()
         self._signatures: dict[Choice, str] = {}
         self._smallest: Choice | None = None
@@ -152,7 +167,7 @@ class NniSpace(Space):
         return best
 
     def _cost(self, choice: Choice) -> int:
-        return cost(self._planned(choice), self._channels, self.resolution(choice))
+        return cost(self._planned(choice), self._blank(self.resolution(choice)))
 
     def _network(self, choice: Choice, device: torch.device) -> nn.Module:
         return self._made_of(choice, device)[0]
@@ -169,12 +184,27 @@ class NniSpace(Space):
         with torch.random.fork_rng(devices=[]):
             return self._network(choice, self._device)
 
+    def _try_out(self, classes: int) -> None:
+        first = first_choice(self)
+        sample = self._blank(self.resolution(first))
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            network = self.build(first).eval()
+            try:
+                shape = tuple(network(torch.cat([sample] * 2)).shape)
+            except Exception as error:  # a forward of anyone's may raise anything
+                raise SpaceError(
+                    f"space {self.name} takes no inputs of {tuple(sample.shape[1:])}: its forward raised "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+        if shape != (2, classes):
+            raise SpaceError(f"space {self.name} must give (2, {classes}) logits for 2 samples, but gave {shape}")
+
     def _planning_device(self) -> torch.device:
         """Torch's meta device, unless the networks of the space need real numbers to be built or run."""
         first, meta = first_choice(self), torch.device("meta")
         try:
             with torch.random.fork_rng(devices=[]):
-                cost(self._network(first, meta), self._channels, self.resolution(first))
+                cost(self._network(first, meta), self._blank(self.resolution(first)))
         except (SpaceError, RuntimeError, NotImplementedError):
             return torch.device("cpu")
         return meta
@@ -219,22 +249,6 @@ def _plain(network: nn.Module) -> nn.Module:
         for note in _NOTES:
             vars(module).pop(note, None)
     return network
-
-
-def _try_out(space: Space, channels: int, classes: int) -> None:
-    choice = first_choice(space)
-    size = space.resolution(choice)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        network = space.build(choice).eval()
-        try:
-            shape = tuple(network(torch.zeros(2, *sample_shape(channels, size))).shape)
-        except Exception as error:  # a forward of anyone's may raise anything
-            raise SpaceError(
-                f"space {space.name} takes no inputs of {sample_shape(channels, size)}: its forward raised "
-                f"{type(error).__name__}: {error}"
-            ) from error
-    if shape != (2, classes):
-        raise SpaceError(f"space {space.name} must give (2, {classes}) logits for 2 images, but gave {shape}")
 
 
 def _made(what: str, make: Callable[[], nn.Module]) -> nn.Module:

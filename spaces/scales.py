@@ -22,5 +22,15 @@ def resolutions(image_size: int) -> tuple[int, ...]:
     return (*sorted(size for size in wanted if size < image_size), image_size)
 
 
+def lengths(tokens: int) -> tuple[int, ...]:
+    """Numbers of tokens that a student of texts of up to ``tokens`` may read: half of them, and all.
+
+    >>> lengths(64)
+    (32, 64)
+    """
+    half = _multiple(tokens / 2, 8, 8)
+    return (half, tokens) if half < tokens else (tokens,)
+
+
 def _multiple(size: float, step: int, least: int) -> int:
     return max(least, round(size / step) * step)

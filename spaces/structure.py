@@ -39,8 +39,17 @@ def fingerprint(network: nn.Module, resolution: int) -> str:
     return digest.hexdigest()
 
 
-def cost(network: nn.Module, channels: int, resolution: int) -> int:
-    """Parameters plus multiply-adds for one image of (channels, resolution, resolution), or one vector.
+def blank(channels: int, size: int, tokens: bool = False) -> torch.Tensor:
+    """One sample as a network takes it, all zeros but for the first of ``tokens``, which a text always has."""
+    if not tokens:
+        return torch.zeros(1, *sample_shape(channels, size))
+    ids = torch.zeros(1, size, dtype=torch.int64)
+    ids[0, 0] = 1
+    return ids
+
+
+def cost(network: nn.Module, sample: torch.Tensor) -> int:
+    """Parameters plus multiply-adds for one sample, batch first.
 
     Counts convolutions, matrix products and attention; the network, left in evaluation mode, may live on torch's
     meta device.
@@ -50,7 +59,7 @@ def cost(network: nn.Module, channels: int, resolution: int) -> int:
     counter = FlopCounterMode(display=False)
     network.eval()
     with torch.no_grad(), _passing_over(network, _ELEMENTWISE), counter:
-        network(torch.empty(1, *sample_shape(channels, resolution), device=device))
+        network(sample.to(device))
     return parameters + int(counter.get_total_flops()) // 2
 
 

@@ -12,7 +12,9 @@ from spaces.user_file import neighbours, user_module
 from understudy import SpaceError, unknown_name
 
 
-def user_space(path: Path, name: str, *, channels: int, image_size: int, classes: int) -> NniSpace:
+def user_space(
+    path: Path, name: str, *, channels: int, image_size: int, classes: int, tokens: bool = False
+) -> NniSpace:
     """The space of class ``name`` in the Python file ``path``, which is executed.
 
     The constructor is called with those of ``channels``, ``image_size`` and ``classes`` that it names; the file
@@ -26,7 +28,9 @@ def user_space(path: Path, name: str, *, channels: int, image_size: int, classes
         with neighbours(path):
             return found(**arguments)
 
-    return NniSpace(f"{path}:{name}", make, channels=channels, image_size=image_size, classes=classes)
+    return NniSpace(
+        f"{path}:{name}", make, channels=channels, image_size=image_size, classes=classes, tokens=tokens
+    )
 
 
 def _model_space(path: Path, name: str) -> type[nn.Module]:

@@ -59,7 +59,7 @@ class Task(ABC):
         return len(self.labels)
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         """What a space must know of the data: the arguments of ``spaces.catalogue.load_space``."""
         return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
 

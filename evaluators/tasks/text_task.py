@@ -80,6 +80,11 @@ class TextTask(Task):
         return {"length": resolution, "vocabulary": self.channels, "lowercase": self.lowercase}
 
     @property
+    def sizes(self) -> dict[str, Any]:
+        """As of any task, and that samples are tokens."""
+        return {**super().sizes, "tokens": True}
+
+    @property
     def device_files(self) -> Mapping[str, Path]:
         """The vocabulary, by which a device tells the pieces of a text."""
         return {VOCABULARY: self.folder / VOCABULARY}

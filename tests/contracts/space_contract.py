@@ -32,10 +32,12 @@ class Case:
     image_size: int
     classes: int = 10
     mutations: int = 1000
+    tokens: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
-        return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
+        sizes = {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
+        return sizes | {"tokens": True} if self.tokens else sizes
 
     @property
     def space(self) -> Space:
@@ -47,6 +49,9 @@ class Case:
 
     def images(self, choice: Choice, count: int) -> torch.Tensor:
         size = self.space.resolution(choice)
+        if self.tokens:
+            ids = torch.randint(1, self.channels, (count, size), generator=torch.Generator().manual_seed(1))
+            return ids * (torch.arange(size) < size - 3)
         return torch.rand(count, self.channels, size, size, generator=torch.Generator().manual_seed(1))
 
 
@@ -158,7 +163,7 @@ def the_smallest_is_cheaper_than_random_ones(case):
 
 def price(case: Case, choice: Mapping[str, Value]) -> int:
     """Parameters and multiply-adds of the network, built with real weights."""
-    return cost(case.space.build(choice), case.channels, case.space.resolution(choice))
+    return cost(case.space.build(choice), case.images(choice, 1))
 
 
 CHECKS = (

@@ -45,6 +45,8 @@ HUB = (
     Case("nni:ProxylessNAS", channels=3, image_size=32, mutations=3),
     Case("nni:ShuffleNetSpace", channels=1, image_size=32, mutations=1),
 )
+TEXTS = Case("text", channels=500, image_size=32, classes=3, mutations=4, tokens=True)
+OF_IMAGES = [name for name in space_names() if name != TEXTS.spec]
 EVERY = (*OURS, *USERS, *HUB)
 
 
@@ -53,7 +55,7 @@ def shown(case: Case) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", [*OURS, *USERS], ids=shown)
+@pytest.mark.parametrize("case", [*OURS, TEXTS, *USERS], ids=shown)
 def test_contract(case, check):
     check(case)
 
@@ -66,7 +68,7 @@ def test_contract_of_hub_spaces(case, check):
 
 
 def test_signatures_and_the_smallest_are_the_same_in_another_process():
-    cases = (DIGITS, OURS[4], *USERS)
+    cases = (DIGITS, OURS[4], TEXTS, *USERS)
     assert signatures(cases) == signatures_elsewhere(cases)
     assert DIGITS.space.smallest() == load_space(DIGITS.spec, **DIGITS.sizes).smallest()
 
@@ -99,7 +101,7 @@ def test_our_spaces_range_from_tiny_to_large(case):
     assert price(case, large) > 20 * price(case, case.space.smallest())
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_our_layers_suit_vector_registers(name):
     """Multiples of 8 channels, batch norm after every convolution but the gates, no ReLU6."""
     space = load_space(name, channels=3, image_size=32, classes=10)
@@ -112,7 +114,7 @@ def test_our_layers_suit_vector_registers(name):
         assert [layer for layer, _ in network.named_children()] == ["stem", "stages", "head"]
 
 
-@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_signals_keep_their_scale_through_untrained_networks(name):
     space = load_space(name, channels=1, image_size=16, classes=10)
     for seed in range(5):
@@ -177,7 +179,7 @@ def test_a_space_with_and_without_a_resolution():
         ("{file}:Greedy", "constructor of Greedy needs secret, but is given channels, image_size, classes only"),
         ("{file}:Choiceless", "has no choices: declare some with"),
         ("{file}:Unlabelled", "Label must be specified manually"),
-        ("{file}:WrongShape", r"must give \(2, 10\) logits for 2 images, but gave \(2, 3\)"),
+        ("{file}:WrongShape", r"must give \(2, 10\) logits for 2 samples, but gave \(2, 3\)"),
         ("{file}:WrongForward", "its forward raised RuntimeError"),
     ],
 )

@@ -1,0 +1,140 @@
+"""Transformer encoders for texts: of the size of TinyBERT (Jiao et al., 2020, arXiv:1909.10351) and below."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from spaces.blocks import Size, draw_seed, initialise
+from spaces.nni_adapter import (
+    ModelSpace,
+    MutableEmbedding,
+    MutableLayerNorm,
+    MutableLinear,
+    ParametrizedModule,
+    Repeat,
+    choice,
+)
+from spaces.scales import lengths
+from spaces.space import RESOLUTION
+
+_WIDTHS = [64, 96, 128, 192]
+_DEPTHS = [1, 2, 3, 4]
+_HEADS = [2, 4, 8]
+_RATIOS = [1, 2, 4]
+_EMBEDDINGS = [32, 64, 128]
+_DROPOUT = 0.1
+PAD = 0
+"""The id that fills a short text up; it takes no part."""
+HIDDEN = -1e4
+"""What is added to the scores of padding: nothing after the softmax, and a number in float16, too."""
+
+
+class TextSpace(ModelSpace):
+    """Choices: ``resolution`` (tokens), ``depth``, ``width``, ``heads``, ``feed`` (times width), ``embedding``.
+
+    Encoders that normalise first (Xiong et al., 2020, arXiv:2002.04745), of token ids with learnt places; what is
+    classified is the mean over a text's tokens. The table of tokens is factorised as in ALBERT (Lan et al., 2020,
+    arXiv:1909.11942): ``embedding`` numbers a token, projected to the width. Layers: ``stem`` (``words``,
+    ``project``, ``places``), ``stages.<index>`` (``attention``, ``feed``), ``head``.
+    """
+
+    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+        super().__init__()
+        seed = draw_seed()
+        width, heads, ratio = choice("width", _WIDTHS), choice("heads", _HEADS), choice("feed", _RATIOS)
+        length = choice(RESOLUTION, list(lengths(image_size)))
+        self.stem = _Embedding(channels, length, choice("embedding", _EMBEDDINGS), width)
+        self.stages = Repeat(lambda index: _Layer(width, heads, ratio), choice("depth", _DEPTHS))
+        self.head = _Head(width, classes)
+        initialise(self, seed)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(N, T) int64 token ids, ``PAD`` after the text -> logits (N, classes)."""
+        hidden = self.stem(ids)
+        kept = (ids != PAD).to(hidden.dtype)
+        bias = ((1 - kept) * HIDDEN)[:, None, None, :]
+        for layer in self.stages:
+            hidden = layer(hidden, bias)
+        logits: Tensor = self.head(hidden, kept)
+        return logits
+
+
+class _Embedding(nn.Module):
+    def __init__(self, tokens: int, length: Size, small: Size, width: Size) -> None:
+        super().__init__()
+        self.words = MutableEmbedding(tokens, small)
+        self.project = MutableLinear(small, width)
+        self.places = MutableEmbedding(length, width)
+        self.dropout = nn.Dropout(_DROPOUT)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.project(self.words(ids)) + self.places.weight)
+        return out
+
+
+class _Head(nn.Module):
+    """The mean over the tokens that are kept, normalised and classified."""
+
+    def __init__(self, width: Size, classes: int) -> None:
+        super().__init__()
+        self.norm = MutableLayerNorm(width)
+        self.linear = MutableLinear(width, classes)
+
+    def forward(self, hidden: Tensor, kept: Tensor) -> Tensor:
+        shares = kept / kept.sum(1, keepdim=True).clamp(min=1)
+        logits: Tensor = self.linear((self.norm(hidden) * shares[..., None]).sum(1))
+        return logits
+
+
+class SelfAttention(nn.Module):
+    """Self-attention (Vaswani et al., 2017) over what the bias leaves visible, its norm first."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+        self.dropout = nn.Dropout(_DROPOUT)
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        inside = self.norm(hidden)
+        query, key, value = (self._split(part(inside)) for part in (self.query, self.key, self.value))
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out: Tensor = self.dropout(self.output(mixed.transpose(1, 2).flatten(2)))
+        return out
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class _Attention(ParametrizedModule, SelfAttention, wraps=SelfAttention):  # type: ignore[call-arg]
+    """The same, of a width and heads that are choices."""
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: Size, heads: Size, ratio: Size) -> None:
+        super().__init__()
+        self.attention = _Attention(width, heads)
+        self.feed = nn.Sequential(
+            OrderedDict[str, nn.Module](
+                norm=MutableLayerNorm(width),
+                expand=MutableLinear(width, width * ratio),
+                act=nn.GELU(),
+                contract=MutableLinear(width * ratio, width),
+                dropout=nn.Dropout(_DROPOUT),
+            )
+        )
+
+    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
+        hidden = hidden + self.attention(hidden, bias)
+        out: Tensor = hidden + self.feed(hidden)
+        return out
