@@ -82,7 +82,9 @@ class SearchConfig:
     )
     combine: str = _option("mean", "how several teachers' answers become one: mean, or agreement sample by sample")
     space: str | None = _option(
-        None, "mobile, residual, mlp, nni:NAME or file.py:Class (default: mobile for images, mlp for vectors)"
+        None,
+        "mobile, residual, mlp, speech, nni:NAME or file.py:Class (default: mobile for images, mlp for vectors, "
+        "speech for WAV files)",
     )
     profile: tuple[str, ...] = _option(
         ("x86-host",),

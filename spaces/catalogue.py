@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp", "text")
+_OWN = ("mobile", "residual", "mlp", "text", "speech")
 _OF_TEXTS = "text"
 _OF_IMAGES = ("mobile", "residual")
+_OF_SPEECH = "speech"
 
 
 def space_names() -> tuple[str, ...]:
@@ -23,13 +25,22 @@ def space_names() -> tuple[str, ...]:
     return _OWN
 
 
-def load_space(spec: str, *, channels: int, image_size: int, classes: int, tokens: bool = False) -> Space:
+def load_space(
+    spec: str,
+    *,
+    channels: int,
+    image_size: int,
+    classes: int,
+    tokens: bool = False,
+    sample_rate: int | None = None,
+) -> Space:
     """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
 
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
-    ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features. With
-    ``tokens`` it is for texts of up to ``image_size`` ids, each below ``channels``.
-    Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
+    ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features, with
+    a ``sample_rate`` (Hz) for recordings of so many samples. With ``tokens`` it is for texts of up to
+    ``image_size`` ids, each below ``channels``. Raises ``SpaceError`` when there is none of that name (with the
+    nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
     least = {"channels": 1, "image_size": VECTOR if image_size == VECTOR else 8, "classes": 2}
@@ -41,7 +52,10 @@ def load_space(spec: str, *, channels: int, image_size: int, classes: int, token
     if spec == _OF_TEXTS and not tokens:
         raise SpaceError(f"space {spec} is for texts, and the data are none: name another, or leave --space out")
     if image_size == VECTOR and (spec in _OF_IMAGES or spec.startswith(_HUB_PREFIX)):
-        raise SpaceError(f"space {spec} is for images, but the data are vectors: use --space mlp")
+        kind, fitting = ("recordings", _OF_SPEECH) if sample_rate else ("vectors", "mlp")
+        raise SpaceError(f"space {spec} is for images, but the data are {kind}: use --space {fitting}")
+    if spec == _OF_SPEECH and not sample_rate:
+        raise SpaceError(f"space {spec} is for recordings of words (WAV files), and the data are none")
     if spec.startswith(_HUB_PREFIX):
         from spaces.hub import hub_space
 
@@ -54,14 +68,17 @@ def load_space(spec: str, *, channels: int, image_size: int, classes: int, token
     if spec not in _OWN:
         known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
         raise SpaceError(unknown_name("space", spec, known))
-    return _own(spec, **sizes, tokens=tokens)
+    return _own(spec, **sizes, tokens=tokens, sample_rate=sample_rate)
 
 
-def _own(name: str, *, channels: int, image_size: int, classes: int, tokens: bool) -> Space:
+def _own(
+    name: str, *, channels: int, image_size: int, classes: int, tokens: bool, sample_rate: int | None
+) -> Space:
     from spaces.mlp import MlpSpace
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
     from spaces.residual import ResidualSpace
+    from spaces.speech import SpeechSpace
     from spaces.text import TextSpace
 
     own: dict[str, type[nn.Module]] = {
@@ -70,5 +87,9 @@ def _own(name: str, *, channels: int, image_size: int, classes: int, tokens: boo
         "mlp": MlpSpace,
         _OF_TEXTS: TextSpace,
     }
-    make = partial(own[name], channels, image_size, classes)
+    make: Callable[[], nn.Module] = (
+        partial(SpeechSpace, channels, sample_rate or 0, classes)
+        if name == _OF_SPEECH
+        else partial(own[name], channels, image_size, classes)
+    )
     return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes, tokens=tokens)

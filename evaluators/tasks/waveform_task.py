@@ -34,9 +34,15 @@ class WaveformTask(VectorTask):
     """
 
     kind: ClassVar[str] = "waveforms"
+    space: ClassVar[str] = "speech"
     own: ClassVar[tuple[str, ...]] = ("sample_rate",)
 
     sample_rate: int = 0
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What a space must know of the data: the arguments of ``spaces.catalogue.load_space``."""
+        return {**super().sizes, "sample_rate": self.sample_rate}
 
     @property
     def features(self) -> NDArray[np.float32]:

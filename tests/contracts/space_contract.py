@@ -16,7 +16,7 @@ import torch
 
 from spaces.catalogue import load_space
 from spaces.choice import Choice, Value
-from spaces.space import Space, random_choice
+from spaces.space import Space, random_choice, sample_shape
 from spaces.structure import cost
 from understudy import SpaceError
 
@@ -33,11 +33,13 @@ class Case:
     classes: int = 10
     mutations: int = 1000
     tokens: bool = False
+    sample_rate: int | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
         sizes = {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
-        return sizes | {"tokens": True} if self.tokens else sizes
+        sizes |= {"tokens": True} if self.tokens else {}
+        return sizes | ({"sample_rate": self.sample_rate} if self.sample_rate else {})
 
     @property
     def space(self) -> Space:
@@ -52,7 +54,8 @@ class Case:
         if self.tokens:
             ids = torch.randint(1, self.channels, (count, size), generator=torch.Generator().manual_seed(1))
             return ids * (torch.arange(size) < size - 3)
-        return torch.rand(count, self.channels, size, size, generator=torch.Generator().manual_seed(1))
+        shape = sample_shape(self.channels, size)
+        return torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from space_contract import (
 
 from spaces.catalogue import load_space, space_names
 from spaces.scales import resolutions
-from spaces.space import random_choice
+from spaces.space import VECTOR, random_choice
 from understudy import SpaceError
 
 OWN_FILE = Path(__file__).parent / "own_space.py"
@@ -33,6 +33,7 @@ OURS = (
     Case("residual", channels=1, image_size=28, mutations=3),
     Case("residual", channels=3, image_size=224, mutations=3),
 )
+SPEECH = Case("speech", channels=1600, image_size=VECTOR, sample_rate=4000, mutations=4)
 USERS = (
     Case(f"{OWN_FILE}:Own", channels=3, image_size=12),
     Case(f"{OWN_FILE}:Sized", channels=1, image_size=16),
@@ -46,7 +47,7 @@ HUB = (
     Case("nni:ShuffleNetSpace", channels=1, image_size=32, mutations=1),
 )
 TEXTS = Case("text", channels=500, image_size=32, classes=3, mutations=4, tokens=True)
-OF_IMAGES = [name for name in space_names() if name != TEXTS.spec]
+OF_IMAGES = [name for name in space_names() if name not in (TEXTS.spec, SPEECH.spec)]
 EVERY = (*OURS, *USERS, *HUB)
 
 
@@ -55,7 +56,7 @@ def shown(case: Case) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", [*OURS, TEXTS, *USERS], ids=shown)
+@pytest.mark.parametrize("case", [*OURS, TEXTS, SPEECH, *USERS], ids=shown)
 def test_contract(case, check):
     check(case)
 
