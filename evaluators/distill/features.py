@@ -101,7 +101,7 @@ def token_side(tokens: int) -> int:
 
 
 def pool(features: Tensor, side: int) -> Tensor:
-    """A map (B, C, H, W) averaged down to at most ``side`` x ``side``."""
+    """A map (B, C, H, W) averaged down to ``side`` x ``side``; one that fits into that stays as it is."""
     if side == 1:
         return features.mean((2, 3), keepdim=True)
     if max(features.shape[2:]) <= side:

@@ -21,7 +21,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer that ran: its name, the ``side`` of its feature map (1 for an embedding) and its channels.
+    """A layer that ran: its name, the shorter ``side`` of its feature map (1 for an embedding) and its channels.
 
     ``inner`` counts the blocks around it that give a smaller map: such a layer belongs to the next stage.
     """
@@ -54,7 +54,8 @@ class Layers:
 def trace_layers(network: nn.Module, images: Tensor, owner: str) -> Layers:
     """The layers of a classifier, by one pass over ``images`` (B, C, R, R), which leaves it in its mode.
 
-    Raises ``ConfigError`` for a network none of whose layers gives a map or an embedding.
+    What is computed before the first weight, such as features of a waveform, is no layer to compare: nothing of it
+    can be taught. Raises ``ConfigError`` for a network none of whose layers gives a map or an embedding.
     """
     shapes, logits = _run(network, torch.cat([images[:1]] * 2))
     sides = {name: side for name, shape in shapes.items() if (side := _side(shape)) is not None}
@@ -103,7 +104,8 @@ def named_layers(layers: Layers, network: nn.Module, names: str, owner: str) -> 
 
 
 def _run(network: nn.Module, images: Tensor) -> tuple[dict[str, torch.Size], Tensor]:
-    """The shapes of what each layer gives to a batch of two, in the order in which they finish; the logits."""
+    """The shapes of what each layer gives to a batch of two, from the first with weights on, in the order in which
+    they finish; the logits."""
     shapes: dict[str, torch.Size] = {}
 
     def keep(name: str) -> Any:
@@ -123,13 +125,18 @@ def _run(network: nn.Module, images: Tensor) -> tuple[dict[str, torch.Size], Ten
         for handle in handles:
             handle.remove()
         network.train(training)
-    return shapes, logits
+    learnt = itertools.dropwhile(lambda each: not _has_weights(network.get_submodule(each[0])), shapes.items())
+    return dict(learnt), logits
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
 
 
 def _side(shape: torch.Size) -> int | None:
-    """The side of the map that a layer gives; None for what is none."""
+    """The shorter side of the map that a layer gives; None for what is none."""
     if len(shape) == 4:
-        return max(shape[2:])
+        return min(shape[2:])
     if len(shape) == 3:
         side = token_side(shape[1])
         return side if 0 <= shape[1] - side * side <= 2 else None

@@ -92,7 +92,7 @@ def fill_outputs(
     folder.mkdir(parents=True, exist_ok=True)
     outputs = TeacherOutputs(folder, views)
     wanted: list[tuple[Split, int]] = [(split, 0) for split in SPLITS]
-    if not task.augment.clean:
+    if task.varied:
         wanted += [("train", view) for view in range(1, views + 1)]
     sizes = [len(task.targets(split)) for split, _ in wanted]
     done = 0
@@ -102,7 +102,7 @@ def fill_outputs(
             write_atomically(folder / _file_name(split, view), _npy(answer(split, view, report)))
         done += size
         report(size)
-    if task.augment.clean:
+    if not task.varied:
         _link_views(folder, views)
     return outputs
 

@@ -156,7 +156,7 @@ class _StoredLayers(TeacherSignals):
         return Signals(self._logits(ids, view).logits, features)
 
     def _as_seen(self, view: int) -> int:
-        return 0 if self._task.augment.clean else view
+        return view if self._task.varied else 0
 
     def _pass(self, view: int, guard: Guard) -> Iterator[dict[str, np.ndarray]]:
         for ids in batches(np.arange(self._task.size("train")), BATCH):

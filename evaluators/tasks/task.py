@@ -63,6 +63,11 @@ class Task(ABC):
         """What a space must know of the data: the arguments of ``spaces.catalogue.load_space``."""
         return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
 
+    @property
+    def varied(self) -> bool:
+        """Whether views of a sample differ."""
+        return not self.augment.clean
+
     def size(self, split: Split) -> int:
         """Number of samples of a split."""
         return self.counts[split]

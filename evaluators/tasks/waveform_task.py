@@ -45,6 +45,11 @@ class WaveformTask(VectorTask):
         return {**super().sizes, "sample_rate": self.sample_rate}
 
     @property
+    def varied(self) -> bool:
+        """They always do."""
+        return True
+
+    @property
     def features(self) -> NDArray[np.float32]:
         """All recordings in -1..1, (rows, samples), in memory: twice as large as on the disk."""
         return self._stored.astype(np.float32) / np.float32(FULL)

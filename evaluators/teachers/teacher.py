@@ -75,7 +75,7 @@ class Normalised(nn.Module):
 
     ``mean`` and ``std`` by channel of the network; images of one channel are repeated for a network of
     three. ``order[i]`` is the network's output for the data's class i (None: as they are). With ``vectors`` it
-    takes (N, features), ``mean`` and ``std`` by feature.
+    takes (N, features), ``mean`` and ``std`` by feature or one for all.
     """
 
     mean: Tensor
@@ -104,7 +104,7 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, R, R) in 0..1 -> (N, classes)."""
-        wide = images.expand(-1, self.mean.shape[1], *images.shape[2:])
+        wide = images if images.ndim == 2 else images.expand(-1, self.mean.shape[1], *images.shape[2:])
         logits = first_tensor(self.network((wide - self.mean) / self.std))
         return logits if self.order is None else logits[:, self.order]
 

@@ -1,8 +1,10 @@
-"""Students of speech, from the waveform on: compiled and as ONNX they say what torch says."""
+"""Students of speech, from the waveform on: compiled, and as ONNX, they say what torch says; they are taught."""
 
 from __future__ import annotations
 
+import functools
 import random
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,75 @@ import pytest
 import torch
 
 from evaluators.compile.compiler import compile_network
+from evaluators.distill.catalogue import load_distiller
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
+from evaluators.distill.trainer import seeded, train_student
 from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.tasks.load import load_task
+from evaluators.tasks.waveform_task import WaveformTask
+from evaluators.teachers.builtin import builtin_teacher
+from evaluators.teachers.teacher import Teacher
 from hw_profiles.profile import load_profile
 from results.bundle.runner import CompiledStudent
 from spaces.catalogue import load_space
 from spaces.choice import Choice
-from spaces.space import VECTOR, random_choice
+from spaces.space import VECTOR, Space, random_choice
+from tests.wav_files import tones
 
 SAMPLES, RATE = 1600, 4000
+
+
+@functools.cache
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="understudy-tests-")
+
+
+@functools.cache
+def task() -> WaveformTask:
+    folder = Path(scratch().name)
+    found = load_task(str(tones(folder / "words", 2, 20)), cache=folder / "cache", seed=0)
+    assert isinstance(found, WaveformTask)
+    return found
+
+
+@functools.cache
+def taught() -> tuple[Teacher, TeacherOutputs]:
+    teacher = builtin_teacher(task(), cache=task().folder.parent, seed=0, epochs=6)
+    return teacher, compute_outputs(teacher, task(), views=2, cache=task().folder.parent)
+
+
+def space() -> Space:
+    return load_space("speech", **task().sizes)
+
+
+def test_the_built_in_teacher_learns_words_and_answers_to_each_view() -> None:
+    teacher, outputs = taught()
+    assert teacher.name == "builtin-residual-log-mel"
+    assert task().score(np.array(outputs.logits("test")), task().targets("test")) == 1
+    clean, view = (outputs.logits("train", each) for each in (0, 1))
+    assert np.abs(clean - view).max() > 0.01
+    asked = teacher.logits(task().images("train", np.arange(3), VECTOR, 1)).numpy()
+    assert np.abs(view[:3] - asked).max() < 1e-3
+
+
+@pytest.mark.parametrize("method", ["soft-targets", "hints", "attention:stages=all", "review", "relations"])
+def test_maps_that_are_no_squares_are_compared(method: str) -> None:
+    teacher, outputs = taught()
+    for choice in (space().smallest(), random_choice(space(), random.Random(1))):
+        with seeded(0):
+            network = space().build(choice)
+        trained = train_student(
+            network,
+            task(),
+            resolution=VECTOR,
+            distiller=load_distiller(method),
+            teacher_outputs=outputs,
+            schedule=Schedule(1, views=1, clean_share=0),
+            seed=0,
+            teacher=teacher,
+        )
+        assert np.isfinite(trained.val_accuracy)
 
 
 @pytest.mark.parametrize("overlap", [0, 25, 50])

@@ -12,7 +12,7 @@ from evaluators.tasks.opening import open_task
 from evaluators.tasks.recordings import form
 from evaluators.tasks.waveform_task import WaveformTask
 from results.bundle import sound
-from tests.wav_files import wav
+from tests.wav_files import tones, wav
 from understudy import DataError
 
 RATE = 4000
@@ -28,16 +28,6 @@ def write(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
     path.write_bytes(wav(samples, rate))
 
 
-def flat(folder: Path, speakers: int, indices: int) -> Path:
-    """``{word}_{speaker}_{index}.wav`` of two words."""
-    for word, pitch in {"low": 300, "turn_off": 900}.items():
-        for speaker in range(speakers):
-            for index in range(indices):
-                seed = 1000 * speaker + index
-                write(folder / f"{word}_s{speaker}_{index}.wav", tone(pitch + 7 * speaker, seed=seed))
-    return folder
-
-
 def load(folder: Path, **more) -> WaveformTask:
     task = load_task(str(folder), cache=folder.parent / "cache", seed=0, **more)
     assert isinstance(task, WaveformTask)
@@ -45,7 +35,7 @@ def load(folder: Path, **more) -> WaveformTask:
 
 
 def test_whole_numbers_are_held_out_of_few_speakers(tmp_path: Path) -> None:
-    task = load(flat(tmp_path / "words", 3, 10))
+    task = load(tones(tmp_path / "words", 3, 10))
     assert task.labels == ("low", "turn_off")
     assert dict(task.counts) == {"train": 48, "val": 6, "test": 6}
     assert any("all 3 speakers: number 0 in test, number 1 in val" in note for note in task.notes)
@@ -92,7 +82,7 @@ def test_rate_and_length_are_those_of_most() -> None:
 
 
 def test_views_vary_a_recording_and_are_the_same_whenever_asked(tmp_path: Path) -> None:
-    task = load(flat(tmp_path / "words", 2, 5))
+    task = load(tones(tmp_path / "words", 2, 5))
     clean, view = (task.images("train", [0, 1, 2], 1, view) for view in (0, 3))
     assert not np.array_equal(clean, view)
     assert view.abs().max() <= 1
@@ -101,7 +91,7 @@ def test_views_vary_a_recording_and_are_the_same_whenever_asked(tmp_path: Path) 
 
 
 def test_broken_files_are_named_or_left_out(tmp_path: Path) -> None:
-    folder = flat(tmp_path / "words", 2, 6)
+    folder = tones(tmp_path / "words", 2, 6)
     (folder / "low_s0_4.wav").write_bytes(b"not a recording")
     with pytest.raises(DataError, match=r"low_s0_4.wav cannot be used: it is no WAV file .* --skip-bad"):
         load(folder)
@@ -120,4 +110,4 @@ def test_folders_that_cannot_be_used_say_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="fewer than two classes"):
         load(tmp_path / "one")
     with pytest.raises(DataError, match="recordings, not images"):
-        load(flat(tmp_path / "words", 1, 5), image_size=32)
+        load(tones(tmp_path / "words", 1, 5), image_size=32)

@@ -116,7 +116,7 @@ class _Attention(Comparison):
     def forward(self, batch: Compared) -> Tensor:
         total = batch.student[0].new_zeros(())
         for ours, theirs in batch.pairs:
-            side = min(ours.shape[-1], theirs.shape[-1])
+            side = min(*ours.shape[2:], *theirs.shape[2:])
             apart = (_unit(pool(ours, side)) - _unit(pool(theirs, side))).square()
             total = total + apart.sum() / max(apart.numel(), _FEWEST_PLACES * len(apart))
         return total
