@@ -14,7 +14,7 @@ from evaluators.boards import serve
 from evaluators.boards.address import Tracker
 from evaluators.boards.remote import listed
 
-START_S = 240.0
+START_S = 500.0
 _WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; "
 _TRACKER = (
     "from tvm.rpc.tracker import PopenTrackerServerState as State; port = int(sys.argv[1]); "

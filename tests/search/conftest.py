@@ -23,15 +23,26 @@ OPTIONS = (
 """The limit holds on a computer that is busy with other tests."""
 TRIALS = 4
 """Candidates of the finished search."""
+QUICK = ("--data", "shapes", "--space", "mlp", "--teacher", "teacher.py:small", "--max-latency", "20ms")
+"""Of searches that are not about images: networks that are compiled and taught in a moment, under a small teacher."""
+_TEACHER = """
+import torch
+from torch import nn
+
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+"""
 
 
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory) -> Iterator[Path]:
     """A folder with ``shapes/``: three classes of 30 pictures, 16 pixels, told apart by their stripes.
 
-    The kernels that are tuned from then on are kept beside them.
+    The kernels that are tuned from then on are kept beside them, and so is the network that ``QUICK`` names.
     """
     folder = tmp_path_factory.mktemp("workplace")
+    (folder / "teacher.py").write_text(_TEACHER)
     random = np.random.default_rng(0)
     for label, stripes in {"across": (4, 1), "down": (1, 4), "plain": (1, 1)}.items():
         (folder / "shapes" / label).mkdir(parents=True)

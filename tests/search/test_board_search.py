@@ -16,11 +16,11 @@ from results.store import RunStore
 from results.view import teacher_of
 from tests.board_processes import running_tracker, wait_until
 from tests.emulation.machine import emulated_python
-from tests.search.conftest import call_here, command, environment
+from tests.search.conftest import QUICK, call_here, command, environment
 
 TRIALS = 3
 OPTIONS = (
-    *("--data", "shapes", "--space", "mobile", "--trials", str(TRIALS), "--workers", "2", "--sampler", "random"),
+    *(*QUICK, "--max-latency", "20s", "--trials", str(TRIALS), "--workers", "2", "--sampler", "random"),
     *("--epochs", "1", "--final-epochs", "1", "--finalists", "1", "--profile", "rpi5", "--threads", "2"),
 )
 pytestmark = [

@@ -13,10 +13,13 @@ import psutil
 import pytest
 
 from results.store import RunStore
-from tests.search.conftest import OPTIONS, command, environment
+from tests.search.conftest import QUICK, command, environment
 
-TRIALS = 8
-SHORT = ("--trials", str(TRIALS), "--finalists", "1", "--rungs", "2")
+TRIALS = 16
+OPTIONS = (
+    *(*QUICK, "--workers", "2", "--sampler", "random", "--trials", str(TRIALS), "--rungs", "2"),
+    *("--epochs", "2", "--final-epochs", "3", "--finalists", "1"),
+)
 
 
 def recorded(run: Path) -> list[bytes]:
@@ -59,7 +62,7 @@ def killed(workplace) -> Path:
     moment = random.Random(seed := random.randrange(10**6)).uniform(0, 2)
     print(f"killed at the moment of Random({seed})")
     run = workplace / "results" / "runs" / "killed"
-    process = start(workplace, "search", *OPTIONS, *SHORT, "--name", "killed")
+    process = start(workplace, "search", *OPTIONS, "--name", "killed")
     wait_for(run, 1, process)
     time.sleep(moment)
     process.kill()

@@ -10,7 +10,7 @@ import pytest
 from hw_profiles.profile import load_profile
 from results.frame import read_frame
 from results.store import RunStore
-from tests.search.conftest import call_here
+from tests.search.conftest import QUICK, call_here
 
 TARGETS = ("x86-host", "x86-64-avx2")
 
@@ -19,7 +19,7 @@ TARGETS = ("x86-host", "x86-64-avx2")
 def both(workplace) -> Path:
     if load_profile("x86-64-avx2").reach != "host":
         pytest.skip("this computer has no AVX2, so it cannot stand for two targets")
-    options = ("--data", "shapes", "--trials", "2", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
+    options = (*QUICK, "--trials", "2", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
     targets = (*("--profile", TARGETS[0], "--profile", TARGETS[1]), *("--max-latency", f"{TARGETS[1]}=1ns"))
     done = call_here(workplace, "search", *options, *targets, "--finalists", "1", "--name", "both")
     assert "the budget is below" not in done.stdout + done.stderr
