@@ -24,7 +24,7 @@ OPTIONS = (
 TRIALS = 4
 """Candidates of the finished search."""
 QUICK = ("--data", "shapes", "--space", "mlp", "--teacher", "teacher.py:small", "--max-latency", "20ms")
-"""Of searches that are not about images: networks that are compiled and taught in a moment, under a small teacher."""
+"""Of searches that are not about images: networks compiled and taught in a moment, under a small teacher."""
 _TEACHER = """
 import torch
 from torch import nn
