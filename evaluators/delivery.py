@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,8 @@ def deliver(
 ) -> Delivery:
     """Compile a taught network for every target and measure it there, and write it into ``folder``.
 
-    The libraries, the ONNX twin (checked against torch under onnxruntime) and the weights as trained are written.
+    The libraries, the ONNX twin (checked against torch under onnxruntime), the weights as trained and what else a
+    device needs (a vocabulary) are written.
     ``val_accuracy`` is a share in 0..1, in float32. Raises ``UnderstudyError`` when a stage fails.
     """
     network, inputs = delivered(trained), real_inputs(bench, resolution)
@@ -52,5 +54,8 @@ def deliver(
         tolerance = tolerance_of(network)
         check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=integers)
     save_file(trained.state_dict(), folder / FILES["weights"])
+    for path in bench.task.device_files.values():
+        shutil.copyfile(path, folder / path.name)
     libraries = {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
-    return Delivery(bench, {**half, **cost}, FILES | libraries, integers)
+    more = {what: path.name for what, path in bench.task.device_files.items()}
+    return Delivery(bench, {**half, **cost}, {**FILES, **libraries, **more}, integers)

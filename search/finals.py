@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from results.bundle.manifest import input_shape
+from results.bundle.manifest import input_spec
+from results.bundle.runner import random_inputs
 from results.candidate import Candidate, Student
 from results.finalists import compared_on
 from results.goals import LIBRARY, Goal
@@ -120,8 +120,8 @@ def _remeasured(student: Student, latency: Measurement | None, profile: Profile,
     return replace(student, measurements={**student.measurements, **named})
 
 
-def _input(student: Student) -> NDArray[np.float32]:
-    return np.random.default_rng(0).standard_normal(input_shape(student.preprocess), dtype=np.float32)
+def _input(student: Student) -> NDArray[Any]:
+    return random_inputs([input_spec(student.preprocess)])[0]
 
 
 def _finish(plan: Plan, devices: Devices, candidate: Candidate) -> tuple[Student | None, str]:

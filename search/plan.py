@@ -155,8 +155,8 @@ class Plan:
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
             distiller=None if auto_methods(distill) else load_distiller(distill),
-            schedule=search_schedule(samples, config.epochs),
-            final_schedule=final_schedule(samples, config.final_epochs),
+            schedule=search_schedule(samples, config.epochs, task.optimiser),
+            final_schedule=final_schedule(samples, config.final_epochs, task.optimiser),
             targets=tuple(
                 self.target(profile, goal, device, outlive_boards)
                 for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)
@@ -168,6 +168,8 @@ class Plan:
             torch_device=torch_device,
             precision=None if config.quantise == "none" else Precision.of_profiles(self.profiles),
             supernet=None if self.supernet is None else open_supernet(self.supernet, space),
-            tuning_schedule=None if self.supernet is None else tuning_schedule(samples, config.final_epochs),
+            tuning_schedule=None
+            if self.supernet is None
+            else tuning_schedule(samples, config.final_epochs, task.optimiser),
             trusted=self.trusted,
         )

@@ -198,10 +198,17 @@ def _load_task(config: SearchConfig, cache: Path, display: Display) -> Task:
             image_size=config.image_size,
             augment=config.augment,
             on_bad="skip" if config.skip_bad else "refuse",
+            teacher=_folder_of_teacher(config),
         )
     for text in task.notes:
         display.note(f"note: {text}")
     return task
+
+
+def _folder_of_teacher(config: SearchConfig) -> str | None:
+    """The first teacher that is a folder, whose tokens texts become."""
+    folders = (each.source for each in config.teachers if Path(each.source).expanduser().is_dir())
+    return next(folders, None)
 
 
 def _load_teacher(config: SearchConfig, task: Task, cache: Path, display: Display) -> Teacher:

@@ -130,7 +130,9 @@ class _Worker:
             distiller=bench.distiller,
             outputs=bench.teacher_outputs,
             teacher=bench.teacher_for(bench.distiller),
-            schedule=supernet_schedule(bench.task.size("train"), self._plan.config.supernet_epochs),
+            schedule=supernet_schedule(
+                bench.task.size("train"), self._plan.config.supernet_epochs, bench.task.optimiser
+            ),
             seed=bench.seed,
             device=bench.torch_device,
             guard=bench.working,
@@ -151,8 +153,9 @@ def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: D
     from evaluators.tasks.opening import open_task
 
     gpus = int(ray.cluster_resources().get("GPU", 0))
-    targets = np.array(open_task(plan.task).targets("train"))
-    schedule = supernet_schedule(len(targets), plan.config.supernet_epochs)
+    task = open_task(plan.task)
+    targets = np.array(task.targets("train"))
+    schedule = supernet_schedule(len(targets), plan.config.supernet_epochs, task.optimiser)
     Supernet.untrained(plan.space())  # a space without one is refused before anything is kept
     size = max(1, min(gpus or workers, workers, _least_batch(targets, schedule.batch_size) // LEAST_SHARE))
     folder.mkdir(exist_ok=True)
@@ -236,7 +239,8 @@ def _teaching(plan: Plan) -> str:
     from evaluators.tasks.opening import open_task
 
     task = open_task(plan.task)
-    return f"{plan.config.distill or task.distill}, {search_schedule(task.size('train'), plan.config.epochs)}"
+    schedule = search_schedule(task.size("train"), plan.config.epochs, task.optimiser)
+    return f"{plan.config.distill or task.distill}, {schedule}"
 
 
 def _sampled(

@@ -13,8 +13,8 @@ from spaces.nni_adapter import LayerChoice, MutableBatchNorm2d, MutableConv2d, M
 
 Size = Any
 """A number, or an NNI expression of choices that gives one."""
-EMBEDDING_STD = 0.5
-"""Of tables of tokens and places before they are taught: near the scale that norms give."""
+EMBEDDING_STD = 0.02
+"""Of tables of tokens and places before they are taught, as BERT's (Devlin et al., 2019)."""
 
 
 def activation(label: str) -> nn.Module:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from understudy import ConfigError
 
+Optimiser = Literal["sgd", "adamw"]
+"""SGD with Nesterov momentum, or Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101),
+without which transformers hardly learn."""
+_PACE: dict[Optimiser, tuple[float, float]] = {"sgd": (0.2, 5e-4), "adamw": (1e-3, 0.01)}
+"""Learning rate and weight decay of students."""
 MAX_VIEWS = 16
 """More views cost passes of the teacher and add little: they come round again in a long training."""
 UNVARIED_EPOCHS = 12
@@ -36,6 +42,7 @@ class Schedule:
     views: int = 8
     clean_share: float = 0.25
     validations: int = 4
+    optimiser: Optimiser = "sgd"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "learning_rate", "validations"):
@@ -71,19 +78,23 @@ FINAL_IMAGES = 100_000
 """Images that a finalist's training sees where the data allow."""
 
 
-def search_schedule(samples: int, epochs: int | None = None) -> Schedule:
+def search_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The short training of a candidate on ``samples`` training images; ``epochs`` overrules the length.
 
     By default about ``SEARCH_IMAGES`` images are seen, in no fewer than 2 and no more than 12 epochs.
     """
-    return _schedule(samples, min(12, max(2, round(SEARCH_IMAGES / samples))) if epochs is None else epochs)
+    length = min(12, max(2, round(SEARCH_IMAGES / samples))) if epochs is None else epochs
+    return _schedule(samples, length, optimiser)
 
 
-def final_schedule(samples: int, epochs: int | None = None) -> Schedule:
+def final_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The full training of a finalist, as ``search_schedule``: ``FINAL_IMAGES`` images, 10 to 60 epochs."""
-    return _schedule(samples, min(60, max(10, round(FINAL_IMAGES / samples))) if epochs is None else epochs)
+    length = min(60, max(10, round(FINAL_IMAGES / samples))) if epochs is None else epochs
+    return _schedule(samples, length, optimiser)
 
 
-def _schedule(samples: int, epochs: int) -> Schedule:
+def _schedule(samples: int, epochs: int, optimiser: Optimiser) -> Schedule:
     views = 0 if epochs <= UNVARIED_EPOCHS else min(epochs, MAX_VIEWS)
-    return Schedule(epochs, batch_size=32 if samples < MANY else 128, views=views)
+    rate, decay = _PACE[optimiser]
+    size = 32 if samples < MANY else 128
+    return Schedule(epochs, size, rate, decay, views=views, optimiser=optimiser)

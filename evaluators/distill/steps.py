@@ -166,11 +166,13 @@ def labelled_batches(order: np.ndarray, labelled: np.ndarray, size: int, uses_te
 
 
 def make_optimiser(parameters: list[nn.Parameter], schedule: Schedule) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; no weight decay on biases and normalisation, which are one-dimensional."""
+    """That of the schedule; no weight decay on biases and normalisation, which are one-dimensional."""
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    if schedule.optimiser == "adamw":
+        return torch.optim.AdamW(groups, lr=schedule.learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
 
 

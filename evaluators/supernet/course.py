@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from evaluators.distill.schedule import Schedule, final_schedule
+from evaluators.distill.schedule import Optimiser, Schedule, final_schedule
 from evaluators.distill.stretch import Stretch
 from evaluators.supernet.crew import Crew
 from evaluators.supernet.kept import TRAINING, write_supernet
@@ -16,20 +17,21 @@ from evaluators.supernet.training import Lesson, SupernetTraining
 from spaces.space import Space
 from spaces.supernet import Supernet
 
-TUNING_RATE = 0.05
-"""Learning rate of fine-tuning: a quarter of that from scratch, which would undo what is inherited."""
+TUNING = 0.25
+"""The learning rate of fine-tuning, as a share of that from scratch, which would undo what is inherited."""
 
 
-def supernet_schedule(samples: int, epochs: int | None = None) -> Schedule:
+def supernet_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The training of a supernet on so many images: as long as that of one finalist, four networks a step."""
-    return final_schedule(samples, epochs)
+    return final_schedule(samples, epochs, optimiser)
 
 
-def tuning_schedule(samples: int, epochs: int | None = None) -> Schedule:
+def tuning_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The training of a finalist from inherited weights: a third of that from scratch, unless told otherwise."""
     whole = final_schedule(samples)
-    schedule = final_schedule(samples, max(2, round(whole.epochs / 3)) if epochs is None else epochs)
-    return Schedule(schedule.epochs, schedule.batch_size, TUNING_RATE, views=schedule.views)
+    length = max(2, round(whole.epochs / 3)) if epochs is None else epochs
+    schedule = final_schedule(samples, length, optimiser)
+    return replace(schedule, learning_rate=TUNING * schedule.learning_rate)
 
 
 def teach_supernet(

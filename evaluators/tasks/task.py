@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from evaluators.distill.evaluate import accuracy
+from evaluators.distill.schedule import Optimiser
 from evaluators.tasks.augment import Augment
 from understudy import DataError
 
@@ -29,7 +30,8 @@ class Task(ABC):
 
     ``labels``: class names; ``channels``: of an image, features of a vector, or pieces of a vocabulary;
     ``image_size``: the largest square side in use, pixels, or ``VECTOR``, or the most tokens of a text;
-    ``tokens``: whether samples are ids of tokens; ``mean``, ``std``: by channel over the training split;
+    ``tokens``: whether samples are ids of tokens; ``optimiser``: what suits its networks; ``mean``, ``std``: by
+    channel over the training split;
     ``counts``: samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where
     the user names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know
     of the data; ``folder``: where it is prepared.
@@ -41,6 +43,7 @@ class Task(ABC):
     space: ClassVar[str]
     distill: ClassVar[str] = "soft-targets"
     tokens: ClassVar[bool] = False
+    optimiser: ClassVar[Optimiser] = "sgd"
     folder: Path
     labels: tuple[str, ...]
     channels: int
@@ -93,7 +96,7 @@ class Task(ABC):
 
     @property
     def device_files(self) -> Mapping[str, Path]:
-        """Files that a device needs for that, by their names in a bundle."""
+        """Files that a device needs for that, by what they are."""
         return {}
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[np.int64]) -> float:

@@ -18,12 +18,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from evaluators.distill.schedule import Optimiser
 from evaluators.tasks.augment import POLICIES, Augment
 from evaluators.tasks.task import Split, Task, read_facts
-from results.bundle.wordpiece import WordPiece
+from results.bundle.wordpiece import VOCABULARY, WordPiece
 from results.store import write_atomically
 
-VOCABULARY = "vocab.txt"
 _FACTS = ("kind", "labels", "channels", "image_size", "lowercase", "counts", "seed", "fingerprint", "notes")
 
 
@@ -36,6 +36,7 @@ class TextTask(Task):
     kind: ClassVar[str] = "texts"
     space: ClassVar[str] = "text"
     tokens: ClassVar[bool] = True
+    optimiser: ClassVar[Optimiser] = "adamw"
 
     folder: Path
     labels: tuple[str, ...]
@@ -87,7 +88,7 @@ class TextTask(Task):
     @property
     def device_files(self) -> Mapping[str, Path]:
         """The vocabulary, by which a device tells the pieces of a text."""
-        return {VOCABULARY: self.folder / VOCABULARY}
+        return {"vocabulary": self.folder / VOCABULARY}
 
     @cached_property
     def tokenizer(self) -> WordPiece:

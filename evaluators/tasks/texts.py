@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from evaluators.tasks.prepare import OnBad
 from evaluators.tasks.split import divide, shared_samples
 from evaluators.tasks.task import SPLITS
-from evaluators.tasks.text_task import VOCABULARY, TextTask
+from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vocabulary import learn_vocabulary
 from evaluators.tasks.whole_folder import whole_folder
-from results.bundle.wordpiece import WordPiece
+from results.bundle.wordpiece import VOCABULARY, WordPiece
 from understudy import DataError
 
 STEP, SHORTEST, LONGEST = 8, 8, 128

@@ -7,23 +7,28 @@ from pathlib import Path
 
 from torch import nn
 
-from evaluators.distill.schedule import MANY, Schedule
+from evaluators.distill.schedule import MANY, Optimiser, Schedule
 from evaluators.distill.trainer import seeded
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
+from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
+from evaluators.teachers.text import small_bert
 from spaces.log_mel import LogMel
 
 NAME, OF_VECTORS, OF_SPEECH = "builtin-residual", "builtin-perceptron", "builtin-residual-log-mel"
+OF_TEXTS = "builtin-bert"
 WIDTH = 512
 """Of the hidden layers of a teacher of vectors."""
 BANDS, OVERLAP = 40, 50
 """Of the log-mel features of a teacher of spoken words."""
 IMAGES = 32_000
 """Images a training sees by default, in 8 to 40 epochs: under a minute of two cores for 16-pixel digits."""
+_PACE: dict[Optimiser, tuple[float, float]] = {"sgd": (0.1, 5e-4), "adamw": (5e-4, 0.01)}
+"""Learning rate and weight decay."""
 
 
 def builtin_teacher(
@@ -42,10 +47,10 @@ def builtin_teacher(
     epochs done and epochs in all. Raises ``TrainError`` when the training diverges, ``RunError`` when the
     cache cannot be written.
     """
-    schedule = teacher_schedule(task.size("train"), epochs)
+    schedule = teacher_schedule(task.size("train"), epochs, task.optimiser)
     with seeded(seed):
         network = _network(task)
-    kinds = ((ImageTask, NAME), (WaveformTask, OF_SPEECH))
+    kinds = ((ImageTask, NAME), (WaveformTask, OF_SPEECH), (TextTask, OF_TEXTS))
     name = next((each for kind, each in kinds if isinstance(task, kind)), OF_VECTORS)
     parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
     key = trained_once(
@@ -54,8 +59,10 @@ def builtin_teacher(
         cache,
         lambda: {"name": name} | trained_alone(network, task, schedule, seed, progress, device),
     )
+    vectors = not isinstance(task, ImageTask)
+    whole = network if task.tokens else Normalised(network.eval(), task.mean, task.std, vectors=vectors)
     return ModuleTeacher(
-        Normalised(network.eval(), task.mean, task.std, vectors=not isinstance(task, ImageTask)),
+        whole,
         name=name,
         classes=task.classes,
         channels=task.channels,
@@ -64,16 +71,19 @@ def builtin_teacher(
     )
 
 
-def teacher_schedule(samples: int, epochs: int | None = None) -> Schedule:
+def teacher_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The training of the built-in teacher on ``samples`` images; ``epochs`` overrules its length."""
     length = min(40, max(8, round(IMAGES / samples))) if epochs is None else epochs
-    return Schedule(length, batch_size=64 if samples < MANY else 128, learning_rate=0.1, views=length)
+    rate, decay = _PACE[optimiser]
+    return Schedule(length, 64 if samples < MANY else 128, rate, decay, views=length, optimiser=optimiser)
 
 
 def _network(task: Task) -> nn.Module:
-    """The untrained teacher: a residual network for images and log-mel features, a wide perceptron for vectors."""
+    """The untrained teacher: a residual network for images and log-mel features, a BERT for texts; else an MLP."""
     if isinstance(task, ImageTask):
         return ResidualNet(task.channels, task.classes, task.image_size)
+    if isinstance(task, TextTask):
+        return small_bert(task)
     if isinstance(task, WaveformTask):
         features = LogMel(task.channels, task.sample_rate, BANDS, OVERLAP)  # halved twice: learnt in a minute
         return nn.Sequential(features, ResidualNet(1, task.classes, 2 * max(features.frames, BANDS)))

@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
+from evaluators.tasks.text_task import TextTask
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash_files, hash_weights
+from evaluators.teachers.text import load_text_teacher
 from evaluators.teachers.weights import build_network, load_weights
 from understudy import TeacherError
 
@@ -28,7 +30,8 @@ def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
     file; weights (``.safetensors``, or a state dict in ``.pt``/``.pth``) of the network that ``model``
     (``file.py:function``) builds; or ``file.py:function`` itself, returning a trained network. All but the
     first take images normalised by the task's mean and std. The input size is the one that the file fixes,
-    else the task's. For vectors it is a program, weights or a function. Loading runs no code but what
+    else the task's. For vectors it is a program, weights or a function; for texts these, taking token ids, or a
+    folder. Loading runs no code but what
     ``file.py:function`` names. Raises ``TeacherError`` when the teacher cannot be loaded, takes other
     images, answers with NaN, or has other classes than the task.
     """
@@ -50,6 +53,8 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
     if ".py:" in spec:
         return _as_built(build_network(spec), spec, task)
     if path.suffix not in (".onnx", ".pt2", *WEIGHTS):
+        if isinstance(task, TextTask):
+            return load_text_teacher(spec, task)
         module, resolution = load_pretrained(spec, _images(spec, task))
         channels, fingerprint = len(module.mean.flatten()), hash_weights(module)
         return _teacher(module, path.name, task, channels, resolution, fingerprint)
@@ -70,7 +75,7 @@ def _images(spec: str, task: Task) -> ImageTask:
     if isinstance(task, ImageTask):
         return task
     raise TeacherError(
-        f"{spec} cannot teach vectors: name a torch.export program (.pt2), weights with --teacher-model, or "
+        f"{spec} cannot teach {task.kind}: name a torch.export program (.pt2), weights with --teacher-model, or "
         "file.py:function"
     )
 
@@ -96,6 +101,8 @@ def _as_task(
     network: nn.Module, name: str, task: Task, channels: int, resolution: int, fingerprint: str
 ) -> Teacher:
     """A teacher whose network takes what the task's students take."""
+    if task.tokens:
+        return _teacher(network, name, task, channels, resolution, fingerprint)
     widen = channels if task.channels == 1 else 1
     vectors = not isinstance(task, ImageTask)
     module = Normalised(network, list(task.mean) * widen, list(task.std) * widen, vectors=vectors)
@@ -103,7 +110,7 @@ def _as_task(
 
 
 def _teacher(
-    module: Normalised, name: str, task: Task, channels: int, resolution: int, fingerprint: str
+    module: nn.Module, name: str, task: Task, channels: int, resolution: int, fingerprint: str
 ) -> Teacher:
     return ModuleTeacher(
         module,

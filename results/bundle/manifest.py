@@ -6,8 +6,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std; what is done
-                  to one (``runner.preprocess``)
+    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std; of texts:
+                  length, vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     quantised     of students of integers: bits of the weights, layers in integers and in float32, agreement
@@ -21,7 +21,7 @@ Format 2 (1 had a single ``input`` and ``output``)::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from results.bundle.runner import FORMAT
 from results.candidate import Student
@@ -43,7 +43,11 @@ _HOW: Mapping[str, str] = {
     "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
-_OF_IMAGES, _OF_VECTORS = ("channels", "size", "mean", "std"), ("features", "mean", "std")
+_KEPT = {
+    "images": ("channels", "size", "mean", "std"),
+    "vectors": ("features", "mean", "std"),
+    "texts": ("length", "vocabulary", "lowercase"),
+}
 _TARGET = ("isa", "features", "threads", "mcpu")
 
 
@@ -85,8 +89,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     Raises ``BundleError`` when the run's facts or the student lack what the runner needs.
     """
     try:
-        kept = _OF_VECTORS if _OF_VECTORS[0] in student.preprocess else _OF_IMAGES
-        preprocess = {name: student.preprocess[name] for name in kept}
+        preprocess = {name: student.preprocess[name] for name in _KEPT[takes(student.preprocess)]}
         labels = list(facts["task"]["labels"])
         target = _target(facts["profile"])
     except KeyError as error:
@@ -97,7 +100,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     return {
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
-        "inputs": [_input(preprocess)],
+        "inputs": [input_spec(preprocess)],
         "outputs": [{**TensorSpec("logits", (1, len(labels)), "float32").to_json(), "meaning": "logits"}],
         "preprocess": preprocess,
         "labels": labels,
@@ -110,14 +113,20 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     }
 
 
-def input_shape(preprocess: Mapping[str, Any]) -> tuple[int, ...]:
-    """The shape of a student's one input, by what is done to a sample: (1, C, R, R) or (1, features)."""
-    if "features" in preprocess:
-        return (1, preprocess["features"])
-    return (1, preprocess["channels"], preprocess["size"], preprocess["size"])
+def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "texts"]:
+    """The kind of samples that a student takes, by what is done to one."""
+    if "vocabulary" in preprocess:
+        return "texts"
+    return "vectors" if "features" in preprocess else "images"
 
 
-def _input(preprocess: Mapping[str, Any]) -> dict[str, Any]:
-    shape = input_shape(preprocess)
-    layout = {"layout": "NCHW"} if len(shape) == 4 else {}
-    return {**TensorSpec("input", shape, "float32").to_json(), **layout}
+def input_spec(preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    """A student's one input, by what is done to a sample: (1, C, R, R), (1, features) or (1, length)."""
+    kind = takes(preprocess)
+    if kind == "texts":
+        spec = TensorSpec("input", (1, preprocess["length"]), "int64")
+        return {**spec.to_json(), "below": preprocess["vocabulary"]}
+    if kind == "vectors":
+        return TensorSpec("input", (1, preprocess["features"]), "float32").to_json()
+    shape = (1, preprocess["channels"], preprocess["size"], preprocess["size"])
+    return {**TensorSpec("input", shape, "float32").to_json(), "layout": "NCHW"}

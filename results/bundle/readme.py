@@ -7,7 +7,7 @@ from typing import Literal
 
 from results.bundle.program import Machine
 
-Takes = Literal["images", "vectors", "arrays"]
+Takes = Literal["images", "vectors", "texts", "arrays"]
 
 
 def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
@@ -30,7 +30,10 @@ With Python 3.10 or newer (Raspberry Pi OS 12 has 3.11; on Ubuntu, `apt install 
 _IMAGE = "    .venv/bin/python run.py predict photo.jpg     # its three likeliest labels"
 _ARRAYS = "    .venv/bin/python run.py predict in.npz --to out.npz   # its outputs; .npz files hold arrays by name"
 _VECTORS = "    .venv/bin/python run.py predict rows.npy      # three labels of each vector; or a .csv of numbers"
-_USES: Mapping[Takes, str] = {"images": _IMAGE, "vectors": _VECTORS, "arrays": _ARRAYS}
+_TEXTS = (
+    '    .venv/bin/python run.py predict "a sentence"   # its three likeliest labels; or a .txt of a text a line'
+)
+_USES: Mapping[Takes, str] = {"images": _IMAGE, "vectors": _VECTORS, "texts": _TEXTS, "arrays": _ARRAYS}
 _PROGRAM = """Without Python, with nothing but a C++ runtime (`libstdc++6`, part of every such system):
 
 {use}

@@ -3,6 +3,7 @@
 
     python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
     python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
+    python run.py predict "a sentence" texts.txt       ... of each text, a line of a .txt file, for one of texts
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -13,8 +14,8 @@ or, from Python::
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
-One file, so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and
-Pillow to decode image files (``.npy`` arrays work without it).
+One file (two, for texts: ``wordpiece.py`` makes numbers of them), so that a bundle needs nothing else: numpy and
+the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow to decode image files (``.npy`` arrays work without it).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import hashlib
+import importlib.util
 import json
 import math
 import os
@@ -43,6 +45,9 @@ Inputs = Array | tuple[Array, ...]
 
 FORMAT = 2
 """The version of ``manifest.json`` that this file writes; it reads 1 as well."""
+
+TOKENIZER = "wordpiece.py"
+"""The file beside this one that cuts texts into tokens."""
 
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
@@ -178,6 +183,40 @@ def read_vectors(path: str | Path) -> Array:
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise BundleProblem(f"{path} must hold vectors (N, features), but got {vectors.shape}")
     return vectors
+
+
+def open_tokenizer(vocabulary: Path, lowercase: bool) -> Any:
+    """The ``WordPiece`` of a vocabulary; raises ``BundleProblem`` when it cannot be had."""
+    try:
+        found = importlib.util.spec_from_file_location("wordpiece", Path(__file__).with_name(TOKENIZER))
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        return module.WordPiece.read(vocabulary, lowercase)
+    except (OSError, ValueError) as error:
+        raise BundleProblem(f"the vocabulary {vocabulary} cannot be used ({error})") from error
+
+
+def encode(text: str, tokenizer: Any, length: int) -> Array:
+    """A text -> the network's input, int64 (1, length); raises ``BundleProblem`` for one without any words."""
+    if not isinstance(text, str) or not tokenizer.ids(text, 1):
+        raise BundleProblem(f"the student takes texts, but got {text!r}: give it words")
+    ids: Array = _aligned((1, length), np.dtype(np.int64))
+    ids[0] = tokenizer.encode(text, length)
+    return ids
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file that are not empty; raises ``BundleProblem`` for a file that holds none."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise BundleProblem(f"{path} cannot be read as UTF-8 text ({error})") from error
+    texts = [line for line in lines if line]
+    if not texts:
+        raise BundleProblem(f"{path} holds no texts: it needs one a line")
+    return texts
 
 
 def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
@@ -472,15 +511,24 @@ class Bundle:
         self.manifest = read_manifest(self.folder)
         target = self.manifest["target"]
         self.student = CompiledStudent(self.folder / "student.so", target["threads"], "gpu" in target)
+        spec = self.manifest.get("preprocess", {})
+        self._tokenizer = (
+            open_tokenizer(self.folder / "vocab.txt", spec["lowercase"]) if "vocabulary" in spec else None
+        )
 
     def logits(self, source: str | Path | Array) -> Floats:
-        """The network's output (labels,) for an image file, a uint8 array (H, W, C) or a vector (features,).
+        """The network's output (labels,) for an image file, a uint8 array (H, W, C), a vector or a text.
 
         Raises ``BundleProblem`` when the network is no student.
         """
-        if "preprocess" not in self.manifest:
+        spec = self.manifest.get("preprocess")
+        if spec is None:
             raise BundleProblem(f"{self.folder} takes arrays, not images: give it .npy or .npz files")
-        logits: Floats = self.student(preprocess(source, self.manifest["preprocess"]))[0]
+        if self._tokenizer is None:
+            inputs = preprocess(source, spec)
+        else:
+            inputs = encode(source, self._tokenizer, spec["length"])  # type: ignore[arg-type]
+        logits: Floats = self.student(inputs)[0]
         return logits
 
     def predict(self, source: str | Path | Array, top: int = 3) -> list[tuple[str, float]]:
@@ -559,14 +607,14 @@ def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[A
 
 
 def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
-    """Print the three likeliest labels of each image or vector; of a network that takes arrays, its outputs.
+    """Print the three likeliest labels of each image, vector or text; of a network that takes arrays, its outputs.
 
     The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name.
     """
     if "preprocess" in bundle.manifest:
         if to is not None:
-            raise BundleProblem("--to writes the outputs of networks that take arrays, not of students of images")
-        for name, source in _samples(files, "features" in bundle.manifest["preprocess"]):
+            raise BundleProblem("--to writes the outputs of networks that take arrays, not of students")
+        for name, source in _samples(files, bundle.manifest["preprocess"]):
             best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(source))
             print(f"{name}:  {best}")
         return
@@ -581,15 +629,24 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
             _write_arrays(to, named)
 
 
-def _samples(files: Sequence[str], vectors: bool) -> Iterator[tuple[str, str | Array]]:
-    """What to predict of, with its name: each image, or each vector of each file."""
+def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array]]:
+    """What to predict of, with its name: each image, each vector of each file, or each text and line of a file."""
     for file in files:
-        if not vectors:
+        if "vocabulary" in spec:
+            named = file.endswith(".txt") and len(file.split()) == 1
+            for text in read_lines(file) if named or os.path.isfile(file) else [file]:
+                yield text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...", text
+            continue
+        if "features" not in spec:
             yield file, file
             continue
         held = read_vectors(file)
         for number, vector in enumerate(held):
             yield f"{file}[{number}]" if len(held) > 1 else file, vector
+
+
+_SHOWN = 60
+"""Characters of a text that are printed."""
 
 
 def _values(array: Array, count: int = 6) -> str:
@@ -626,9 +683,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (0, or 1 after one sentence on standard error)."""
     parser = argparse.ArgumentParser(prog="run.py", description="Run the compiled network of this bundle.")
     commands = parser.add_subparsers(dest="command", required=True)
-    predict = commands.add_parser("predict", help="print the three likeliest labels of each image, or the outputs")
+    predict = commands.add_parser(
+        "predict", help="print the three likeliest labels of each sample, or the outputs"
+    )
     predict.add_argument(
-        "files", nargs="+", metavar="file", help="an image file; or a .npy or .npz file of the network's inputs"
+        "files",
+        nargs="+",
+        metavar="file",
+        help="an image file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of the inputs",
     )
     predict.add_argument("--to", metavar="FILE.npz", help="write the outputs of a network that takes arrays")
     commands.add_parser("bench", help="measure the latency on this machine")

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+VOCABULARY = "vocab.txt"
+"""The file of a bundle that holds the pieces, one a line."""
 PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 SPECIAL = (PAD, UNKNOWN, START, END)
 """The tokens that a vocabulary must hold; ``PAD`` is its first."""

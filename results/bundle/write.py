@@ -12,10 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from results.bundle import runner
-from results.bundle.manifest import manifest
+from results.bundle import runner, wordpiece
+from results.bundle.manifest import manifest, takes
 from results.bundle.program import Machine, add_program
-from results.bundle.readme import Takes, make_readme
+from results.bundle.readme import make_readme
 from results.candidate import Student
 from results.measurement import METRICS, Measurement
 from results.view import RunView
@@ -47,15 +47,20 @@ def write_bundle(
     student, or when it cannot be written or its program not be built.
     """
     facts, sources = view.facts, dict(more)
-    for kind, name in (("library", LIBRARY), ("onnx", ONNX)):
-        sources[name] = run / student.files.get(kind, "")
+    needed = {"library": LIBRARY, "onnx": ONNX}
+    if takes(student.preprocess) == "texts":
+        needed["vocabulary"] = wordpiece.VOCABULARY
+    for what, name in needed.items():
+        sources[name] = run / student.files.get(what, "")
         if not sources[name].is_file():
             raise BundleError(f"student #{student.number} has no {name} in {run}: restore it, or search again")
-    takes: Takes = "vectors" if "features" in student.preprocess else "images"
-    if with_program and takes == "vectors":
-        raise BundleError("the program without Python takes images, not vectors: deploy with --runtime python")
+    kind = takes(student.preprocess)
+    if with_program and kind != "images":
+        raise BundleError(f"the program without Python takes images, not {kind}: deploy with --runtime python")
+    if kind == "texts":
+        sources[runner.TOKENIZER] = Path(wordpiece.__file__)
     machine = Machine.of_profile(facts["profile"]) if with_program else None
-    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", takes, machine)
+    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", kind, machine)
     return write_folder(
         folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums), machine
     )
