@@ -335,8 +335,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
         "task": {
             "data": plan.config.data,
             "labels": list(task.labels),
-            "channels": task.channels,
-            "image_size": task.image_size,
+            **task.sample,
             "counts": dict(task.counts),
         },
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},

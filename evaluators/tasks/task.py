@@ -67,6 +67,11 @@ class Task(ABC):
         return {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
 
     @property
+    def sample(self) -> dict[str, int | float]:
+        """What one sample is, for people: figures by name."""
+        return {"channels": self.channels, "image_size": self.image_size}
+
+    @property
     def varied(self) -> bool:
         """Whether views of a sample differ."""
         return not self.augment.clean

@@ -70,6 +70,11 @@ class VectorTask(Task):
         """All vectors as the user gave them, (rows, features), memory-mapped."""
         return self._features
 
+    @property
+    def sample(self) -> dict[str, int | float]:
+        """What one sample is, for people: figures by name."""
+        return {"features": self.channels}
+
     def rows(self, split: Split, ids: ArrayLike) -> NDArray[np.int64]:
         """The rows of ``features`` of samples by their number within a split."""
         return self._order[self._slice(split)][np.asarray(ids, np.int64)]

@@ -45,6 +45,11 @@ class WaveformTask(VectorTask):
         return {**super().sizes, "sample_rate": self.sample_rate}
 
     @property
+    def sample(self) -> dict[str, int | float]:
+        """What one sample is, for people: figures by name."""
+        return {"seconds": round(self.channels / self.sample_rate, 3), "sample_rate": self.sample_rate}
+
+    @property
     def varied(self) -> bool:
         """They always do."""
         return True

@@ -6,8 +6,9 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std; of texts:
-                  length, vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
+    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std, of recordings
+                  their sample_rate (Hz) too; of texts: length, vocabulary (its size), lowercase; what is done to
+                  one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     quantised     of students of integers: bits of the weights, layers in integers and in float32, agreement
@@ -46,6 +47,7 @@ _HOW: Mapping[str, str] = {
 _KEPT = {
     "images": ("channels", "size", "mean", "std"),
     "vectors": ("features", "mean", "std"),
+    "recordings": ("features", "mean", "std", "sample_rate"),
     "texts": ("length", "vocabulary", "lowercase"),
 }
 _TARGET = ("isa", "features", "threads", "mcpu")
@@ -113,10 +115,12 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     }
 
 
-def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "texts"]:
+def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts"]:
     """The kind of samples that a student takes, by what is done to one."""
     if "vocabulary" in preprocess:
         return "texts"
+    if "sample_rate" in preprocess:
+        return "recordings"
     return "vectors" if "features" in preprocess else "images"
 
 
@@ -126,7 +130,7 @@ def input_spec(preprocess: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "texts":
         spec = TensorSpec("input", (1, preprocess["length"]), "int64")
         return {**spec.to_json(), "below": preprocess["vocabulary"]}
-    if kind == "vectors":
+    if kind in ("vectors", "recordings"):
         return TensorSpec("input", (1, preprocess["features"]), "float32").to_json()
     shape = (1, preprocess["channels"], preprocess["size"], preprocess["size"])
     return {**TensorSpec("input", shape, "float32").to_json(), "layout": "NCHW"}

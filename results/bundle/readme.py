@@ -7,7 +7,7 @@ from typing import Literal
 
 from results.bundle.program import Machine
 
-Takes = Literal["images", "vectors", "texts", "arrays"]
+Takes = Literal["images", "vectors", "recordings", "texts", "arrays"]
 
 
 def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
@@ -33,7 +33,14 @@ _VECTORS = "    .venv/bin/python run.py predict rows.npy      # three labels of 
 _TEXTS = (
     '    .venv/bin/python run.py predict "a sentence"   # its three likeliest labels; or a .txt of a text a line'
 )
-_USES: Mapping[Takes, str] = {"images": _IMAGE, "vectors": _VECTORS, "texts": _TEXTS, "arrays": _ARRAYS}
+_RECORDINGS = "    .venv/bin/python run.py predict word.wav      # the three likeliest words"
+_USES: Mapping[Takes, str] = {
+    "images": _IMAGE,
+    "vectors": _VECTORS,
+    "recordings": _RECORDINGS,
+    "texts": _TEXTS,
+    "arrays": _ARRAYS,
+}
 _PROGRAM = """Without Python, with nothing but a C++ runtime (`libstdc++6`, part of every such system):
 
 {use}

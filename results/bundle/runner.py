@@ -4,6 +4,7 @@
     python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
     python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
     python run.py predict "a sentence" texts.txt       ... of each text, a line of a .txt file, for one of texts
+    python run.py predict word.wav [more.wav ...]      ... of each recording, for a student of spoken words
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -14,8 +15,9 @@ or, from Python::
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
-One file (two, for texts: ``wordpiece.py`` makes numbers of them), so that a bundle needs nothing else: numpy and
-the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow to decode image files (``.npy`` arrays work without it).
+One file (two for spoken words, where ``sound.py`` reads WAV files, and for texts, of which ``wordpiece.py`` makes
+numbers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow
+to decode image files (``.npy`` arrays work without it).
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -45,9 +48,6 @@ Inputs = Array | tuple[Array, ...]
 
 FORMAT = 2
 """The version of ``manifest.json`` that this file writes; it reads 1 as well."""
-
-TOKENIZER = "wordpiece.py"
-"""The file beside this one that cuts texts into tokens."""
 
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
@@ -160,8 +160,9 @@ def standardise(vector: Array, spec: Mapping[str, Any]) -> Floats:
     """
     size = spec["features"]
     if vector.shape != (size,) or vector.dtype.kind not in "fiub" or not np.isfinite(vector).all():
+        kind = f" (samples at {spec['sample_rate']} Hz in -1..1)" if "sample_rate" in spec else ""
         raise BundleProblem(
-            f"the student takes vectors of {size} finite numbers, but got {vector.dtype} {vector.shape}"
+            f"the student takes vectors of {size} finite numbers{kind}, but got {vector.dtype} {vector.shape}"
         )
     scaled: Floats = _aligned((1, size), np.dtype(np.float32))
     scaled[0] = (vector.astype(np.float32) - np.float32(spec["mean"])) / np.float32(spec["std"])
@@ -188,12 +189,7 @@ def read_vectors(path: str | Path) -> Array:
 def open_tokenizer(vocabulary: Path, lowercase: bool) -> Any:
     """The ``WordPiece`` of a vocabulary; raises ``BundleProblem`` when it cannot be had."""
     try:
-        found = importlib.util.spec_from_file_location("wordpiece", Path(__file__).with_name(TOKENIZER))
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        found.loader.exec_module(module)
-        return module.WordPiece.read(vocabulary, lowercase)
+        return _beside("wordpiece").WordPiece.read(vocabulary, lowercase)
     except (OSError, ValueError) as error:
         raise BundleProblem(f"the vocabulary {vocabulary} cannot be used ({error})") from error
 
@@ -219,16 +215,51 @@ def read_lines(path: str | Path) -> list[str]:
     return texts
 
 
+def hear(path: str | Path, spec: Mapping[str, Any]) -> Floats:
+    """The recording in a WAV file as a student takes it, (features,) at ``sample_rate`` Hz.
+
+    See ``sound.waveform``. Raises ``BundleProblem`` for a file that holds none.
+    """
+    try:
+        heard: Floats = _beside("sound").waveform(path, spec["sample_rate"], spec["features"])
+    except OSError as error:
+        raise BundleProblem(f"{path} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise BundleProblem(f"{path} cannot be read as a recording: {error}") from error
+    return heard
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a file should hold vectors as numbers, by its name."""
+    return Path(path).suffix in (".npy", ".csv", ".txt")
+
+
+@lru_cache
+def _beside(name: str) -> ModuleType:
+    """The module in a file beside this one, wherever that is."""
+    if __package__:
+        return importlib.import_module(f"{__package__}.{name}")
+    found = importlib.util.spec_from_file_location(f"{__name__}_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert found is not None
+    assert found.loader is not None
+    module = sys.modules[found.name] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
 def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
     """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
 
     ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
     mean and std by channel for pixels in 0..1; or ``{"features": int, "mean": [...], "std": [...]}`` (lists of one
-    number for all) for an array (features,), which becomes (1, features).
+    number for all) for an array (features,), which becomes (1, features), with a ``sample_rate`` (Hz) also for a
+    WAV file.
     """
     if "features" in spec:
-        vector = source if isinstance(source, np.ndarray) else read_vectors(source)[0]
-        return standardise(vector, spec)
+        if isinstance(source, np.ndarray):
+            return standardise(source, spec)
+        heard = "sample_rate" in spec and not is_table(source)
+        return standardise(hear(source, spec) if heard else read_vectors(source)[0], spec)
     image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
     return normalise(resize(image, spec["size"]), spec["mean"], spec["std"])
 
@@ -630,14 +661,14 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
 
 
 def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array]]:
-    """What to predict of, with its name: each image, each vector of each file, or each text and line of a file."""
+    """What to predict of, with its name: each image or recording, vector of a file, or text and line of a file."""
     for file in files:
         if "vocabulary" in spec:
             named = file.endswith(".txt") and len(file.split()) == 1
             for text in read_lines(file) if named or os.path.isfile(file) else [file]:
                 yield text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...", text
             continue
-        if "features" not in spec:
+        if "features" not in spec or ("sample_rate" in spec and not is_table(file)):
             yield file, file
             continue
         held = read_vectors(file)
@@ -690,7 +721,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "files",
         nargs="+",
         metavar="file",
-        help="an image file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of the inputs",
+        help="an image or WAV file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of inputs",
     )
     predict.add_argument("--to", metavar="FILE.npz", help="write the outputs of a network that takes arrays")
     commands.add_parser("bench", help="measure the latency on this machine")

@@ -77,7 +77,7 @@ def _compared(view: RunView, best: Student) -> str:
     figures, teacher = best.measurements, view.teacher
     tested = "test_accuracy" in figures
     accuracy, split = figures["test_accuracy" if tested else "accuracy"], "test" if tested else "validation"
-    text = f"Student #{best.number} answers <strong>{accuracy}</strong> of the {split} images right"
+    text = f"Student #{best.number} answers <strong>{accuracy}</strong> of the {split} samples right"
     if tested and teacher is not None and teacher.accuracy is not None:
         text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
         if view.assistant is not None:

@@ -12,7 +12,7 @@ import click
 @click.argument("files", nargs=-1, required=True)
 @click.option("--to", help="write the outputs of a network that takes arrays into this .npz file")
 def command(bundle: Path, files: tuple[str, ...], to: str | None) -> None:
-    """What the network in BUNDLE says of FILES: pictures or vectors for a student, else arrays (.npy, .npz)."""
+    """What the network in BUNDLE says of FILES: pictures, WAV files or vectors for a student; else arrays."""
     from results.bundle.runner import print_predictions
     from search.cli.bundles import opened
 

@@ -116,7 +116,7 @@ def test_the_report_says_on_which_split_and_how_many_of_the_front_were_taught(st
     assert f"{len(view.students)} of {len(view.front)} on the front of the search, taught to the end" in html
     assert "Accuracy and agreement are on the test split" in html
     assert "accuracy (%, validation)" in html
-    assert "of the test images right" in html
+    assert "of the test samples right" in html
     assert "of the search, taught" not in students_hint(replace(view, facts={"finalists_of_front": [5, 5]}))
     assert "5 of 7 on the front" in students_hint(replace(view, facts={"finalists_of_front": [5, 7]}))
 
