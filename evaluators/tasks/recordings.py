@@ -50,8 +50,9 @@ def holds_recordings(folder: Path) -> bool:
 def recordings_in(folder: Path, seed: int) -> Recordings:
     """Recordings of ``<class>/**``, ``<split>/<class>/**`` or ``<class>_<speaker>_<number>.wav``.
 
-    Folders whose names begin with an underscore are no classes (``_background_noise_``). Where names tell
-    speaker and number and no folders the split, see ``held_out``. Raises ``DataError`` when there are none.
+    Folders whose names begin with an underscore are no classes (``_background_noise_``). What divides them if no
+    folders do: ``validation_list.txt`` and ``testing_list.txt``, a ``<class>/<name>.wav`` a line, as in Speech
+    Commands; else ``held_out``, where names tell speaker and number. Raises ``DataError`` when there are none.
     """
     flat = sorted(path for path in folder.iterdir() if path.suffix.lower() in WAV and path.name[0] != ".")
     said = named([path.stem for path in flat], labelled=True) if flat else None
@@ -68,10 +69,23 @@ def recordings_in(folder: Path, seed: int) -> Recordings:
     else:
         files = labelled_files(folder, WAV, "recordings", "wav", passed_over="._")
         said = None if files.given is not None else named([path.stem for path in files.paths], labelled=False)
-    divided = None if said is None else held_out(said, seed)
+    divided = _listed(folder, files.paths) or (None if said is None else held_out(said, seed))
     if divided is None:
         return Recordings(files, str(folder))
     return Recordings(replace(files, given=divided[0]), str(folder), divided[1])
+
+
+def _listed(folder: Path, paths: Sequence[Path]) -> tuple[NDArray[np.str_], str] | None:
+    """The split of each file by the lists beside them, and what to say of it; None where there are no lists."""
+    lists = {split: folder / f"{split}_list.txt" for split in ("validation", "testing")}
+    if not all(path.is_file() for path in lists.values()):
+        return None
+    validation, testing = (
+        {line.strip() for line in path.read_text(errors="replace").splitlines()} for path in lists.values()
+    )
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    split = ["test" if name in testing else "val" if name in validation else "train" for name in names]
+    return np.array(split), "they are divided by validation_list.txt and testing_list.txt"
 
 
 def create_waveform_task(

@@ -11,6 +11,7 @@ from torch.nn import functional
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
+from evaluators.tasks.vector_task import VectorTask
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
@@ -30,10 +31,10 @@ def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
     file; weights (``.safetensors``, or a state dict in ``.pt``/``.pth``) of the network that ``model``
     (``file.py:function``) builds; or ``file.py:function`` itself, returning a trained network. All but the
     first take images normalised by the task's mean and std. The input size is the one that the file fixes,
-    else the task's. For vectors it is a program, weights or a function; for texts these, taking token ids, or a
-    folder. Loading runs no code but what
-    ``file.py:function`` names. Raises ``TeacherError`` when the teacher cannot be loaded, takes other
-    images, answers with NaN, or has other classes than the task.
+    else the task's. For vectors and recordings, (N, features), it is any but a folder; for texts a program,
+    weights or a function, taking token ids, or a folder. Loading runs no code but what ``file.py:function`` names.
+    Raises ``TeacherError`` when the teacher cannot be loaded, takes other images, answers with NaN, or has other
+    classes than the task.
     """
     teacher = _open(spec, model, task)
     if task.channels > teacher.channels:
@@ -61,7 +62,7 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
     if not path.is_file():
         raise TeacherError(f"there is no teacher file {path}: check the path")
     if path.suffix == ".onnx":
-        return OnnxTeacher(path, _images(spec, task))
+        return OnnxTeacher(path, task if isinstance(task, VectorTask) else _images(spec, task))
     if path.suffix == ".pt2":
         return _open_program(path, task)
     if model is None:

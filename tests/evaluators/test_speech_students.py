@@ -20,6 +20,7 @@ from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.tasks.load import load_task
 from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.builtin import builtin_teacher
+from evaluators.teachers.load import load_teacher
 from evaluators.teachers.teacher import Teacher
 from hw_profiles.profile import load_profile
 from results.bundle.runner import CompiledStudent
@@ -27,6 +28,7 @@ from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.space import VECTOR, Space, random_choice
 from tests.wav_files import tones
+from understudy import TeacherError
 
 SAMPLES, RATE = 1600, 4000
 
@@ -101,3 +103,17 @@ def test_compiled_and_onnx_students_agree_with_torch(overlap: int, tmp_path: Pat
         assert np.abs(student(waveform.numpy()) - expected).max() < 1e-4
     export_onnx(network, waveforms[:1], tmp_path / "student.onnx")
     assert check_onnx(tmp_path / "student.onnx", network, waveforms) < 1e-4
+
+
+def test_an_onnx_file_that_takes_waveforms_teaches(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Linear(task().channels, 2)
+    export_onnx(network, torch.zeros(1, task().channels), tmp_path / "teacher.onnx")
+    heard = task().images("test", range(3), VECTOR)
+    with torch.no_grad():
+        expected = network(heard)
+    teacher = load_teacher(str(tmp_path / "teacher.onnx"), None, task())
+    assert (teacher.logits(heard) - expected).abs().max() < 1e-5
+    export_onnx(torch.nn.Linear(9, 2), torch.zeros(1, 9), tmp_path / "other.onnx")
+    with pytest.raises(TeacherError, match=r"\['batch', 9\], but the data are \(N, 800\)"):
+        load_teacher(str(tmp_path / "other.onnx"), None, task())

@@ -76,6 +76,17 @@ def test_folders_of_splits_are_kept_and_the_task_opens_elsewhere(tmp_path: Path)
     assert again.preprocess(1) == {"features": 800, "mean": [0.0], "std": [1.0], "sample_rate": RATE}
 
 
+def test_lists_of_speech_commands_divide(tmp_path: Path) -> None:
+    for word, pitch in {"low": 300, "high": 900}.items():
+        for index in range(4):
+            write(tmp_path / "words" / word / f"ab_nohash_{index}.wav", tone(pitch, seed=index))
+    (tmp_path / "words" / "validation_list.txt").write_text("low/ab_nohash_0.wav\nhigh/ab_nohash_3.wav\n")
+    (tmp_path / "words" / "testing_list.txt").write_text("low/ab_nohash_1.wav\n")
+    task = load(tmp_path / "words")
+    assert dict(task.counts) == {"train": 5, "val": 2, "test": 1}
+    assert task.targets("val").tolist() == [0, 1]
+
+
 def test_rate_and_length_are_those_of_most() -> None:
     assert form([8000] * 3 + [44_100], [0.41] * 96 + [9.0] * 4) == (8000, 4000)
     assert form([44_100, 44_100, 8000], [60.0]) == (16_000, 80_000)
