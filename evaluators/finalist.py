@@ -11,7 +11,7 @@ from torch import nn
 from evaluators.candidate import build_student, share_figures, teach
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import accuracy, agreement, predict_logits
+from evaluators.distill.evaluate import agreement, predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
@@ -78,7 +78,7 @@ def _taught(
     logits = predict_logits(
         delivered(network), bench.task, "test", bench.space.resolution(choice), guard=bench.working
     )
-    figures = {"val": trained.val_accuracy, "test": accuracy(logits, bench.task.targets("test"))}
+    figures = {"val": trained.val_accuracy, "test": bench.task.score(logits, bench.task.targets("test"))}
     if bench.reference is not None:
         figures["agreement"] = agreement(logits, np.array(bench.reference.logits("test")))
     return network, figures

@@ -269,7 +269,10 @@ def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.supernet.course import supernet_schedule
 
     samples = task.size("train")
-    schedules = [search_schedule(samples, config.epochs), final_schedule(samples, config.final_epochs)]
+    schedules = [
+        search_schedule(samples, config.epochs, task.dense),
+        final_schedule(samples, config.final_epochs, task.dense),
+    ]
     if config.supernet is not None:
         schedules.append(supernet_schedule(samples, config.supernet_epochs))
     return max(schedule.views for schedule in schedules)
@@ -308,8 +311,10 @@ def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teac
     """Refuse a teacher without the layers that are read, and layers that the smallest student does not have."""
     import numpy as np
 
+    from evaluators.distill.places import check_answers
     from evaluators.distill.teacher_signals import check_teacher
 
+    check_answers(distiller, task)
     check_teacher(distiller, teacher)
     if distiller.needs_network:
         space = plan.space()
@@ -352,17 +357,11 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
 def _taught_by(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, Any]:
     """Name and scores of the teacher; nothing where there is none."""
     import numpy as np
-    import torch
-
-    from evaluators.distill.evaluate import accuracy
 
     if teacher is None:
         return {}
     outputs = answers_of(teacher, task, 0, plan.cache)
-    test, val = (
-        accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
-        for split in ("test", "val")
-    )
+    test, val = (task.score(np.array(outputs.logits(split)), task.targets(split)) for split in ("test", "val"))
     parameters = None if teacher.module is None else sum(p.numel() for p in teacher.module.parameters())
     scores = {"accuracy": test, "val_accuracy": val}
     return {"name": teacher.name, **scores, "parameters": parameters, "latency": None}

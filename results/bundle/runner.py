@@ -106,16 +106,20 @@ def resize(image: Pixels, size: int) -> Pixels:
     Antialiased bilinear, as Pillow's ``BILINEAR`` and torch's ``antialias=True`` (within one grey level).
     An image of that size already is returned as it is.
     """
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side == size:
-        return square
-    taps = _taps(side, size)
-    rows = _weigh(square.reshape(side, side * channels), *taps).reshape(size, side, channels)
-    both = _weigh(rows.swapaxes(0, 1).reshape(side, size * channels), *taps).reshape(size, size, channels)
-    scaled: Pixels = np.rint(both).astype(np.uint8).swapaxes(0, 1)
+    return stretch(image[top : top + side, left : left + side], size)
+
+
+def stretch(image: Pixels, size: int) -> Pixels:
+    """All of a picture, scaled as in ``resize`` by each side of its own: uint8 (H, W, C) -> (size, size, C)."""
+    height, width, channels = image.shape
+    if (height, width) == (size, size):
+        return image
+    rows = _weigh(image.reshape(height, width * channels), *_taps(height, size)).reshape(size, width, channels)
+    both = _weigh(rows.swapaxes(0, 1).reshape(width, size * channels), *_taps(width, size))
+    scaled: Pixels = np.rint(both.reshape(size, size, channels)).astype(np.uint8).swapaxes(0, 1)
     return scaled
 
 
