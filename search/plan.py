@@ -71,7 +71,7 @@ class Plan:
         from search.ladder import rungs_of
 
         task = open_task(self.task)
-        epochs = search_schedule(task.size("train"), self.config.epochs, task.dense).epochs
+        epochs = search_schedule(task.size("train"), self.config.epochs, dense=task.dense).epochs
         return rungs_of(epochs, self.config.rungs)
 
     def quiet(self) -> QuietCores:

@@ -270,8 +270,8 @@ def _views(config: SearchConfig, task: Task) -> int:
 
     samples = task.size("train")
     schedules = [
-        search_schedule(samples, config.epochs, task.dense),
-        final_schedule(samples, config.final_epochs, task.dense),
+        search_schedule(samples, config.epochs, dense=task.dense),
+        final_schedule(samples, config.final_epochs, dense=task.dense),
     ]
     if config.supernet is not None:
         schedules.append(supernet_schedule(samples, config.supernet_epochs))

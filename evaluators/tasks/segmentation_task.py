@@ -7,10 +7,8 @@ their shape, and so are their masks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -88,13 +86,8 @@ class SegmentationTask(ImageTask):
         return float((both[shown].double() / either[shown]).mean())
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
-        """See ``ImageTask.preprocess``: the picture is not cropped."""
-        return {**super().preprocess(resolution), "whole": True}
-
-    @property
-    def device_files(self) -> Mapping[str, Path]:
-        """What makes masks of answers, on a device."""
-        return {"masks.py": Path(masks.__file__)}
+        """See ``ImageTask.preprocess``; the picture is not cropped, and answers have ``grid`` places a side."""
+        return {**super().preprocess(resolution), "grid": grid(self.image_size)}
 
     def _confusion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """How many pixels of each class (rows) get each answer (columns)."""
