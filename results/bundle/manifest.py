@@ -6,8 +6,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std, and the grid of the answer where they make masks;
-                  of vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
+    preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks; of
+                  vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
                   vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained

@@ -199,16 +199,6 @@ def open_tokenizer(vocabulary: Path, lowercase: bool) -> Any:
         raise BundleProblem(f"the vocabulary {vocabulary} cannot be used ({error})") from error
 
 
-def _beside(name: str) -> Any:
-    """The module in the file of that name beside this one."""
-    found = importlib.util.spec_from_file_location(Path(name).stem, Path(__file__).with_name(name))
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 def encode(text: str, tokenizer: Any, length: int) -> Array:
     """A text -> the network's input, int64 (1, length); raises ``BundleProblem`` for one without any words."""
     if not isinstance(text, str) or not tokenizer.ids(text, 1):
