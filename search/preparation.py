@@ -143,6 +143,7 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
     from evaluators.latency.quiet import QuietCores
 
     task = _load_task(config, _cache(config), display)
+    _check_kind(config, task)
     plan = Plan(
         config=replace(config, space=config.space or task.space),
         folder=Path.cwd(),
@@ -155,6 +156,19 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
         methods=tuple(store.facts().get("methods") or ()),
     )
     return plan, task
+
+
+def _check_kind(config: SearchConfig, task: Task) -> None:
+    """Refuse what does not go with answers that are maps; raises ``ConfigError``."""
+    asked = {
+        "--supernet": config.supernet is not None,
+        "--quantise": config.quantise != "none",
+        "--assistant": config.assistant is not None,
+        "more than one --teacher": len(config.teachers) > 1,
+    }
+    for option, given in asked.items():
+        if task.dense and given:
+            raise ConfigError(f"{option} is not for segmentation yet: leave it out")
 
 
 def _cache(config: SearchConfig) -> Path:
@@ -341,6 +355,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
             "data": plan.config.data,
             "labels": list(task.labels),
             **task.sample,
+            "metric": task.metric,
             "counts": dict(task.counts),
         },
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},

@@ -43,9 +43,7 @@ def create_segmentation_task(
     such out and notes it), for another size, and for too few pictures.
     """
     if image_size is not None and (image_size % _STEP or image_size < _LEAST):
-        raise DataError(
-            f"--image-size of segmentation is a multiple of {_STEP} from {_LEAST} on, not {image_size}"
-        )
+        raise DataError(f"--image-size must be a multiple of {_STEP} from {_LEAST} on for masks, not {image_size}")
     images = FileImages(masked.pictures)
     readable, looks, notes = survey(images, on_bad)
     size = image_size or max(_LEAST, _STEP * (default_size([look.shorter_side for look in looks]) // _STEP))

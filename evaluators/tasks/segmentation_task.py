@@ -35,6 +35,7 @@ class SegmentationTask(ImageTask):
     kind: ClassVar[str] = "masks"
     space: ClassVar[str] = "segment"
     dense: ClassVar[bool] = True
+    metric: ClassVar[str] = "mIoU"
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
@@ -76,10 +77,11 @@ class SegmentationTask(ImageTask):
 
         ``logits`` are (N, classes, G, G), ``targets`` (N, S, S); answers are scaled before they are compared.
         """
-        answers, wanted = torch.as_tensor(logits), torch.as_tensor(np.asarray(targets))
+        answers, wanted = torch.as_tensor(logits), np.asarray(targets)
         counts = torch.zeros(self.classes, self.classes, dtype=torch.int64)
         for begin in range(0, len(answers), _BATCH):
-            counts += self._confusion(answers[begin : begin + _BATCH], wanted[begin : begin + _BATCH])
+            part = torch.from_numpy(np.array(wanted[begin : begin + _BATCH]))
+            counts += self._confusion(answers[begin : begin + _BATCH], part)
         both = counts.diag()
         either = counts.sum(0) + counts.sum(1) - both
         shown = either > 0

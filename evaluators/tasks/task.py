@@ -31,10 +31,10 @@ class Task(ABC):
     ``labels``: class names; ``channels``: of an image, features of a vector, or pieces of a vocabulary;
     ``image_size``: the largest square side in use, pixels, or ``VECTOR``, or the most tokens of a text;
     ``tokens``: whether samples are ids of tokens; ``dense``: whether an answer is a map of places, each with its
-    class; ``optimiser``: what suits its networks; ``mean``, ``std``: by channel over the training split;
-    ``counts``: samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where
-    the user names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know
-    of the data; ``folder``: where it is prepared.
+    class; ``optimiser``: what suits its networks; ``metric``: what ``score`` gives, kept as accuracy; ``mean``,
+    ``std``: by channel over the training split; ``counts``: samples a split; ``space`` and ``distill``: the space
+    of students, and how they are taught, where the user names none; ``fingerprint``: a hash of content, split and
+    seed; ``notes``: what the user should know of the data; ``folder``: where it is prepared.
 
     A folder holds ``task.json`` and ``targets.npy``, int64 (N,), of train, then val, then test samples.
     """
@@ -45,6 +45,7 @@ class Task(ABC):
     tokens: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = "sgd"
     dense: ClassVar[bool] = False
+    metric: ClassVar[str] = "accuracy"
     folder: Path
     labels: tuple[str, ...]
     channels: int
