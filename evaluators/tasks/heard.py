@@ -32,7 +32,8 @@ Got = TypeVar("Got")
 class Heard:
     """The recordings that could be read: ``samples`` int16 (N, length) at ``rate`` Hz.
 
-    ``kept`` are their numbers, ``seconds`` their lengths in the files, ``bad`` the names of the files that could not be read.
+    ``kept`` are their numbers, ``seconds`` their lengths in the files; ``bad`` names the files that could not be
+    read.
     """
 
     samples: NDArray[np.int16]
