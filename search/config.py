@@ -62,8 +62,8 @@ class SearchConfig:
 
     data: str = _option(
         "digits",
-        "digits, an image folder, an .npz or .csv file, a graph, a Hugging Face dataset, file.py:function or none "
-        "(images are made from the teacher)",
+        "digits, a folder of images or WAV files, an .npz file, a .csv or .tsv table of vectors or texts, a "
+        "graph, a Hugging Face dataset, file.py:function or none (images are made from the teacher)",
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
     runs: str = _option("results/runs", "folder of the runs")
@@ -83,8 +83,8 @@ class SearchConfig:
     combine: str = _option("mean", "how several teachers' answers become one: mean, or agreement sample by sample")
     space: str | None = _option(
         None,
-        "mobile, residual, mlp, speech, nni:NAME or file.py:Class (default: mobile for images, mlp for vectors, "
-        "speech for WAV files)",
+        "mobile, residual, mlp, speech, text, nni:NAME or file.py:Class (default: mobile for images, mlp for "
+        "vectors, speech for WAV files, text for texts)",
     )
     profile: tuple[str, ...] = _option(
         ("x86-host",),
@@ -137,7 +137,9 @@ class SearchConfig:
         "earlier run whose supernet is used (default: every candidate is taught by itself)",
     )
     supernet_epochs: int | None = _option(None, "epochs that a supernet is taught (default: from the data)")
-    image_size: int | None = _option(None, "largest input size in pixels (default: from the data)")
+    image_size: int | None = _option(
+        None, "largest input size in pixels, or tokens of a text (default: from the data)"
+    )
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     classes: int | None = _option(None, "with --data none: classes of the teacher")
     input_shape: str | None = _option(None, "with --data none: images that the teacher takes, such as 3x32x32")
@@ -151,7 +153,7 @@ class SearchConfig:
     input_std: str | None = _option(None, "with --data none: what it divides by then [1]")
     val_data: str | None = _option(None, "with --data none: real data that only judge, named as for --data")
     synthesis: str = _option("generator", "with --data none: how images are made, generator or inversion")
-    skip_bad: bool = _option(False, "leave out unreadable images instead of stopping")
+    skip_bad: bool = _option(False, "leave out unreadable images or rows instead of stopping")
     compare_scratch: bool = _option(False, "also train each student of the front without the teacher")
     workers: int | None = _option(None, "candidates evaluated at once (default: one a core, of all machines)")
     ray_address: str | None = _option(

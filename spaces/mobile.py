@@ -80,11 +80,10 @@ class MobileSpace(StagedSpace):
     """
 
     def __init__(self, channels: int, image_size: int, classes: int) -> None:
-        super().__init__(channels, image_size, classes, plan(image_size), inverted_stage)
+        super().__init__(channels, image_size, classes, plan(image_size), _stage)
 
 
-def inverted_stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
-    """Inverted residuals one after the other, whose choices are ``<label>.depth``, ``.kernel`` and so on."""
+def _stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
     kernel = choice(f"{label}.kernel", _KERNELS)
     expansion = choice(f"{label}.expansion", _EXPANSIONS)
 

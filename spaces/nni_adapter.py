@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from spaces.choice import Choice, Value
-from spaces.scales import answer_shape
 from spaces.space import RESOLUTION, Space, check_choice, first_choice
 from spaces.structure import blank, cost, fingerprint
 from understudy import SpaceError, UnderstudyError
@@ -96,7 +95,7 @@ class NniSpace(Space):
     network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
     Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
     its first network does not turn images (channels, R, R), or R ``tokens`` each below ``channels``, into so many
-    classes, for each place of a map where ``dense``.
+    classes.
     """
 
     def __init__(
@@ -108,7 +107,6 @@ class NniSpace(Space):
         image_size: int,
         classes: int,
         tokens: bool = False,
-        dense: bool = False,
     ) -> None:
         self.name = name
         self._make = make
@@ -119,7 +117,7 @@ class NniSpace(Space):
         if not all(type(size) is int and size > 0 for size in sizes):
             raise SpaceError(f"space {name}: resolution must be whole numbers of pixels, but got {sizes}")
         self.resolutions = tuple(sorted(int(size) for size in sizes))
-        self._try_out(answer_shape(classes, image_size, dense))
+        self._try_out(classes)
         self._device = self._planning_device()
         self._signatures: dict[Choice, str] = {}
         self._smallest: Choice | None = None
@@ -186,7 +184,7 @@ class NniSpace(Space):
         with torch.random.fork_rng(devices=[]):
             return self._network(choice, self._device)
 
-    def _try_out(self, answer: tuple[int, ...]) -> None:
+    def _try_out(self, classes: int) -> None:
         first = first_choice(self)
         sample = self._blank(self.resolution(first))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -198,8 +196,8 @@ class NniSpace(Space):
                     f"space {self.name} takes no inputs of {tuple(sample.shape[1:])}: its forward raised "
                     f"{type(error).__name__}: {error}"
                 ) from error
-        if shape != (2, *answer):
-            raise SpaceError(f"space {self.name} must give logits {(2, *answer)} for 2 samples, but gave {shape}")
+        if shape != (2, classes):
+            raise SpaceError(f"space {self.name} must give (2, {classes}) logits for 2 samples, but gave {shape}")
 
     def _planning_device(self) -> torch.device:
         """Torch's meta device, unless the networks of the space need real numbers to be built or run."""

@@ -57,6 +57,11 @@ def trace_layers(network: nn.Module, images: Tensor, owner: str) -> Layers:
     What is computed before the first weight, such as features of a waveform, is no layer to compare: nothing of it
     can be taught. Raises ``ConfigError`` for a network none of whose layers gives a map or an embedding.
     """
+    if not images.is_floating_point():
+        raise ConfigError(
+            "layers are compared as maps of images, and texts have none: use a method of outputs, such as "
+            "--distill soft-targets"
+        )
     shapes, logits = _run(network, torch.cat([images[:1]] * 2))
     sides = {name: side for name, shape in shapes.items() if (side := _side(shape)) is not None}
     found = tuple(

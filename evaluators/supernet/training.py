@@ -94,8 +94,11 @@ class SupernetTraining:
             self._distiller = distiller.prepared(student, self._source(ids, 0))
         self._parameters = [*self._supernet.tensors.values(), *self._distiller.parameters()]
         self._optimiser = make_optimiser(self._parameters, lesson.schedule)
-        for parameter in self._parameters:  # steps touch some, then others: a fused one wants all buffers or none
-            self._optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        if (
+            lesson.schedule.optimiser == "sgd"
+        ):  # steps touch some, then others: a fused one wants all buffers or none
+            for parameter in self._parameters:
+                self._optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,10 +27,7 @@ from evaluators.tasks.augment import Augment
 from evaluators.tasks.images import Images, open_images
 from evaluators.tasks.pixels import locked, write_pixels
 from evaluators.tasks.task import Split, Task, read_facts
-from results.bundle.runner import resize
 from results.store import write_atomically
-
-_FACTS = ("kind", "labels", "channels", "image_size", "mean", "std", "counts", "seed", "fingerprint", "notes")
 
 
 @dataclass(frozen=True)
@@ -59,21 +56,21 @@ class ImageTask(Task):
     notes: tuple[str, ...] = ()
     _stores: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
 
-    @classmethod
-    def open(cls, folder: Path) -> Self:
+    @staticmethod
+    def open(folder: Path) -> ImageTask:
         """The task prepared in a folder; raises ``DataError`` when there is none."""
         facts = read_facts(folder)
-        facts.pop("kind", None)
         sequences = {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
-        return cls(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
+        return ImageTask(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
 
     def save(self) -> None:
         """Write ``task.json``; the folder is complete from then on."""
-        facts = {name: getattr(self, name) for name in _FACTS} | {"augment": asdict(self.augment)}
+        names = ("labels", "channels", "image_size", "mean", "std", "counts", "seed", "fingerprint", "notes")
+        facts = {name: getattr(self, name) for name in names} | {"augment": asdict(self.augment)}
         write_atomically(self.folder / "task.json", json.dumps(facts, indent=1).encode())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self).open, (self.folder,)
+        return ImageTask.open, (self.folder,)
 
     def pixels(self, split: Split, resolution: int) -> NDArray[np.uint8]:
         """Pictures of a split, uint8 (N, C, R, R), memory-mapped; made once for all processes."""
@@ -91,12 +88,7 @@ class ImageTask(Task):
         with locked(self.folder / ".lock"):
             missing = [size for size in sorted(set(resolutions)) if not self._store(size).exists()]
             if missing:
-                stores = {size: self._store(size) for size in missing}
-                write_pixels(self._images, self._order, self.channels, stores, self.scaled)
-
-    def scaled(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """A picture, uint8 (H, W, C), as networks see it, (size, size, C), in the bundle's arithmetic."""
-        return resize(picture, size)
+                write_pixels(self._images, self._order, self.channels, {s: self._store(s) for s in missing})
 
     def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
         """Pictures by number within a split, float32 (B, C, R, R) in 0..1; view 0 is the clean one."""

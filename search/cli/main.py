@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "deploy": "Write the bundle of a student: what its device needs, and nothing else.",
         "update": "Teach a student new data or classes without forgetting the earlier ones; roll back.",
         "confirm": "Measure a run's front and its neighbours on a board, and correct the front.",
-        "predict": "What a bundle's network says of an image or a recording, or of arrays.",
+        "predict": "What a bundle's network says of an image, a recording or a text, or of arrays.",
         "bench": "Measure a bundle's student again.",
         "board": "Serve a device to searches elsewhere; the tracker; what it lists.",
         "calibrate": "Time kernels on this computer, so that latencies are predicted well.",

@@ -11,13 +11,17 @@ import torch
 from evaluators.compile.compiler import compile_network
 from evaluators.compile.importers.network_file import open_network
 from evaluators.compile.verify import verify
+from evaluators.distill.matching import trace_layers
+from evaluators.distill.schedule import search_schedule
+from evaluators.distill.steps import make_optimiser
 from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.supernet.course import supernet_schedule, tuning_schedule
 from hw_profiles.profile import load_profile
 from results.bundle.runner import CompiledStudent, random_inputs
 from spaces.catalogue import load_space
 from spaces.space import random_choice
 from spaces.supernet import Supernet
-from understudy import SpaceError
+from understudy import ConfigError, SpaceError
 
 PIECES, LENGTH = 300, 24
 PROFILE = load_profile("x86-host").with_threads(1)
@@ -59,6 +63,20 @@ def test_a_supernet_holds_them() -> None:
     for seed in range(3):
         choice = random_choice(space, random.Random(seed))
         assert supernet.inherit(choice).eval()(some_ids(space.resolution(choice))).isfinite().all()
+
+
+def test_schedules_of_texts_are_for_adam() -> None:
+    parameters = [torch.nn.Parameter(torch.ones(2, 2))]
+    assert isinstance(make_optimiser(parameters, search_schedule(100, 2, "adamw")), torch.optim.AdamW)
+    for schedule in (supernet_schedule(100, 2, "adamw"), tuning_schedule(100, 2, "adamw")):
+        assert schedule.optimiser == "adamw"
+        assert schedule.learning_rate <= search_schedule(100, 2, "adamw").learning_rate
+
+
+def test_methods_of_maps_are_refused() -> None:
+    space = load_space("text", channels=PIECES, image_size=16, classes=3, tokens=True)
+    with pytest.raises(ConfigError, match="use a method of outputs"):
+        trace_layers(space.build(space.smallest()), some_ids(16), "student")
 
 
 def test_other_spaces_are_refused() -> None:
