@@ -6,18 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from evaluators.candidate import build_student, share_figures, teach
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import accuracy, agreement, predict_logits
+from evaluators.distill.evaluate import agreement, predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
+from evaluators.examples import FILE, write_mask_examples
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.stages import Stages
+from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
 from spaces.choice import Choice
@@ -37,7 +39,8 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     folder.mkdir(parents=True, exist_ok=True)
     stages, distiller = Stages(), bench.distiller_for(choice)
     with stages.stage("train"):
-        trained, learnt = _taught(bench, choice, number, distiller, bench.tuning_schedule or bench.final_schedule)
+        schedule = bench.tuning_schedule or bench.final_schedule
+        trained, learnt, logits = _taught(bench, choice, number, distiller, schedule)
     with stages.stage("scratch"):
         apart = compare_scratch and (bench.supernet is not None or distiller != HardLabels())
         blank = replace(bench, supernet=None)
@@ -46,6 +49,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     in_integers = (
         quantised_facts(made.bench, choice, trained, folder, stages) if made.integers else Quantised({}, {})
     )
+    files = {**made.files, **_examples(bench, logits, folder)}
     broken = made.bench.goals.violation(made.figures)
     figures = share_figures(
         accuracy=learnt["val"],
@@ -61,7 +65,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         before=dict(candidate.measurements),
         on_front=broken is None,
         note=broken or "",
-        files={name: str(Path("students") / str(number) / file) for name, file in made.files.items()},
+        files={name: str(Path("students") / str(number) / file) for name, file in files.items()},
         preprocess=made.bench.task.preprocess(resolution),
         seconds=stages.seconds,
         taught_by=method_text(distiller),
@@ -71,14 +75,23 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
 
 def _taught(
     bench: Workbench, choice: Choice, number: int, distiller: Distiller, schedule: Schedule
-) -> tuple[nn.Module, dict[str, float]]:
-    """A student after its schedule, its accuracies and its agreement with the teacher itself on test."""
+) -> tuple[nn.Module, dict[str, float], Tensor]:
+    """A student after its schedule, its accuracies and agreement with the teacher itself, its logits on test."""
     network = build_student(bench, choice, number)
     trained = teach(bench, network, choice, number, distiller, schedule)
     logits = predict_logits(
         delivered(network), bench.task, "test", bench.space.resolution(choice), guard=bench.working
     )
-    figures = {"val": trained.val_accuracy, "test": accuracy(logits, bench.task.targets("test"))}
+    figures = {"val": trained.val_accuracy, "test": bench.task.score(logits, bench.task.targets("test"))}
     if bench.reference is not None:
         figures["agreement"] = agreement(logits, np.array(bench.reference.logits("test")))
-    return network, figures
+    return network, figures, logits
+
+
+def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
+    """Pictures of what a student answers on test, where answers are pictures; by what they are."""
+    if not isinstance(bench.task, SegmentationTask):
+        return {}
+    teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
+    write_mask_examples(bench.task, logits, teacher, folder / FILE)
+    return {"examples": FILE}

@@ -49,6 +49,11 @@ class RunView:
     target: str = ""
     targets: tuple[str, ...] = ("",)
 
+    @property
+    def metric(self) -> str:
+        """What accuracies are: the share of samples answered right, or another figure by name."""
+        return str(self.facts.get("task", {}).get("metric", "accuracy"))
+
 
 def read_view(store: RunStore, target: str = "") -> RunView:
     """The run of a store as it stands, finished or not, on one of its targets where it has several.

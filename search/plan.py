@@ -70,7 +70,8 @@ class Plan:
         from evaluators.tasks.opening import open_task
         from search.ladder import rungs_of
 
-        epochs = search_schedule(open_task(self.task).size("train"), self.config.epochs).epochs
+        task = open_task(self.task)
+        epochs = search_schedule(task.size("train"), self.config.epochs, dense=task.dense).epochs
         return rungs_of(epochs, self.config.rungs)
 
     def quiet(self) -> QuietCores:
@@ -155,8 +156,8 @@ class Plan:
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
             distiller=None if auto_methods(distill) else load_distiller(distill),
-            schedule=search_schedule(samples, config.epochs, task.optimiser),
-            final_schedule=final_schedule(samples, config.final_epochs, task.optimiser),
+            schedule=search_schedule(samples, config.epochs, task.optimiser, task.dense),
+            final_schedule=final_schedule(samples, config.final_epochs, task.optimiser, task.dense),
             targets=tuple(
                 self.target(profile, goal, device, outlive_boards)
                 for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)

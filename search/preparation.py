@@ -143,6 +143,7 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
     from evaluators.latency.quiet import QuietCores
 
     task = _load_task(config, _cache(config), display)
+    _check_kind(config, task)
     plan = Plan(
         config=replace(config, space=config.space or task.space),
         folder=Path.cwd(),
@@ -155,6 +156,19 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
         methods=tuple(store.facts().get("methods") or ()),
     )
     return plan, task
+
+
+def _check_kind(config: SearchConfig, task: Task) -> None:
+    """Refuse what does not go with answers that are maps; raises ``ConfigError``."""
+    asked = {
+        "--supernet": config.supernet is not None,
+        "--quantise": config.quantise != "none",
+        "--assistant": config.assistant is not None,
+        "more than one --teacher": len(config.teachers) > 1,
+    }
+    for option, given in asked.items():
+        if task.dense and given:
+            raise ConfigError(f"{option} is not for segmentation yet: leave it out")
 
 
 def _cache(config: SearchConfig) -> Path:
@@ -269,7 +283,10 @@ def _views(config: SearchConfig, task: Task) -> int:
     from evaluators.supernet.course import supernet_schedule
 
     samples = task.size("train")
-    schedules = [search_schedule(samples, config.epochs), final_schedule(samples, config.final_epochs)]
+    schedules = [
+        search_schedule(samples, config.epochs, dense=task.dense),
+        final_schedule(samples, config.final_epochs, dense=task.dense),
+    ]
     if config.supernet is not None:
         schedules.append(supernet_schedule(samples, config.supernet_epochs))
     return max(schedule.views for schedule in schedules)
@@ -308,8 +325,10 @@ def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teac
     """Refuse a teacher without the layers that are read, and layers that the smallest student does not have."""
     import numpy as np
 
+    from evaluators.distill.places import check_answers
     from evaluators.distill.teacher_signals import check_teacher
 
+    check_answers(distiller, task)
     check_teacher(distiller, teacher)
     if distiller.needs_network:
         space = plan.space()
@@ -336,6 +355,7 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
             "data": plan.config.data,
             "labels": list(task.labels),
             **task.sample,
+            "metric": task.metric,
             "counts": dict(task.counts),
         },
         "teacher": {**_taught_by(plan, task, teacher), **only.get("teacher_cost", {})},
@@ -352,17 +372,11 @@ def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, dis
 def _taught_by(plan: Plan, task: Task, teacher: Teacher | None) -> dict[str, Any]:
     """Name and scores of the teacher; nothing where there is none."""
     import numpy as np
-    import torch
-
-    from evaluators.distill.evaluate import accuracy
 
     if teacher is None:
         return {}
     outputs = answers_of(teacher, task, 0, plan.cache)
-    test, val = (
-        accuracy(torch.from_numpy(np.array(outputs.logits(split))), task.targets(split))
-        for split in ("test", "val")
-    )
+    test, val = (task.score(np.array(outputs.logits(split)), task.targets(split)) for split in ("test", "val"))
     parameters = None if teacher.module is None else sum(p.numel() for p in teacher.module.parameters())
     scores = {"accuracy": test, "val_accuracy": val}
     return {"name": teacher.name, **scores, "parameters": parameters, "latency": None}

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp", "text", "speech")
+_OWN = ("mobile", "residual", "mlp", "text", "speech", "segment")
 _OF_TEXTS = "text"
 _OF_IMAGES = ("mobile", "residual")
 _OF_SPEECH = "speech"
+_OF_MASKS = "segment"
 
 
 def space_names() -> tuple[str, ...]:
@@ -33,14 +34,15 @@ def load_space(
     classes: int,
     tokens: bool = False,
     sample_rate: int | None = None,
+    dense: bool = False,
 ) -> Space:
     """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
 
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
     ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features, with
     a ``sample_rate`` (Hz) for recordings of so many samples. With ``tokens`` it is for texts of up to
-    ``image_size`` ids, each below ``channels``. Raises ``SpaceError`` when there is none of that name (with the
-    nearest one) or it cannot be used.
+    ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image.
+    Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
     least = {"channels": 1, "image_size": VECTOR if image_size == VECTOR else 8, "classes": 2}
@@ -56,6 +58,10 @@ def load_space(
         raise SpaceError(f"space {spec} is for images, but the data are {kind}: use --space {fitting}")
     if spec == _OF_SPEECH and not sample_rate:
         raise SpaceError(f"space {spec} is for recordings of words (WAV files), and the data are none")
+    if dense and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec != _OF_MASKS:
+        raise SpaceError(f"space {spec} gives no masks: use --space {_OF_MASKS}, or leave it out")
+    if spec == _OF_MASKS and not dense:
+        raise SpaceError(f"space {spec} is for images with masks, and the data are none: leave --space out")
     if spec.startswith(_HUB_PREFIX):
         from spaces.hub import hub_space
 
@@ -64,7 +70,7 @@ def load_space(
     if colon:
         from spaces.user import user_space
 
-        return user_space(Path(path), name, **sizes, tokens=tokens)
+        return user_space(Path(path), name, **sizes, tokens=tokens, dense=dense)
     if spec not in _OWN:
         known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
         raise SpaceError(unknown_name("space", spec, known))
@@ -78,6 +84,7 @@ def _own(
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
     from spaces.residual import ResidualSpace
+    from spaces.segment import SegmentSpace
     from spaces.speech import SpeechSpace
     from spaces.text import TextSpace
 
@@ -86,10 +93,12 @@ def _own(
         "residual": ResidualSpace,
         "mlp": MlpSpace,
         _OF_TEXTS: TextSpace,
+        _OF_MASKS: SegmentSpace,
     }
     make: Callable[[], nn.Module] = (
         partial(SpeechSpace, channels, sample_rate or 0, classes)
         if name == _OF_SPEECH
         else partial(own[name], channels, image_size, classes)
     )
-    return NniSpace(name, make, channels=channels, image_size=image_size, classes=classes, tokens=tokens)
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    return NniSpace(name, make, **sizes, tokens=tokens, dense=name == _OF_MASKS)

@@ -22,6 +22,8 @@ WINDOW_S = 0.032
 LOWEST_HZ = 20.0
 FLOOR = 1e-8
 """Power that counts as silence, where a tone of full scale has 1/4."""
+LOUDER = 256.0
+"""What samples are multiplied by meanwhile: powers of speech and of ``FLOOR`` are then numbers of float16, too."""
 CENTRE, SPREAD = -14.0, 4.0
 """What is taken off the logarithm, and what it is divided by: speech and silence lie about 0 from then on."""
 
@@ -55,7 +57,7 @@ class LogMel(nn.Module):
         if self.frames < 1:
             raise SpaceError(f"{samples} samples at {sample_rate} Hz are too short for a frame of {self.length}")
         constants = {
-            "window": np.hanning(self.length + 1)[:-1] * (2 / self.length),
+            "window": np.hanning(self.length + 1)[:-1] * (2 * LOUDER / self.length),
             "transform": _quarters(self.length),
             "bank": _by_parity(mel_filters(self.length, sample_rate, bands)),
         }
@@ -80,8 +82,9 @@ class LogMel(nn.Module):
         parts = folded.reshape(4, -1, quarter).matmul(self.transform)
         squares = (parts * parts).reshape(2, 2, -1, quarter)
         power = squares.sum(1).permute(1, 0, 2).reshape(-1, 2 * quarter)
-        logarithms = torch.log(power.matmul(self.bank) + FLOOR)
-        return ((logarithms - CENTRE) / SPREAD).reshape(-1, 1, self.frames, self.bands)
+        logarithms = torch.log(power.matmul(self.bank) + FLOOR * LOUDER**2)
+        centre = CENTRE + 2 * math.log(LOUDER)
+        return ((logarithms - centre) / SPREAD).reshape(-1, 1, self.frames, self.bands)
 
     def _framed(self, waveforms: Tensor) -> Tensor:
         """Overlapping frames, (N, frames, length): rows of a hop each, and what overlaps of the rows behind."""

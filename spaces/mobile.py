@@ -80,10 +80,11 @@ class MobileSpace(StagedSpace):
     """
 
     def __init__(self, channels: int, image_size: int, classes: int) -> None:
-        super().__init__(channels, image_size, classes, plan(image_size), _stage)
+        super().__init__(channels, image_size, classes, plan(image_size), inverted_stage)
 
 
-def _stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
+def inverted_stage(label: str, stage: Stage, inputs: Size, outputs: Size) -> nn.Module:
+    """Inverted residuals one after the other, whose choices are ``<label>.depth``, ``.kernel`` and so on."""
     kernel = choice(f"{label}.kernel", _KERNELS)
     expansion = choice(f"{label}.expansion", _EXPANSIONS)
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from spaces.choice import Choice, Value
+from spaces.scales import answer_shape
 from spaces.space import RESOLUTION, Space, check_choice, first_choice
 from spaces.structure import blank, cost, fingerprint
 from understudy import SpaceError, UnderstudyError
@@ -95,7 +96,7 @@ class NniSpace(Space):
     network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
     Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
     its first network does not turn images (channels, R, R), or R ``tokens`` each below ``channels``, into so many
-    classes.
+    classes, for each place of a map where ``dense``.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class NniSpace(Space):
         image_size: int,
         classes: int,
         tokens: bool = False,
+        dense: bool = False,
     ) -> None:
         self.name = name
         self._make = make
@@ -117,7 +119,7 @@ class NniSpace(Space):
         if not all(type(size) is int and size > 0 for size in sizes):
             raise SpaceError(f"space {name}: resolution must be whole numbers of pixels, but got {sizes}")
         self.resolutions = tuple(sorted(int(size) for size in sizes))
-        self._try_out(classes)
+        self._try_out(answer_shape(classes, image_size, dense))
         self._device = self._planning_device()
         self._signatures: dict[Choice, str] = {}
         self._smallest: Choice | None = None
@@ -184,7 +186,7 @@ class NniSpace(Space):
         with torch.random.fork_rng(devices=[]):
             return self._network(choice, self._device)
 
-    def _try_out(self, classes: int) -> None:
+    def _try_out(self, answer: tuple[int, ...]) -> None:
         first = first_choice(self)
         sample = self._blank(self.resolution(first))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -196,8 +198,8 @@ class NniSpace(Space):
                     f"space {self.name} takes no inputs of {tuple(sample.shape[1:])}: its forward raised "
                     f"{type(error).__name__}: {error}"
                 ) from error
-        if shape != (2, classes):
-            raise SpaceError(f"space {self.name} must give (2, {classes}) logits for 2 samples, but gave {shape}")
+        if shape != (2, *answer):
+            raise SpaceError(f"space {self.name} must give logits {(2, *answer)} for 2 samples, but gave {shape}")
 
     def _planning_device(self) -> torch.device:
         """Torch's meta device, unless the networks of the space need real numbers to be built or run."""

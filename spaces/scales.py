@@ -32,5 +32,19 @@ def lengths(tokens: int) -> tuple[int, ...]:
     return (half, tokens) if half < tokens else (tokens,)
 
 
+STRIDE = 4
+"""Pixels of the largest image to a place of a map of answers."""
+
+
+def grid(image_size: int) -> int:
+    """Places a side of the maps that networks answer with, whatever part of ``image_size`` pixels each takes."""
+    return image_size // STRIDE
+
+
+def answer_shape(classes: int, image_size: int, dense: bool) -> tuple[int, ...]:
+    """Of the answer to one sample: (classes,), or a ``dense`` one's (classes, G, G), G = ``grid(image_size)``."""
+    return (classes, grid(image_size), grid(image_size)) if dense else (classes,)
+
+
 def _multiple(size: float, step: int, least: int) -> int:
     return max(least, round(size / step) * step)

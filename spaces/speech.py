@@ -53,7 +53,7 @@ class SpeechSpace(ModelSpace):
         seed = draw_seed()
         self.front = MutableLogMel(samples, sample_rate, choice("bands", _BANDS), choice("overlap", _OVERLAPS))
         width: Size = choice("stem.width", _STEM_WIDTHS)
-        stride = choice("stem.stride", [1, 2, 3])
+        stride = choice("stem.stride", [2, 3, 4])
         self.stem = conv_norm(
             1, width, choice("stem.kernel", [3, 5, 7]), stride=stride, act=activation(_ACTIVATION)
         )

@@ -13,7 +13,14 @@ from understudy import SpaceError, unknown_name
 
 
 def user_space(
-    path: Path, name: str, *, channels: int, image_size: int, classes: int, tokens: bool = False
+    path: Path,
+    name: str,
+    *,
+    channels: int,
+    image_size: int,
+    classes: int,
+    tokens: bool = False,
+    dense: bool = False,
 ) -> NniSpace:
     """The space of class ``name`` in the Python file ``path``, which is executed.
 
@@ -28,9 +35,8 @@ def user_space(
         with neighbours(path):
             return found(**arguments)
 
-    return NniSpace(
-        f"{path}:{name}", make, channels=channels, image_size=image_size, classes=classes, tokens=tokens
-    )
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
+    return NniSpace(f"{path}:{name}", make, **sizes, tokens=tokens, dense=dense)
 
 
 def _model_space(path: Path, name: str) -> type[nn.Module]:

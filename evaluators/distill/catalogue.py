@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import Value, settings_of, split_text, with_settings
+from evaluators.distill.methods.channels import ChannelWise
 from evaluators.distill.methods.contrastive import Contrastive
 from evaluators.distill.methods.correlation import Dist
 from evaluators.distill.methods.decoupled import Decoupled
@@ -27,6 +28,7 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "labels": (HardLabels,),
         "self and peers": (ProgressiveSelf, Mutual),
         "response": (SoftTargets, HardDistillation, Decoupled, Dist, StandardisedTargets),
+        "maps": (ChannelWise,),
         "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
         "relations": (Relational, RelationGraph, Congruence),
         "graphs": (LocalStructure,),

@@ -34,11 +34,14 @@ class Distiller(ABC):
     ``student_layers`` and ``teacher_layers`` name the layers whose outputs ``loss`` wants in
     ``Signals.features``. ``uses_teacher`` is False for a distiller that learns from labels alone; it is handed
     ``Signals.none()`` for the teacher. One that names no teacher layers is served from the stored
-    ``TeacherOutputs`` and never meets the teacher itself.
+    ``TeacherOutputs`` and never meets the teacher itself. With ``maps`` it also teaches networks whose answers are
+    maps, of which each place is a sample to it (``evaluators.distill.places``), with ``only_maps`` no others.
     """
 
     name: ClassVar[str]
     uses_teacher: ClassVar[bool] = True
+    maps: ClassVar[bool] = False
+    only_maps: ClassVar[bool] = False
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 

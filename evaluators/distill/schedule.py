@@ -78,23 +78,30 @@ FINAL_IMAGES = 100_000
 """Images that a finalist's training sees where the data allow."""
 
 
-def search_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
+def search_schedule(
+    samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd", dense: bool = False
+) -> Schedule:
     """The short training of a candidate on ``samples`` training images; ``epochs`` overrules the length.
 
-    By default about ``SEARCH_IMAGES`` images are seen, in no fewer than 2 and no more than 12 epochs.
+    By default about ``SEARCH_IMAGES`` images are seen, in no fewer than 2 and no more than 12 epochs. Where
+    answers are maps (``dense``) images are fewer and each teaches more: up to 40 epochs, in smaller batches.
     """
-    length = min(12, max(2, round(SEARCH_IMAGES / samples))) if epochs is None else epochs
-    return _schedule(samples, length, optimiser)
+    longest = 40 if dense else 12
+    length = min(longest, max(2, round(SEARCH_IMAGES / samples))) if epochs is None else epochs
+    return _schedule(samples, length, optimiser, dense)
 
 
-def final_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
-    """The full training of a finalist, as ``search_schedule``: ``FINAL_IMAGES`` images, 10 to 60 epochs."""
-    length = min(60, max(10, round(FINAL_IMAGES / samples))) if epochs is None else epochs
-    return _schedule(samples, length, optimiser)
+def final_schedule(
+    samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd", dense: bool = False
+) -> Schedule:
+    """The full training of a finalist, as ``search_schedule``: ``FINAL_IMAGES`` images, 10 to 60 epochs (160)."""
+    longest = 160 if dense else 60
+    length = min(longest, max(10, round(FINAL_IMAGES / samples))) if epochs is None else epochs
+    return _schedule(samples, length, optimiser, dense)
 
 
-def _schedule(samples: int, epochs: int, optimiser: Optimiser) -> Schedule:
+def _schedule(samples: int, epochs: int, optimiser: Optimiser, dense: bool) -> Schedule:
     views = 0 if epochs <= UNVARIED_EPOCHS else min(epochs, MAX_VIEWS)
     rate, decay = _PACE[optimiser]
-    size = 32 if samples < MANY else 128
-    return Schedule(epochs, size, rate, decay, views=views, optimiser=optimiser)
+    small = 8 if dense else 32
+    return Schedule(epochs, small if samples < MANY else 128, rate, decay, views=views, optimiser=optimiser)

@@ -15,11 +15,11 @@ from evaluators.distill.depthwise import quick_depthwise
 from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.evaluate import Guard, batches
 from evaluators.distill.features import FeatureCapture
+from evaluators.distill.places import each_place
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
 from evaluators.distill.stretch import put_back
 from evaluators.distill.teacher_signals import TeacherSignals
-from evaluators.tasks.task import UNLABELLED
 from understudy import TrainError
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ class Steps:
         self._capture = capture
         self._schedule = schedule
         self._device = device
-        self._targets = torch.as_tensor(np.array(task.targets("train")))
-        self._labelled = (self._targets != UNLABELLED).numpy()
+        self._labelled = task.labelled
         self._optimiser: torch.optim.Optimizer | None = None
         self._parameters: list[nn.Parameter] = []
 
@@ -138,9 +137,12 @@ class Steps:
             logits = self._network(images)
         student = Signals(logits.float(), self._capture.features, images, torch.from_numpy(ids), progress)
         teacher = self._source(ids, view)
+        targets = self._task.taught(ids, view).to(self._device) if self._labelled[ids[0]] else None
+        if self._task.dense:
+            student, teacher = each_place(student), each_place(teacher)
+            targets = None if targets is None else targets.flatten()
         if self._optimiser is None:
             self._begin(student, teacher)
-        targets = self._targets[ids].to(self._device) if self._labelled[ids[0]] else None
         return self._distiller.loss(student, teacher, targets)
 
     def _begin(self, student: Signals, teacher: Signals) -> None:

@@ -1,7 +1,8 @@
 """The teacher's logits of every split and augmented view, computed once and shared by all workers.
 
 Layout of a folder: ``val.npy``, ``test.npy``, ``train.npy`` (clean) and ``train-1.npy`` ... (augmented views),
-each float32 (N, classes). Under an augmentation that changes nothing the views are links to ``train.npy``.
+each float32 (N, classes), or (N, classes, G, G) where answers are maps. Under an augmentation that changes nothing
+the views are links to ``train.npy``.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def fill_outputs(
     done = 0
     for (split, view), size in zip(wanted, sizes, strict=True):
         report = _shifted(progress, done, sum(sizes))
-        if not _is_whole(outputs, split, view, (size, len(task.labels))):
+        if not _is_whole(outputs, split, view, (size, *task.answer_shape)):
             write_atomically(folder / _file_name(split, view), _npy(answer(split, view, report)))
         done += size
         report(size)
@@ -119,28 +120,29 @@ def _answer(teacher: Teacher, task: Task, split: Split, view: int, batch_size: i
     with torch.inference_mode():
         for ids in batches(np.arange(len(task.targets(split))), batch_size):
             logits = teacher.logits(task.images(split, ids, teacher.resolution, view)).float().cpu().numpy()
-            _check(logits, (len(ids), len(task.labels)), teacher.name, split)
+            _check(logits, (len(ids), *task.answer_shape), teacher.name, split)
             parts.append(logits)
             count += len(ids)
             report(count)
     return np.concatenate(parts)
 
 
-def _check(logits: np.ndarray, shape: tuple[int, int], name: str, split: Split) -> None:
+def _check(logits: np.ndarray, shape: tuple[int, ...], name: str, split: Split) -> None:
     if logits.shape != shape:
         raise TeacherError(
             f"teacher {name} gives logits of shape {logits.shape} but must give {shape}, one a label of the data: "
             "use a teacher trained for these labels"
         )
     if not np.isfinite(logits).all():
-        row = int(np.flatnonzero(~np.isfinite(logits).all(axis=1))[0])
+        rows = logits.reshape(len(logits), -1)
+        row = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise TeacherError(
-            f"teacher {name} gives {logits[row].tolist()} for an image of {split}: "
+            f"teacher {name} gives {rows[row][:10].tolist()} for an image of {split}: "
             "its weights or its input scaling are damaged"
         )
 
 
-def _is_whole(outputs: TeacherOutputs, split: Split, view: int, shape: tuple[int, int]) -> bool:
+def _is_whole(outputs: TeacherOutputs, split: Split, view: int, shape: tuple[int, ...]) -> bool:
     try:
         return outputs.logits(split, view).shape == shape
     except TeacherError:

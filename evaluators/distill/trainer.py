@@ -17,6 +17,7 @@ from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import Guard, agreement, predict_logits
 from evaluators.distill.features import FeatureCapture
 from evaluators.distill.layout import lay_out
+from evaluators.distill.places import check_answers
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.steps import EpochFigures, Steps
 from evaluators.distill.stretch import Stretch
@@ -79,6 +80,7 @@ def train_student(
     with seeded(seed), ExitStack() as stack:
         first = task.batch("train", np.arange(1), resolution).to(device)
         lay_out(network.to(device), first)
+        check_answers(distiller, task)
         check_teacher(distiller, teacher)
         distiller = distiller.attached(network, teacher, first)
         source = teacher_signals(distiller, task, teacher_outputs, teacher, device, stack)

@@ -61,12 +61,14 @@ class Augment:
         rows = [mirror * cos, -mirror * sin, shift[:, 0], sin, cos, shift[:, 1]]
         return torch.from_numpy(np.stack(rows, axis=1).astype(np.float32).reshape(-1, 2, 3))
 
-    def apply(self, images: Tensor, ids: NDArray[np.int64], view: int, seed: int) -> Tensor:
-        """The view of a float batch (N, C, R, R), bilinear; view 0 is the batch itself."""
+    def apply(
+        self, images: Tensor, ids: NDArray[np.int64], view: int, seed: int, mode: str = "bilinear"
+    ) -> Tensor:
+        """The view of a float batch (N, C, R, R), ``bilinear`` or of ``nearest`` pixels; view 0 is the batch."""
         if view == 0 or self.clean:
             return images
         grid = _grid(self.matrices(ids, view, seed), images.shape[-1])
-        return functional.grid_sample(images, grid, padding_mode=self.border, align_corners=False)
+        return functional.grid_sample(images, grid, mode, self.border, align_corners=False)
 
 
 POLICIES = {

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,10 @@ from evaluators.tasks.augment import Augment
 from evaluators.tasks.images import Images, open_images
 from evaluators.tasks.pixels import locked, write_pixels
 from evaluators.tasks.task import Split, Task, read_facts
+from results.bundle.runner import resize
 from results.store import write_atomically
+
+_FACTS = ("kind", "labels", "channels", "image_size", "mean", "std", "counts", "seed", "fingerprint", "notes")
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,21 @@ class ImageTask(Task):
     notes: tuple[str, ...] = ()
     _stores: dict[int, NDArray[np.uint8]] = field(default_factory=dict, repr=False, compare=False)
 
-    @staticmethod
-    def open(folder: Path) -> ImageTask:
+    @classmethod
+    def open(cls, folder: Path) -> Self:
         """The task prepared in a folder; raises ``DataError`` when there is none."""
         facts = read_facts(folder)
+        facts.pop("kind", None)
         sequences = {name: tuple(facts[name]) for name in ("labels", "mean", "std", "notes")}
-        return ImageTask(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
+        return cls(**{**facts, **sequences, "folder": folder, "augment": Augment(**facts["augment"])})
 
     def save(self) -> None:
         """Write ``task.json``; the folder is complete from then on."""
-        names = ("labels", "channels", "image_size", "mean", "std", "counts", "seed", "fingerprint", "notes")
-        facts = {name: getattr(self, name) for name in names} | {"augment": asdict(self.augment)}
+        facts = {name: getattr(self, name) for name in _FACTS} | {"augment": asdict(self.augment)}
         write_atomically(self.folder / "task.json", json.dumps(facts, indent=1).encode())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ImageTask.open, (self.folder,)
+        return type(self).open, (self.folder,)
 
     def pixels(self, split: Split, resolution: int) -> NDArray[np.uint8]:
         """Pictures of a split, uint8 (N, C, R, R), memory-mapped; made once for all processes."""
@@ -88,7 +91,12 @@ class ImageTask(Task):
         with locked(self.folder / ".lock"):
             missing = [size for size in sorted(set(resolutions)) if not self._store(size).exists()]
             if missing:
-                write_pixels(self._images, self._order, self.channels, {s: self._store(s) for s in missing})
+                stores = {size: self._store(size) for size in missing}
+                write_pixels(self._images, self._order, self.channels, stores, self.scaled)
+
+    def scaled(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """A picture, uint8 (H, W, C), as networks see it, (size, size, C), in the bundle's arithmetic."""
+        return resize(picture, size)
 
     def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
         """Pictures by number within a split, float32 (B, C, R, R) in 0..1; view 0 is the clean one."""

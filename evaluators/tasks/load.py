@@ -18,9 +18,11 @@ from evaluators.tasks.folder import folder_samples
 from evaluators.tasks.hub import hub_samples, is_dataset_folder
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
+from evaluators.tasks.mask_folder import Masked, is_masked, masked_folder
 from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
 from evaluators.tasks.recordings import Recordings, create_waveform_task, holds_recordings, recordings_in
+from evaluators.tasks.segmentation import create_segmentation_task
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_tables import is_text_folder, is_text_table, read_texts
 from evaluators.tasks.texts import Texts, create_text_task
@@ -50,7 +52,8 @@ def load_task(
     function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
     the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``. Texts are in a ``.tsv`` or
-    ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set.
+    ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set. Pictures with masks are in
+    folders side by side (see ``evaluators.tasks.mask_folder``).
     ``image_size``: pixels, or tokens of a text, by default from the data; ``augment``: a policy's name, by default
     what suits the kind of data; ``least_classes``: 1 for data that are added to others; ``teacher``: a folder of a
     ``transformers`` model whose tokens texts become, by default those of a vocabulary learnt from them. Raises
@@ -70,6 +73,10 @@ def load_task(
             augment=policy,
             on_bad=on_bad,
             least_classes=least_classes,
+        )
+    if isinstance(source, Masked):
+        return create_segmentation_task(
+            source, cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad
         )
     if isinstance(source, Recordings):
         if image_size is not None or policy is not None:
@@ -93,7 +100,7 @@ def load_task(
     return create_graph_task(source, cache=cache, seed=seed) if isinstance(source, Graph) else source
 
 
-def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | Recordings | Texts:
+def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | Recordings | Texts | Masked:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
@@ -109,6 +116,8 @@ def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | 
             return hub_samples(spec, on_bad)
         if is_text_folder(path):
             return read_texts(path, on_bad)
+        if is_masked(path):
+            return masked_folder(path)
         return recordings_in(path, seed) if holds_recordings(path) else folder_samples(path)
     if path.exists():
         raise DataError(

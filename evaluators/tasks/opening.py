@@ -7,13 +7,14 @@ from pathlib import Path
 
 from evaluators.graphs.graph_task import GraphTask
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task, read_facts
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.waveform_task import WaveformTask
 
 _KINDS: dict[str, Callable[[Path], Task]] = {
-    kind.kind: kind.open for kind in (ImageTask, VectorTask, GraphTask, WaveformTask, TextTask)
+    kind.kind: kind.open for kind in (ImageTask, SegmentationTask, VectorTask, GraphTask, WaveformTask, TextTask)
 }
 
 

@@ -18,6 +18,7 @@ from evaluators.tasks.images import Images
 from results.bundle.runner import resize
 from understudy import DataError
 
+Scale = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 _CHUNK = 256
 _Part = TypeVar("_Part")
 _Made = TypeVar("_Made")
@@ -38,15 +39,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def write_pixels(images: Images, order: NDArray[np.int64], channels: int, stores: Mapping[int, Path]) -> None:
+def write_pixels(
+    images: Images, order: NDArray[np.int64], channels: int, stores: Mapping[int, Path], scale: Scale = resize
+) -> None:
     """Write ``images[order]`` as uint8 (N, C, R, R) for each R of ``stores``, decoding each picture once.
 
+    ``scale`` makes a picture of that size, uint8 (R, R, C), of one of any.
     A file appears complete or not at all. Raises ``DataError`` for a picture that cannot be decoded, and
     when the disk is full.
     """
     temporary = {size: path.with_name(f".{path.name}.{os.getpid()}.tmp") for size, path in stores.items()}
     try:
-        _write(images, order, channels, temporary)
+        _write(images, order, channels, temporary, scale)
         for size, path in stores.items():
             temporary[size].replace(path)
     except OSError as error:
@@ -62,13 +66,15 @@ def _unwritable(folder: Path, error: OSError) -> DataError:
     )
 
 
-def _write(images: Images, order: NDArray[np.int64], channels: int, paths: Mapping[int, Path]) -> None:
+def _write(
+    images: Images, order: NDArray[np.int64], channels: int, paths: Mapping[int, Path], scale: Scale
+) -> None:
     def render(chunk: NDArray[np.int64]) -> dict[int, NDArray[np.uint8]]:
         made = {size: np.empty((len(chunk), channels, size, size), np.uint8) for size in paths}
         for row, index in enumerate(chunk):
             picture = images.read(int(index), channels)
             for size, block in made.items():
-                block[row] = resize(picture, size).transpose(2, 0, 1)
+                block[row] = scale(picture, size).transpose(2, 0, 1)
         return made
 
     with ExitStack() as stack:

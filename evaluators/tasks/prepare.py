@@ -21,7 +21,7 @@ from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 OnBad = Literal["refuse", "skip"]
-_LISTED = 5
+LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def create_task(
     ``DataError`` for fewer than ``least_classes``, a class too small to split, and a picture that cannot be read
     (``on_bad="skip"`` leaves such out and notes it).
     """
-    kept, looks, notes = _survey(samples.images, on_bad)
+    kept, looks, notes = survey(samples.images, on_bad)
     if len(set(samples.targets[kept].tolist())) < least_classes:
         raise DataError(
             f"the data have fewer than two classes ({', '.join(samples.labels)}): add images of another"
@@ -78,13 +78,13 @@ def create_task(
     }
     content = [samples.targets[kept][order].tobytes(), *(looks[index].digest for index in order)]
     fingerprint = hashlib.blake2b(json.dumps(facts).encode() + b"".join(content), digest_size=12).hexdigest()
-    folder = cache / f"{fingerprint}-{_place(samples.images, kept[order])}"
+    folder = cache / f"{fingerprint}-{place_hash(samples.images, kept[order])}"
     if not (folder / "task.json").exists():
         _lay_out(folder, samples, kept[order])
         unscaled = ImageTask(
             **{**facts, "augment": augment}, folder=folder, mean=(), std=(), fingerprint=fingerprint
         )
-        mean, std = _channel_figures(unscaled.pixels("train", size))
+        mean, std = channel_figures(unscaled.pixels("train", size))
         replace(unscaled, mean=mean, std=std, notes=tuple(notes)).save()
     return ImageTask.open(folder)
 
@@ -94,13 +94,13 @@ def default_size(sides: Sequence[int]) -> int:
     return int(min(224, max(8, 8 * round(float(np.median(sides)) / 8))))
 
 
-def _place(images: Images, order: NDArray[np.int64]) -> str:
+def place_hash(images: Images, order: NDArray[np.int64]) -> str:
     """A hash of where the pictures are, so that equal pictures elsewhere are not looked for here."""
     names = "\n".join(images.name(int(index)) for index in order)
     return hashlib.blake2b(names.encode(), digest_size=4).hexdigest()
 
 
-def _survey(images: Images, on_bad: OnBad) -> tuple[NDArray[np.int64], list[Look], list[str]]:
+def survey(images: Images, on_bad: OnBad) -> tuple[NDArray[np.int64], list[Look], list[str]]:
     """Numbers and looks of the usable pictures, and a note of the others."""
     kept, looks, bad = [], [], []
     for index in range(len(images)):
@@ -117,7 +117,7 @@ def _survey(images: Images, on_bad: OnBad) -> tuple[NDArray[np.int64], list[Look
         looks.append(look)
     if not kept:
         raise DataError("none of the images can be read: check that the data are image files")
-    listed = ", ".join(bad[:_LISTED]) + (", ..." if len(bad) > _LISTED else "")
+    listed = ", ".join(bad[:LISTED]) + (", ..." if len(bad) > LISTED else "")
     return (
         np.array(kept, np.int64),
         looks,
@@ -133,7 +133,7 @@ def _lay_out(folder: Path, samples: Samples, order: NDArray[np.int64]) -> None:
         np.save(draft / "targets.npy", samples.targets[order])
 
 
-def _channel_figures(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_figures(pixels: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation by channel of uint8 (N, C, R, R), for images in 0..1."""
     levels = np.arange(256) / 255
     means, deviations = [], []

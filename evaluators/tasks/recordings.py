@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.folder import SUFFIXES, Labelled, labelled_files
+from evaluators.tasks.heard import hear, remarks
 from evaluators.tasks.prepare import OnBad
 from evaluators.tasks.speakers import held_out, named
-from evaluators.tasks.split import shared_samples
 from evaluators.tasks.vectors import Vectors, lay_out, split_labelled
-from evaluators.tasks.waveform_task import FULL, WaveformTask
-from results.bundle import sound
+from evaluators.tasks.waveform_task import WaveformTask
 from understudy import DataError
 
 WAV = frozenset({".wav", ".wave"})
-HIGHEST_RATE = 16_000
-"""Samples a second beyond which speech has little to tell the words apart by."""
-LONGEST = 5.0
-"""Seconds of a recording that students take at most."""
-_STEP = 0.1
-_LISTED = 5
-Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,8 @@ def recordings_in(folder: Path, seed: int) -> Recordings:
         files = Labelled(tuple(flat), targets, tuple(labels), None)
     else:
         files = labelled_files(folder, WAV, "recordings", "wav", passed_over="._")
-        said = None if files.given is not None else named([path.stem for path in files.paths], labelled=False)
+        stems = [path.stem for path in files.paths]
+        said = None if files.given is not None else named(stems, labelled=False) or named(stems, labelled=True)
     divided = _listed(folder, files.paths) or (None if said is None else held_out(said, seed))
     if divided is None:
         return Recordings(files, str(folder))
@@ -99,47 +89,13 @@ def create_waveform_task(
     (``on_bad="skip"`` leaves such out and notes it).
     """
     files = recordings.files
-    bad: dict[int, str] = {}
-
-    def read_all(indices: Sequence[int], read: Callable[[Path], Read]) -> dict[int, Read]:
-        found = {}
-        for index in indices:
-            try:
-                found[index] = read(files.paths[index])
-            except (ValueError, OSError) as error:
-                if on_bad == "refuse":
-                    what = getattr(error, "strerror", None) or error
-                    raise DataError(
-                        f"{files.paths[index]} cannot be used: {what}. Repair or remove it, or leave such "
-                        "recordings out with --skip-bad"
-                    ) from error
-                bad[index] = str(files.paths[index])
-        return found
-
-    looks = read_all(range(len(files.paths)), _look)
-    if not looks:
-        raise DataError(
-            f"none of the {len(files.paths)} files of {recordings.source} is a WAV file: see --skip-bad"
-        )
-    rate, length = form([look.rate for look in looks.values()], [_seconds(look) for look in looks.values()])
-    read = read_all(tuple(looks), lambda path: as_integers(sound.waveform(path, rate, length)))
-    kept = np.array(sorted(read), np.int64)
-    samples = np.stack([read.pop(index) for index in kept.tolist()])
+    heard = hear(files.paths, on_bad)
+    given = None if files.given is None else files.given[heard.kept]
     vectors = Vectors(
-        samples,
-        files.targets[kept],
-        files.labels,
-        recordings.source,
-        None if files.given is None else files.given[kept],
-        "recording",
+        heard.samples, files.targets[heard.kept], files.labels, recordings.source, given, "recording"
     )
     parts = split_labelled(vectors, seed)
-    notes = [f"each recording is {length / rate:.1f} s at {rate / 1000:g} kHz, mono"]
-    notes += [recordings.note] if recordings.note else []
-    notes += _remarks(samples, parts, [_seconds(looks[index]) for index in kept.tolist()], length / rate)
-    if bad:
-        listed = ", ".join(list(bad.values())[:_LISTED]) + (", ..." if len(bad) > _LISTED else "")
-        notes.append(f"{len(bad)} unreadable recordings were left out: {listed}")
+    notes = [*([recordings.note] if recordings.note else []), *remarks(heard, parts)]
     targets = np.concatenate([vectors.targets[part] for part in parts])
     task = lay_out(
         WaveformTask,
@@ -151,46 +107,7 @@ def create_waveform_task(
         seed=seed,
         notes=notes,
         figures=((0.0,), (1.0,)),
-        facts={"sample_rate": rate},
+        facts={"sample_rate": heard.rate},
     )
     assert isinstance(task, WaveformTask)
     return task
-
-
-def form(rates: Sequence[int], seconds: Sequence[float]) -> tuple[int, int]:
-    """The rate (Hz) at which recordings of these rates and lengths are taken, and how many samples long."""
-    rate = min(Counter(rates).most_common(1)[0][0], HIGHEST_RATE)
-    within = math.ceil(float(np.quantile(seconds, 0.95)) / _STEP - 1e-6) * _STEP
-    return rate, round(min(max(within, _STEP), LONGEST) * rate)
-
-
-def as_integers(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Samples in -1..1 as integers; those of 16 bits as they were."""
-    return np.rint(samples * FULL).clip(-FULL, FULL - 1).astype(np.int16)
-
-
-def _remarks(
-    samples: NDArray[np.int16], parts: Sequence[NDArray[np.int64]], seconds: Sequence[float], length: float
-) -> list[str]:
-    """What the user should know of the recordings themselves."""
-    remarks = []
-    longer = sum(each > length for each in seconds)
-    if longer:
-        remarks.append(f"{longer} recordings are longer: their loudest {length:.1f} s are taken")
-    silent = len(samples) - np.count_nonzero(samples.any(axis=1))
-    if silent:
-        remarks.append(f"{silent} recordings are silent from beginning to end")
-    digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in samples]
-    shared = shared_samples(digests, parts)
-    if shared:
-        remarks.append(f"{shared} recordings of the validation or test split are also in an earlier split")
-    return remarks
-
-
-def _look(path: Path) -> sound.Layout:
-    with path.open("rb") as handle:
-        return sound.look(handle)
-
-
-def _seconds(layout: sound.Layout) -> float:
-    return layout.frames / layout.rate

@@ -30,11 +30,11 @@ class Task(ABC):
 
     ``labels``: class names; ``channels``: of an image, features of a vector, or pieces of a vocabulary;
     ``image_size``: the largest square side in use, pixels, or ``VECTOR``, or the most tokens of a text;
-    ``tokens``: whether samples are ids of tokens; ``optimiser``: what suits its networks; ``mean``, ``std``: by
-    channel over the training split;
-    ``counts``: samples a split; ``space`` and ``distill``: the space of students, and how they are taught, where
-    the user names none; ``fingerprint``: a hash of content, split and seed; ``notes``: what the user should know
-    of the data; ``folder``: where it is prepared.
+    ``tokens``: whether samples are ids of tokens; ``dense``: whether an answer is a map of places, each with its
+    class; ``optimiser``: what suits its networks; ``metric``: what ``score`` gives, kept as accuracy; ``mean``,
+    ``std``: by channel over the training split; ``counts``: samples a split; ``space`` and ``distill``: the space
+    of students, and how they are taught, where the user names none; ``fingerprint``: a hash of content, split and
+    seed; ``notes``: what the user should know of the data; ``folder``: where it is prepared.
 
     A folder holds ``task.json`` and ``targets.npy``, int64 (N,), of train, then val, then test samples.
     """
@@ -44,6 +44,8 @@ class Task(ABC):
     distill: ClassVar[str] = "soft-targets"
     tokens: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = "sgd"
+    dense: ClassVar[bool] = False
+    metric: ClassVar[str] = "accuracy"
     folder: Path
     labels: tuple[str, ...]
     channels: int
@@ -83,6 +85,21 @@ class Task(ABC):
     def targets(self, split: Split) -> NDArray[np.int64]:
         """Classes of a split, int64 (N,); ``UNLABELLED`` where a training sample has none."""
         return self._targets[self._slice(split)]
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """By training sample, whether it has a label."""
+        known: NDArray[np.bool_] = self.targets("train") != UNLABELLED
+        return known
+
+    def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
+        """Classes of training samples by number, as a view shows them, int64 (B,)."""
+        return torch.from_numpy(self.targets("train")[ids])
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Of a network's answer to one sample: (classes,)."""
+        return (self.classes,)
 
     def prepare(self, resolutions: Iterable[int]) -> None:  # noqa: B027 (most tasks have nothing to make)
         """Make what samples of these sizes need, once for all processes."""

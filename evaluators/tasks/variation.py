@@ -31,7 +31,7 @@ def with_augment(task: ImageTask, augment: Augment) -> ImageTask:
         raise DataError(
             f"cannot prepare the data in {folder.parent} ({error}): free some space there, or leave out --augment"
         ) from error
-    return ImageTask.open(folder)
+    return type(task).open(folder)
 
 
 def _lay_out(varied: ImageTask, source: Path) -> None:

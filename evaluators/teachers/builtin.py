@@ -10,17 +10,19 @@ from torch import nn
 from evaluators.distill.schedule import MANY, Optimiser, Schedule
 from evaluators.distill.trainer import seeded
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.residual import ResidualNet
+from evaluators.teachers.segmenter import SegmenterNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
 from evaluators.teachers.text import small_bert
 from spaces.log_mel import LogMel
 
 NAME, OF_VECTORS, OF_SPEECH = "builtin-residual", "builtin-perceptron", "builtin-residual-log-mel"
-OF_TEXTS = "builtin-bert"
+OF_TEXTS, OF_MASKS = "builtin-bert", "builtin-segmenter"
 WIDTH = 512
 """Of the hidden layers of a teacher of vectors."""
 BANDS, OVERLAP = 40, 50
@@ -47,10 +49,15 @@ def builtin_teacher(
     epochs done and epochs in all. Raises ``TrainError`` when the training diverges, ``RunError`` when the
     cache cannot be written.
     """
-    schedule = teacher_schedule(task.size("train"), epochs, task.optimiser)
+    schedule = teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
     with seeded(seed):
         network = _network(task)
-    kinds = ((ImageTask, NAME), (WaveformTask, OF_SPEECH), (TextTask, OF_TEXTS))
+    kinds = (
+        (SegmentationTask, OF_MASKS),
+        (ImageTask, NAME),
+        (WaveformTask, OF_SPEECH),
+        (TextTask, OF_TEXTS),
+    )
     name = next((each for kind, each in kinds if isinstance(task, kind)), OF_VECTORS)
     parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
     key = trained_once(
@@ -71,15 +78,24 @@ def builtin_teacher(
     )
 
 
-def teacher_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
-    """The training of the built-in teacher on ``samples`` images; ``epochs`` overrules its length."""
-    length = min(40, max(8, round(IMAGES / samples))) if epochs is None else epochs
+def teacher_schedule(
+    samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd", dense: bool = False
+) -> Schedule:
+    """The training of the built-in teacher on ``samples`` images; ``epochs`` overrules its length.
+
+    Where answers are maps (``dense``) it sees a quarter as many, in smaller batches.
+    """
+    most, images, small = (60, IMAGES // 4, 16) if dense else (40, IMAGES, 64)
+    length = min(most, max(8, round(images / samples))) if epochs is None else epochs
     rate, decay = _PACE[optimiser]
-    return Schedule(length, 64 if samples < MANY else 128, rate, decay, views=length, optimiser=optimiser)
+    size = small if samples < MANY else 128
+    return Schedule(length, size, rate, decay, views=length, optimiser=optimiser)
 
 
 def _network(task: Task) -> nn.Module:
-    """The untrained teacher: a residual network for images and log-mel features, a BERT for texts; else an MLP."""
+    """The untrained teacher: residual for images, masks and log-mel features, a BERT for texts; else an MLP."""
+    if isinstance(task, SegmentationTask):
+        return SegmenterNet(task.channels, task.classes, task.image_size)
     if isinstance(task, ImageTask):
         return ResidualNet(task.channels, task.classes, task.image_size)
     if isinstance(task, TextTask):

@@ -136,6 +136,13 @@ def _try(teacher: Teacher, task: Task) -> None:
         size = (teacher.resolution, teacher.resolution)
         images = functional.interpolate(images, size, mode="bilinear")
     shape = tuple(teacher.logits(images).shape)
+    if task.dense and shape != (2, *task.answer_shape):
+        raise TeacherError(
+            f"teacher {teacher.name} answers two images with {shape}, but with these masks it must be "
+            f"{(2, *task.answer_shape)}: logits by class on a quarter of the image's size"
+        )
+    if task.dense:
+        return
     if len(shape) != 2 or shape[0] != 2:
         raise TeacherError(
             f"teacher {teacher.name} answers two images with {shape}, not (2, classes): is it a classifier?"

@@ -27,8 +27,8 @@ class ResidualNet(nn.Module):
             stem += [nn.Conv2d(widths[0], widths[0], 3, 2, padding=1, bias=False)]
             image_size //= 2
         self.stem = nn.Sequential(*stem)
-        blocks = [_Block(widths[0], widths[0], 1)]
-        blocks += [_Block(before, after, 2) for before, after in itertools.pairwise(widths)]
+        blocks = [Block(widths[0], widths[0], 1)]
+        blocks += [Block(before, after, 2) for before, after in itertools.pairwise(widths)]
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Sequential(
             nn.BatchNorm2d(widths[-1]),
@@ -44,7 +44,9 @@ class ResidualNet(nn.Module):
         return out
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Two 3x3 convolutions beside a way around them: (N, before, H, W) -> (N, after, H / stride, W / stride)."""
+
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.enter = nn.Sequential(nn.BatchNorm2d(before), nn.ReLU())

@@ -6,9 +6,9 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std; of vectors: features, mean, std, of recordings
-                  their sample_rate (Hz) too; of texts: length, vocabulary (its size), lowercase; what is done to
-                  one (``runner.preprocess``)
+    preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks; of
+                  vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
+                  vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     quantised     of students of integers: bits of the weights, layers in integers and in float32, agreement
@@ -49,6 +49,7 @@ _KEPT = {
     "vectors": ("features", "mean", "std"),
     "recordings": ("features", "mean", "std", "sample_rate"),
     "texts": ("length", "vocabulary", "lowercase"),
+    "masks": ("channels", "size", "mean", "std", "grid"),
 }
 _TARGET = ("isa", "features", "threads", "mcpu")
 
@@ -93,6 +94,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     try:
         preprocess = {name: student.preprocess[name] for name in _KEPT[takes(student.preprocess)]}
         labels = list(facts["task"]["labels"])
+        answer = (1, len(labels), *[preprocess["grid"]] * 2) if "grid" in preprocess else (1, len(labels))
         target = _target(facts["profile"])
     except KeyError as error:
         raise BundleError(
@@ -103,7 +105,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
         "inputs": [input_spec(preprocess)],
-        "outputs": [{**TensorSpec("logits", (1, len(labels)), "float32").to_json(), "meaning": "logits"}],
+        "outputs": [{**TensorSpec("logits", answer, "float32").to_json(), "meaning": "logits"}],
         "preprocess": preprocess,
         "labels": labels,
         "figures": _figures(student.measurements),
@@ -115,8 +117,10 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     }
 
 
-def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts"]:
-    """The kind of samples that a student takes, by what is done to one."""
+def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts", "masks"]:
+    """The kind of samples that a student takes, by what is done to one; of ``masks`` it takes images."""
+    if "grid" in preprocess:
+        return "masks"
     if "vocabulary" in preprocess:
         return "texts"
     if "sample_rate" in preprocess:

@@ -5,6 +5,7 @@
     python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
     python run.py predict "a sentence" texts.txt       ... of each text, a line of a .txt file, for one of texts
     python run.py predict word.wav [more.wav ...]      ... of each recording, for a student of spoken words
+    python run.py predict photo.jpg --to out/          the mask of each image, for a student of segmentation
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -15,8 +16,8 @@ or, from Python::
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
-One file (two for spoken words, where ``sound.py`` reads WAV files, and for texts, of which ``wordpiece.py`` makes
-numbers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow
+One file (two where ``sound.py`` reads WAV files, ``wordpiece.py`` makes numbers of texts or ``masks.py`` masks of
+answers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow
 to decode image files (``.npy`` arrays work without it).
 """
 
@@ -106,16 +107,20 @@ def resize(image: Pixels, size: int) -> Pixels:
     Antialiased bilinear, as Pillow's ``BILINEAR`` and torch's ``antialias=True`` (within one grey level).
     An image of that size already is returned as it is.
     """
-    height, width, channels = image.shape
+    height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    if side == size:
-        return square
-    taps = _taps(side, size)
-    rows = _weigh(square.reshape(side, side * channels), *taps).reshape(size, side, channels)
-    both = _weigh(rows.swapaxes(0, 1).reshape(side, size * channels), *taps).reshape(size, size, channels)
-    scaled: Pixels = np.rint(both).astype(np.uint8).swapaxes(0, 1)
+    return stretch(image[top : top + side, left : left + side], size)
+
+
+def stretch(image: Pixels, size: int) -> Pixels:
+    """All of a picture, scaled as in ``resize`` by each side of its own: uint8 (H, W, C) -> (size, size, C)."""
+    height, width, channels = image.shape
+    if (height, width) == (size, size):
+        return image
+    rows = _weigh(image.reshape(height, width * channels), *_taps(height, size)).reshape(size, width, channels)
+    both = _weigh(rows.swapaxes(0, 1).reshape(width, size * channels), *_taps(width, size))
+    scaled: Pixels = np.rint(both.reshape(size, size, channels)).astype(np.uint8).swapaxes(0, 1)
     return scaled
 
 
@@ -251,9 +256,9 @@ def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
     """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
 
     ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
-    mean and std by channel for pixels in 0..1; or ``{"features": int, "mean": [...], "std": [...]}`` (lists of one
-    number for all) for an array (features,), which becomes (1, features), with a ``sample_rate`` (Hz) also for a
-    WAV file.
+    mean and std by channel for pixels in 0..1 (with a ``grid``, the places a side of answers, nothing is cropped);
+    or ``{"features": int, "mean": [...], "std": [...]}`` (lists of one number for all) for an array (features,),
+    which becomes (1, features), with a ``sample_rate`` (Hz) also for a WAV file.
     """
     if "features" in spec:
         if isinstance(source, np.ndarray):
@@ -261,7 +266,8 @@ def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
         heard = "sample_rate" in spec and not is_table(source)
         return standardise(hear(source, spec) if heard else read_vectors(source)[0], spec)
     image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
-    return normalise(resize(image, spec["size"]), spec["mean"], spec["std"])
+    scaled = stretch(image, spec["size"]) if "grid" in spec else resize(image, spec["size"])
+    return normalise(scaled, spec["mean"], spec["std"])
 
 
 # ---------------------------------------------------------------------------- the compiled network
@@ -570,6 +576,20 @@ class Bundle:
         order = np.argsort(-shares, kind="stable")[:top]
         return [(str(self.manifest["labels"][index]), float(shares[index])) for index in order]
 
+    @property
+    def labels(self) -> list[str]:
+        """The classes, in the order of the network's outputs."""
+        return [str(label) for label in self.manifest["labels"]]
+
+    def mask(self, source: str | Path | Pixels) -> Pixels:
+        """The class of each pixel of an image, uint8 (H, W) numbers of ``labels``, by a student of masks."""
+        spec = self.manifest.get("preprocess", {})
+        if "grid" not in spec:
+            raise BundleProblem(f"{self.folder} makes no masks: use predict")
+        picture = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
+        mask: Pixels = _beside("masks").mask_of(self.logits(picture), *picture.shape[:2])
+        return mask
+
     def run(self, *inputs: Array) -> tuple[Array, ...]:
         """The network's outputs for its inputs, in the order of the manifest.
 
@@ -640,8 +660,12 @@ def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[A
 def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
     """Print the three likeliest labels of each image, vector or text; of a network that takes arrays, its outputs.
 
-    The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name.
+    The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name; masks, and the images under
+    their colours, into the folder ``to``. Raises ``BundleProblem`` for what cannot be read or written.
     """
+    if "grid" in bundle.manifest.get("preprocess", {}):
+        _print_masks(bundle, files, to)
+        return
     if "preprocess" in bundle.manifest:
         if to is not None:
             raise BundleProblem("--to writes the outputs of networks that take arrays, not of students")
@@ -658,6 +682,22 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
             print(f"{file}:  {name} {array.dtype} {array.shape}  {_values(array)}")
         if to is not None:
             _write_arrays(to, named)
+
+
+def _print_masks(bundle: Bundle, files: Sequence[str], to: str | None) -> None:
+    """The share of each image that each class has; the masks as pictures, where they are asked for."""
+    made = _beside("masks")
+    for file in files:
+        mask = bundle.mask(file)
+        parts = "   ".join(f"{label} {100 * share:.1f} %" for label, share in made.shares(mask, bundle.labels))
+        written = ""
+        if to is not None:
+            picture = decode_image(file, bundle.manifest["preprocess"]["channels"])
+            try:
+                written = "  ->  " + ", ".join(map(str, made.write_pictures(file, picture, mask, Path(to))))
+            except (OSError, ImportError) as error:
+                raise BundleProblem(f"cannot write the masks into {to} ({error})") from error
+        print(f"{file}:  {parts}{written}")
 
 
 def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array]]:
@@ -723,7 +763,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="file",
         help="an image or WAV file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of inputs",
     )
-    predict.add_argument("--to", metavar="FILE.npz", help="write the outputs of a network that takes arrays")
+    predict.add_argument(
+        "--to", metavar="PATH", help="write the outputs of a network that takes arrays (.npz), or masks (a folder)"
+    )
     commands.add_parser("bench", help="measure the latency on this machine")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the compiler (260 MB) is not needed to run

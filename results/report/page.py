@@ -11,6 +11,7 @@ from typing import Any
 
 from results.report.comparison import teacher_bars, time_series
 from results.report.details import details
+from results.report.examples import examples_hint, examples_html
 from results.report.figures import (
     Figure,
     bars_figure,
@@ -105,6 +106,8 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
     split = f'<div class="split"><div>{plots["front"]}</div>{panel}</div>'
     parts = [heading_html(view), targets_html(view), tiles_html(view)]
     parts.append(section_html("The front against the budget", _FRONT, split, "front-section"))
+    if pictures := examples_html(view, run):
+        parts.append(section_html("What the best student sees", examples_hint(view), pictures))
     if view.students:
         parts.append(section_html("The students", students_hint(view), students_html(view)))
         parts.append(section_html("Teacher against students", "", f'<div class="triple">{bars}</div>'))

@@ -77,9 +77,12 @@ def _compared(view: RunView, best: Student) -> str:
     figures, teacher = best.measurements, view.teacher
     tested = "test_accuracy" in figures
     accuracy, split = figures["test_accuracy" if tested else "accuracy"], "test" if tested else "validation"
-    text = f"Student #{best.number} answers <strong>{accuracy}</strong> of the {split} samples right"
+    shares = view.metric == "accuracy"
+    verb = "answers" if shares else "reaches"
+    of = f"of the {split} samples right" if shares else f"{view.metric} on the {split} split"
+    text = f"Student #{best.number} {verb} <strong>{accuracy}</strong> {of}"
     if tested and teacher is not None and teacher.accuracy is not None:
-        text += f" where the teacher, {escape(teacher.name)}, answers {teacher.accuracy}"
+        text += f" where the teacher, {escape(teacher.name)}, {verb} {teacher.accuracy}"
         if view.assistant is not None:
             text += f" and its assistant, {escape(view.assistant.name)}, who taught it, {view.assistant.accuracy}"
     if "latency" in figures:

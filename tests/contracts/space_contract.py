@@ -16,6 +16,7 @@ import torch
 
 from spaces.catalogue import load_space
 from spaces.choice import Choice, Value
+from spaces.scales import answer_shape
 from spaces.space import Space, random_choice, sample_shape
 from spaces.structure import cost
 from understudy import SpaceError
@@ -34,11 +35,13 @@ class Case:
     mutations: int = 1000
     tokens: bool = False
     sample_rate: int | None = None
+    dense: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
         sizes = {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
         sizes |= {"tokens": True} if self.tokens else {}
+        sizes |= {"dense": True} if self.dense else {}
         return sizes | ({"sample_rate": self.sample_rate} if self.sample_rate else {})
 
     @property
@@ -80,7 +83,7 @@ def random_networks_classify_images(case):
         assert network.training
         with torch.no_grad():
             logits = network.eval()(case.images(choice, 2))
-        assert logits.shape == (2, case.classes)
+        assert logits.shape == (2, *answer_shape(case.classes, case.image_size, case.dense))
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
 

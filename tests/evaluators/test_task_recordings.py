@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluators.tasks.heard import form
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
-from evaluators.tasks.recordings import form
 from evaluators.tasks.waveform_task import WaveformTask
 from results.bundle import sound
 from tests.wav_files import tones, wav
@@ -104,7 +104,7 @@ def test_views_vary_a_recording_and_are_the_same_whenever_asked(tmp_path: Path) 
 def test_broken_files_are_named_or_left_out(tmp_path: Path) -> None:
     folder = tones(tmp_path / "words", 2, 6)
     (folder / "low_s0_4.wav").write_bytes(b"not a recording")
-    with pytest.raises(DataError, match=r"low_s0_4.wav cannot be used: it is no WAV file .* --skip-bad"):
+    with pytest.raises(DataError, match=r"low_s0_4.wav cannot be used: .* \(1 such of 24 files\)\. .* --skip-bad"):
         load(folder)
     write(folder / "low_s1_4.wav", np.zeros(9000, np.float32), 44_100)
     task = load(folder, on_bad="skip")

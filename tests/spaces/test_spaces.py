@@ -47,7 +47,8 @@ HUB = (
     Case("nni:ShuffleNetSpace", channels=1, image_size=32, mutations=1),
 )
 TEXTS = Case("text", channels=500, image_size=32, classes=3, mutations=4, tokens=True)
-OF_IMAGES = [name for name in space_names() if name not in (TEXTS.spec, SPEECH.spec)]
+MASKS = Case("segment", channels=3, image_size=64, classes=3, mutations=2, dense=True)
+OF_IMAGES = [name for name in space_names() if name not in (TEXTS.spec, SPEECH.spec, MASKS.spec)]
 EVERY = (*OURS, *USERS, *HUB)
 
 
@@ -56,7 +57,7 @@ def shown(case: Case) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", [*OURS, TEXTS, SPEECH, *USERS], ids=shown)
+@pytest.mark.parametrize("case", [*OURS, TEXTS, SPEECH, MASKS, *USERS], ids=shown)
 def test_contract(case, check):
     check(case)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import numpy as np
@@ -54,6 +55,18 @@ def test_silence_and_full_scale_have_finite_features() -> None:
     both = front(torch.stack([torch.zeros(SAMPLES), torch.ones(SAMPLES)]))
     assert both.isfinite().all()
     assert both.abs().max() < 5
+
+
+def test_features_survive_half_precision() -> None:
+    front = LogMel(SAMPLES, RATE, 32, 50)
+    times = torch.arange(SAMPLES) / RATE
+    for level in (1e-3, 0.03, 1.0):
+        waveform = level * (times * 300 * 2 * torch.pi).sin()[None]
+        exact = front(waveform)
+        half = copy.deepcopy(front).half()(waveform.half()).float()
+        assert half.isfinite().all()
+        loud = exact > exact.max() - 2
+        assert (half - exact)[loud].abs().max() < 0.02
 
 
 def test_features_are_constants_of_a_student() -> None:

@@ -26,6 +26,7 @@ class Dist(Distiller):
     """
 
     name: ClassVar[str] = "dist"
+    maps: ClassVar[bool] = True
     beta: float = 2.0
     gamma: float = 2.0
     temperature: float = 4.0

@@ -25,6 +25,7 @@ class SoftTargets(Distiller):
     """
 
     name: ClassVar[str] = "soft-targets"
+    maps: ClassVar[bool] = True
     temperature: float = 4.0
     weight: float = 0.9
 
@@ -50,6 +51,7 @@ class HardDistillation(Distiller):
     """
 
     name: ClassVar[str] = "hard-distillation"
+    maps: ClassVar[bool] = True
     weight: float = 0.5
 
     def __post_init__(self) -> None:
@@ -69,6 +71,7 @@ class HardLabels(Distiller):
     """The labels alone: a network trained from scratch, with no teacher."""
 
     name: ClassVar[str] = "hard-labels"
+    maps: ClassVar[bool] = True
     uses_teacher: ClassVar[bool] = False
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:

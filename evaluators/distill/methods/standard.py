@@ -30,6 +30,7 @@ class StandardisedTargets(Distiller):
     """
 
     name: ClassVar[str] = "standardised-targets"
+    maps: ClassVar[bool] = True
     temperature: float = 2.0
     weight: float = 9.0
     label_weight: float = 0.1

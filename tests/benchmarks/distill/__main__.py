@@ -44,7 +44,9 @@ def main() -> None:
     for name, score in setting.teachers().items():
         _say(f"teacher {name}: {100 * score:.2f} % test")
     bench = Bench(setting, Ledger(options.out / "trainings.jsonl"))
-    fitting = [name for name, method in methods().items() if name != ALONE and method.family != "graphs"]
+    fitting = [
+        name for name, method in methods().items() if name != ALONE and method.family not in ("graphs", "maps")
+    ]
     chosen = options.methods or fitting
     missing = peer_missing()
     if missing:

@@ -1,0 +1,41 @@
+"""Answers with a class for each place of a map, as methods that know samples and classes read them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from evaluators.distill.distiller import Distiller
+from evaluators.distill.signals import Signals
+from understudy import ConfigError
+
+if TYPE_CHECKING:
+    from evaluators.tasks.task import Task
+
+
+def each_place(signals: Signals) -> Signals:
+    """Signals whose every place is a sample: logits (B, classes, G, G) become (B * G * G, classes).
+
+    Those of no network stay as they are.
+    """
+    if signals.logits.ndim != 4:
+        return signals
+    return replace(signals, logits=signals.logits.permute(0, 2, 3, 1).flatten(0, 2))
+
+
+def maps(logits: Tensor, samples: int) -> Tensor:
+    """Logits of ``each_place`` as maps again, (samples, classes, places)."""
+    return logits.view(samples, -1, logits.shape[1]).transpose(1, 2)
+
+
+def check_answers(distiller: Distiller, task: Task) -> None:
+    """Raise ``ConfigError`` for a method that does not know answers of this kind."""
+    if task.dense and not distiller.maps:
+        raise ConfigError(
+            f"distiller {distiller.name!r} is not for answers that are maps (segmentation): use one of outputs, "
+            "such as --distill channel-wise, soft-targets or hard-labels"
+        )
+    if distiller.only_maps and not task.dense:
+        raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (segmentation): use another")
