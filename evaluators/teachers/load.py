@@ -12,9 +12,11 @@ from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vector_task import VectorTask
+from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
+from evaluators.teachers.speech import load_speech_teacher
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash_files, hash_weights
 from evaluators.teachers.text import load_text_teacher
 from evaluators.teachers.weights import build_network, load_weights
@@ -31,10 +33,10 @@ def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
     file; weights (``.safetensors``, or a state dict in ``.pt``/``.pth``) of the network that ``model``
     (``file.py:function``) builds; or ``file.py:function`` itself, returning a trained network. All but the
     first take images normalised by the task's mean and std. The input size is the one that the file fixes,
-    else the task's. For vectors and recordings, (N, features), it is any but a folder; for texts a program,
-    weights or a function, taking token ids, or a folder. Loading runs no code but what ``file.py:function`` names.
-    Raises ``TeacherError`` when the teacher cannot be loaded, takes other images, answers with NaN, or has other
-    classes than the task.
+    else the task's. For vectors, (N, features), it is any but a folder; for recordings, (N, samples), a folder
+    too, of a network that takes the waveform; for texts a program, weights or a function, taking token ids, or a
+    folder. Loading runs no code but what ``file.py:function`` names. Raises ``TeacherError`` when the teacher
+    cannot be loaded, takes other images, answers with NaN, or has other classes than the task.
     """
     teacher = _open(spec, model, task)
     if task.channels > teacher.channels:
@@ -56,6 +58,8 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
     if path.suffix not in (".onnx", ".pt2", *WEIGHTS):
         if isinstance(task, TextTask):
             return load_text_teacher(spec, task)
+        if isinstance(task, WaveformTask):
+            return load_speech_teacher(spec, task)
         module, resolution = load_pretrained(spec, _images(spec, task))
         channels, fingerprint = len(module.mean.flatten()), hash_weights(module)
         return _teacher(module, path.name, task, channels, resolution, fingerprint)
@@ -138,7 +142,7 @@ def _try(teacher: Teacher, task: Task) -> None:
     shape = tuple(teacher.logits(images).shape)
     if task.dense and shape != (2, *task.answer_shape):
         raise TeacherError(
-            f"teacher {teacher.name} answers two images with {shape}, but with these masks it must be "
+            f"teacher {teacher.name} answers two samples with {shape}, but with these masks it must be "
             f"{(2, *task.answer_shape)}: logits by class on a quarter of the image's size"
         )
     if task.dense:

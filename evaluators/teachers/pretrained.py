@@ -1,4 +1,4 @@
-"""A ``transformers`` image classifier: a model folder or an id on the hub, safetensors only."""
+"""A ``transformers`` classifier: a model folder or an id on the hub, safetensors only."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from understudy import TeacherError
 def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
     """The network, normalising as its preprocessor says, and its input size in pixels.
 
-    No code of the model's runs, and no pickled weights are read. Its classes are matched to the task's by
-    name when both have the same names, by number otherwise. Raises ``TeacherError`` when it cannot be had.
+    Its classes are matched to the task's by name when both have the same names, by number otherwise. Raises
+    ``TeacherError`` when it cannot be had.
     """
     from transformers import AutoModelForImageClassification
 
+    return _as_it_was_trained(network_of(spec, AutoModelForImageClassification, "image classifier"), spec, task)
+
+
+def network_of(spec: str, kind: Any, what: str) -> nn.Module:
+    """The network in a ``transformers`` folder or of that id, by an auto class of it; ``what`` is what to call it.
+
+    No code of the model's runs, and no pickled weights are read. Raises ``TeacherError`` when it cannot be had.
+    """
     local = Path(spec).expanduser().is_dir()
     if not local and (spec.startswith((".", "/", "~")) or spec.count("/") > 1):
         raise TeacherError(f"there is no teacher folder or file {spec}: check the path")
     try:
-        network, report = AutoModelForImageClassification.from_pretrained(
+        network, report = kind.from_pretrained(
             str(Path(spec).expanduser()) if local else spec,
             use_safetensors=True,
             trust_remote_code=False,
@@ -37,25 +45,30 @@ def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
         )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise TeacherError(
-            f"{spec} cannot be loaded as a transformers image classifier with safetensors weights "
+            f"{spec} cannot be loaded as a transformers {what} with safetensors weights "
             f"({_first_line(error)}): check the path, or save it again with save_pretrained"
         ) from error
     absent = [*report["missing_keys"], *report["mismatched_keys"]]
     if absent:
         raise TeacherError(f"the weights of {spec} lack {absent[0]} ({len(absent)} tensors in all): save it again")
-    return _as_it_was_trained(network, spec, task)
+    found: nn.Module = network
+    return found
 
 
 def _as_it_was_trained(network: nn.Module, spec: str, task: ImageTask) -> tuple[Normalised, int]:
     config: Any = network.config
-    facts = _preprocessor(spec)
+    facts = preprocessor_facts(spec)
     channels = int(getattr(config, "num_channels", None) or 3)
     mean, std = _normalisation(facts, task, channels)
     size = _size(facts.get("crop_size") if facts.get("do_center_crop") else facts.get("size"))
     fixed = getattr(config, "image_size", None)
-    names = [str(config.id2label[number]) for number in sorted(config.id2label)]
     resolution = size or _size(fixed) or task.image_size
-    return Normalised(network, mean, std, label_order(names, task.labels)), resolution
+    return Normalised(network, mean, std, label_order(class_names(config), task.labels)), resolution
+
+
+def class_names(config: Any) -> list[str]:
+    """The names of a ``transformers`` classifier's classes, in the order of its outputs."""
+    return [str(config.id2label[number]) for number in sorted(config.id2label)]
 
 
 def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:
@@ -67,8 +80,8 @@ def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int] | None
     return [places[label] for label in wanted]
 
 
-def _preprocessor(spec: str) -> Mapping[str, Any]:
-    """``preprocessor_config.json``, or nothing where a model has none."""
+def preprocessor_facts(spec: str) -> Mapping[str, Any]:
+    """``preprocessor_config.json``, or nothing where a model has none; ``TeacherError`` for a damaged one."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     path = Path(spec).expanduser()

@@ -39,9 +39,11 @@ class Teacher(ABC):
                 answer = self._answer(images).float()
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
+            of_images = images.ndim == 4
             raise TeacherError(
-                f"teacher {self.name} does not take images of shape {tuple(images.shape)} ({lines[0]}): "
-                "set the size that it was trained with (--image-size)"
+                f"teacher {self.name} does not take {'images' if of_images else 'samples'} of shape "
+                f"{tuple(images.shape)} ({lines[0]}): "
+                + ("set the size that it was trained with (--image-size)" if of_images else "use one that does")
             ) from error
         if not bool(torch.isfinite(answer).all()):
             raise TeacherError(f"teacher {self.name} answers with NaN or infinity: check its weights")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from evaluators.distill.schedule import MANY
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vocabulary import read_vocabulary
-from evaluators.teachers.pretrained import label_order
+from evaluators.teachers.pretrained import class_names, label_order, network_of
 from evaluators.teachers.teacher import ModuleTeacher, first_tensor, hash_weights
 from understudy import TeacherError
 
@@ -79,27 +79,9 @@ def load_text_teacher(spec: str, task: TextTask) -> ModuleTeacher:
             f"the vocabulary of {spec} is not the one that the texts were cut by: name it as the first --teacher, "
             "and no other with another vocabulary"
         )
-    try:
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-            dtype=torch.float32,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TeacherError(
-            f"{spec} cannot be loaded as a transformers text classifier with safetensors weights ({line}): check "
-            "the path, or save it again with save_pretrained"
-        ) from error
-    absent = [*report["missing_keys"], *report["mismatched_keys"]]
-    if absent:
-        raise TeacherError(f"the weights of {spec} lack {absent[0]} ({len(absent)} tensors in all): save it again")
+    network: Any = network_of(spec, AutoModelForSequenceClassification, "text classifier")
     _check(spec, network.config, task)
-    names = [str(network.config.id2label[number]) for number in sorted(network.config.id2label)]
-    module = OfTokens(network, label_order(names, task.labels))
+    module = OfTokens(network, label_order(class_names(network.config), task.labels))
     return ModuleTeacher(
         module,
         name=folder.name,

@@ -117,3 +117,36 @@ def test_an_onnx_file_that_takes_waveforms_teaches(tmp_path: Path) -> None:
     export_onnx(torch.nn.Linear(9, 2), torch.zeros(1, 9), tmp_path / "other.onnx")
     with pytest.raises(TeacherError, match=r"\['batch', 9\], but the data are \(N, 800\)"):
         load_teacher(str(tmp_path / "other.onnx"), None, task())
+
+
+def test_a_transformers_folder_that_takes_waveforms_teaches(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(8, 8),
+        conv_stride=(8, 4),
+        conv_kernel=(16, 4),
+        num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        classifier_proj_size=8,
+        num_labels=2,
+        id2label={0: "turn_off", 1: "low"},
+    )
+    network = transformers.Wav2Vec2ForSequenceClassification(config).eval()
+    network.save_pretrained(tmp_path)
+    extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=RATE, do_normalize=True)
+    extractor.save_pretrained(tmp_path)
+    heard = task().images("test", range(3), VECTOR)
+    prepared = extractor([*heard.numpy()], sampling_rate=RATE, return_tensors="pt").input_values
+    with torch.no_grad():
+        expected = network(prepared).logits[:, [1, 0]]
+    teacher = load_teacher(str(tmp_path), None, task())
+    assert (teacher.logits(heard) - expected).abs().max() < 1e-4
+    transformers.Wav2Vec2FeatureExtractor(sampling_rate=16_000).save_pretrained(tmp_path)
+    with pytest.raises(TeacherError, match="hears 16000 samples a second, but the recordings have 4000"):
+        load_teacher(str(tmp_path), None, task())
