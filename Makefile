@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install search test pytest bench-cuda bench-distill bench-endtoend bench-kernels bench-latency-model bench-search lint emulator clean
+.PHONY: install search test pytest bench-cuda bench-distill bench-endtoend bench-kernels bench-latency-model bench-search bench-tasks lint emulator clean
 
 search: $(STAMP)
 	$(BIN)/understudy search --data digits --max-latency 50us --name digits-$$(date +%Y%m%d-%H%M%S)
@@ -29,6 +29,9 @@ bench-endtoend: $(STAMP)
 
 bench-search: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.search --table ../shared/data/nas-bench-201/table.parquet --out results/runs/search-benchmark
+
+bench-tasks: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.tasks --out results/runs/tasks
 
 bench-kernels: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.kernels --out results/runs/kernels

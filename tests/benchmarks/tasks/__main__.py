@@ -1,0 +1,97 @@
+"""Every task from its data to a bundle: what the delivered student keeps of its teacher, and how fast it is.
+
+    python -m tests.benchmarks.tasks [--shared ../shared/data] [--only NAME ...] [--trials 12] [--out DIR]
+
+Goes on where it was stopped. See ``tests/benchmarks/README.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+from tests.benchmarks.distill.report import facts
+from tests.benchmarks.tasks.data import MISSING, TASKS
+from tests.benchmarks.tasks.delivered import Figures, measured, searched
+from tests.benchmarks.tasks.picture import draw
+from understudy import UnderstudyError
+
+
+def main() -> None:
+    """Do what is not done yet, and report."""
+    options = _options()
+    out = options.out.resolve()
+    runs = out / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    common = ("--trials", str(options.trials), "--workers", str(options.workers), "--finalists", "3")
+    found = []
+    for name in options.only or TASKS:
+        spec = TASKS[name]
+        data = spec.data(options.shared.resolve(), out / "data")
+        if data is None:
+            _say(f"{name}: skipped, its data are not in {options.shared}")
+            continue
+        try:
+            store = searched(name, data, (*common, *spec.options), runs, _say)
+            found.append(measured(name, store))
+        except (UnderstudyError, subprocess.CalledProcessError) as error:
+            _say(f"{name}: failed: {error} (see {runs})")
+            continue
+        _say(_line(found[-1]))
+    for name in MISSING:
+        _say(f"{name}: there is no such task yet")
+    (out / "tasks.json").write_text(
+        json.dumps(facts(trials=options.trials) | {"tasks": [each.to_json() for each in found]}, indent=1)
+    )
+    _say("\n".join(table(found)))
+    if found:
+        draw(found, out)
+    retained = min((each.retained for each in found), default=float("nan"))
+    speedup = min((each.speedup for each in found), default=float("nan"))
+    every = len(TASKS) + len(MISSING)
+    _say(f"RESULT tasks ok={len(found)}/{every} retained_min={retained:.3f} speedup_min={speedup:.2f}")
+
+
+def table(found: list[Figures]) -> list[str]:
+    """The figures in Markdown."""
+    rows = [
+        "| task | metric | teacher | alone | student | retained | latency | speed-up | to ONNX Runtime |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in found:
+        alone = "-" if each.alone is None else f"{100 * each.alone:.2f} %"
+        ratio, low, high = each.to_onnxruntime
+        rows.append(
+            f"| {each.task} | {each.metric} | {100 * each.teacher:.2f} % | {alone} | {100 * each.student:.2f} % | "
+            f"{each.retained:.3f} | {1e6 * each.latency:.0f} us | {each.speedup:.1f} | "
+            f"{ratio:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return rows
+
+
+def _line(figures: Figures) -> str:
+    return (
+        f"{figures.task}: {figures.metric} {100 * figures.student:.2f} % from the bundle (in the record "
+        f"{100 * figures.recorded:.2f} %; teacher {100 * figures.teacher:.2f} %), {figures.speedup:.1f} times as "
+        "fast"
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.tasks", description=__doc__.split("\n")[0])
+    parser.add_argument("--shared", type=Path, default=Path("../shared/data"), help="where the data sets lie")
+    parser.add_argument("--only", nargs="+", choices=TASKS, metavar="NAME", help="these tasks (default: all)")
+    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("results/runs/tasks"))
+    return parser.parse_args()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

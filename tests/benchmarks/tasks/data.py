@@ -1,0 +1,63 @@
+"""The data of each task, as a user would name them: ``../shared/data``, cut to what two cores can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TEXTS = {"train": 4000, "dev": 872, "test": 872}
+"""Sentences taken of each file."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a task's data come to be under a folder (None where they are not there), and its options."""
+
+    data: Callable[[Path, Path], str | None]
+    options: tuple[str, ...] = ()
+
+
+def _as_is(name: str) -> Callable[[Path, Path], str | None]:
+    def found(shared: Path, out: Path) -> str | None:
+        return str(shared / name) if (shared / name).exists() else None
+
+    return found
+
+
+def _pedestrians(shared: Path, out: Path) -> str | None:
+    """Penn-Fudan, whose masks number the people: one class of them."""
+    source, made = shared / "pennfudan", out / "pedestrians"
+    if not source.exists():
+        return None
+    made.mkdir(parents=True, exist_ok=True)
+    for name in ("images", "masks"):
+        if not (made / name).exists():
+            (made / name).symlink_to((source / name).resolve())
+    (made / "classes.json").write_text(json.dumps({"background": 0, "person": "*"}))
+    return str(made)
+
+
+def _sentences(shared: Path, out: Path) -> str | None:
+    """The first sentences of each file of SST-2."""
+    source, made = shared / "sst2", out / "sentences"
+    if not source.exists():
+        return None
+    made.mkdir(parents=True, exist_ok=True)
+    for name, count in TEXTS.items():
+        with (source / f"{name}.tsv").open(encoding="utf-8") as lines:
+            kept = [line for line, _ in zip(lines, range(count), strict=False)]
+        (made / f"{name}.tsv").write_text("".join(kept), encoding="utf-8")
+    return str(made)
+
+
+TASKS: Mapping[str, Spec] = {
+    "image classification": Spec(_as_is("photos10"), ("--image-size", "32")),
+    "segmentation": Spec(_pedestrians, ("--image-size", "96")),
+    "text classification": Spec(_sentences),
+    "keyword spotting": Spec(_as_is("spoken-digits")),
+    "graph nodes": Spec(_as_is("cora/cora.npz")),
+}
+MISSING = ("object detection", "language model", "visual question answering")
+"""Tasks that are not there yet."""
