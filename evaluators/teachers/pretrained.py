@@ -8,22 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evaluators.tasks.image_task import ImageTask
-from evaluators.teachers.teacher import Normalised
+from evaluators.teachers.teacher import Normalised, first_tensor, resized
 from understudy import TeacherError
+
+_KINDS = {
+    False: ("AutoModelForImageClassification", "image classifier"),
+    True: ("AutoModelForSemanticSegmentation", "network of semantic segmentation"),
+}
 
 
 def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
     """The network, normalising as its preprocessor says, and its input size in pixels.
 
-    Its classes are matched to the task's by name when both have the same names, by number otherwise. Raises
+    A classifier, or for masks one of semantic segmentation (SegFormer and its kin), whose maps are scaled to the
+    task's. Its classes are matched to the task's by name when both have the same names, by number otherwise. Raises
     ``TeacherError`` when it cannot be had.
     """
-    from transformers import AutoModelForImageClassification
+    import transformers
 
-    return _as_it_was_trained(network_of(spec, AutoModelForImageClassification, "image classifier"), spec, task)
+    kind, what = _KINDS[task.dense]
+    return _as_it_was_trained(network_of(spec, getattr(transformers, kind), what), spec, task)
 
 
 def network_of(spec: str, kind: Any, what: str) -> nn.Module:
@@ -62,13 +69,28 @@ def _as_it_was_trained(network: nn.Module, spec: str, task: ImageTask) -> tuple[
     mean, std = _normalisation(facts, task, channels)
     size = _size(facts.get("crop_size") if facts.get("do_center_crop") else facts.get("size"))
     fixed = getattr(config, "image_size", None)
+    order = label_order(class_names(config), task.labels)
+    if task.dense:  # such networks take pictures of any size, and maps of fewer pixels have less to say
+        return Normalised(Scaled(network, task.answer_shape[-1]), mean, std, order), task.image_size
     resolution = size or _size(fixed) or task.image_size
-    return Normalised(network, mean, std, label_order(class_names(config), task.labels)), resolution
+    return Normalised(network, mean, std, order), resolution
 
 
 def class_names(config: Any) -> list[str]:
     """The names of a ``transformers`` classifier's classes, in the order of its outputs."""
     return [str(config.id2label[number]) for number in sorted(config.id2label)]
+
+
+class Scaled(nn.Module):
+    """A network whose answers are maps, scaled to ``side`` places: (N, C, R, R) -> (N, classes, side, side)."""
+
+    def __init__(self, network: nn.Module, side: int) -> None:
+        super().__init__()
+        self.network, self.side = network, side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch."""
+        return resized(first_tensor(self.network(images)), self.side)
 
 
 def label_order(names: Sequence[str], labels: Sequence[str]) -> list[int] | None:

@@ -25,6 +25,7 @@ from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
 from evaluators.tasks.segmentation_task import IGNORED, SegmentationTask
 from evaluators.teachers.builtin import builtin_teacher
+from evaluators.teachers.load import load_teacher
 from results.bundle.masks import VOID
 from spaces.catalogue import load_space
 from spaces.space import Space
@@ -212,3 +213,20 @@ def test_splits_may_stand_above_the_folders_or_within(folder, tmp_path):
         loaded = load_task(str(data), cache=tmp_path / "cache", seed=0)
         assert loaded.labels == ("background", "class 10", "class 20", "class 21")
         assert (loaded.counts["val"], sum(loaded.counts.values())) == (4, 14)
+
+
+def test_a_segformer_teaches_by_the_names_of_its_classes(task, tmp_path):
+    from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+    labels = ("box", "ground", "disc")
+    names = {"id2label": dict(enumerate(labels)), "label2id": {name: i for i, name in enumerate(labels)}}
+    sizes = {"hidden_sizes": [8, 16, 16, 16], "depths": [1, 1, 1, 1], "decoder_hidden_size": 16}
+    torch.manual_seed(0)
+    network = SegformerForSemanticSegmentation(SegformerConfig(**sizes, **names)).eval()
+    network.save_pretrained(tmp_path / "segformer")
+    teacher = load_teacher(str(tmp_path / "segformer"), None, task)
+    images = task.images("val", np.arange(2), SIZE)
+    with torch.inference_mode():
+        expected = network(task.normalise(images)).logits[:, [1, 2, 0]]
+    assert expected.shape[1:] == task.answer_shape
+    assert torch.allclose(teacher.logits(images), expected, atol=1e-5)
