@@ -85,7 +85,7 @@ def run_alone(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     start = f"import runpy; sys.argv = {['run.py', *arguments]!r}; runpy.run_path('run.py', run_name='__main__')"
     code = f"{block}; {start}"
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], cwd=bundle, capture_output=True, text=True, timeout=400, check=False
     )
 
 

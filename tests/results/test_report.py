@@ -51,7 +51,7 @@ def in_browser(page: Path, profile: Path) -> tuple[str, list[str]]:
     """The page's DOM once its scripts have run, and what they said on the console."""
     assert CHROMIUM is not None
     command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

@@ -98,7 +98,7 @@ def test_the_bundle_names_the_words_alone(bundle: Path, tmp_path: Path) -> None:
     )
     start = "import runpy; sys.argv.insert(1, 'predict'); runpy.run_path('run.py', run_name='__main__')"
     command = [sys.executable, "-c", f"{block}; {start}", *(path.name for path in files)]
-    done = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=alone, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr
     for line, path in zip(done.stdout.splitlines(), files, strict=True):
         word, share = Bundle(bundle).predict(path)[0]

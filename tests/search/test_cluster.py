@@ -48,7 +48,7 @@ def lose_one(cluster: Cluster, store: RunStore, node: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # three processes import all that a worker needs
+@pytest.mark.timeout(900)  # three processes import all that a worker needs
 def test_a_lost_machine_costs_only_what_it_was_at(cluster, tmp_path):
     store = RunStore.create(tmp_path / "run")
     store.write_text("config.yaml", "data: digits\n")
@@ -58,7 +58,7 @@ def test_a_lost_machine_costs_only_what_it_was_at(cluster, tmp_path):
         loss = threading.Thread(target=lose_one, args=(cluster, store, nodes[0]), daemon=True)
         loss.start()
         search_asleep(store, TRIALS, 2, epoch_s=0.1)
-        loss.join(timeout=10)
+        loss.join(timeout=60)
     assert not nodes[0].any_processes_alive()
     candidates = store.candidates()
     assert [each.number for each in candidates] == list(range(TRIALS))

@@ -77,7 +77,7 @@ def stopped(killed, workplace) -> tuple[Path, str]:
     process = start(workplace, "resume", str(killed.relative_to(workplace)))
     wait_for(killed, len(kept) + 1, process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=500)
     assert process.returncode == 130, errors
     assert recorded(killed)[: len(kept)] == kept, "a resumed search changed what was recorded"
     return killed, errors

@@ -19,7 +19,7 @@ OPTIONS = (
     *("--teacher", "none", "--distill", "hard-labels"),
 )
 
-pytestmark = pytest.mark.timeout(900)  # the first test pays for two searches
+pytestmark = pytest.mark.timeout(1200)  # the first test pays for two searches
 
 
 @pytest.fixture(scope="module")
