@@ -24,8 +24,8 @@ def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
     """The network, normalising as its preprocessor says, and its input size in pixels.
 
     A classifier, or for masks one of semantic segmentation (SegFormer and its kin), whose maps are scaled to the
-    task's. Its classes are matched to the task's by name when both have the same names, by number otherwise. Raises
-    ``TeacherError`` when it cannot be had.
+    task's. Its classes are matched to the task's by name when both have the same names, by number otherwise.
+    Raises ``TeacherError`` when it cannot be had.
     """
     import transformers
 
