@@ -14,6 +14,7 @@ from evaluators.distill.methods.contrastive import Contrastive
 from evaluators.distill.methods.correlation import Dist
 from evaluators.distill.methods.decoupled import Decoupled
 from evaluators.distill.methods.features import AttentionTransfer, Hints, Information, SimilarityPreserving
+from evaluators.distill.methods.minilm import MiniLM
 from evaluators.distill.methods.mutual import Mutual
 from evaluators.distill.methods.own import ProgressiveSelf
 from evaluators.distill.methods.relations import Congruence, Relational, RelationGraph
@@ -31,6 +32,7 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "maps": (ChannelWise,),
         "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
         "relations": (Relational, RelationGraph, Congruence),
+        "texts": (MiniLM,),
         "graphs": (LocalStructure,),
     }
 )

@@ -59,8 +59,8 @@ def trace_layers(network: nn.Module, images: Tensor, owner: str) -> Layers:
     """
     if not images.is_floating_point():
         raise ConfigError(
-            "layers are compared as maps of images, and texts have none: use a method of outputs, such as "
-            "--distill soft-targets"
+            "layers are compared as maps of images, and texts have none: use minilm, or a method of outputs, such "
+            "as --distill soft-targets"
         )
     shapes, logits = _run(network, torch.cat([images[:1]] * 2))
     sides = {name: side for name, shape in shapes.items() if (side := _side(shape)) is not None}

@@ -75,7 +75,7 @@ def test_schedules_of_texts_are_for_adam() -> None:
 
 def test_methods_of_maps_are_refused() -> None:
     space = load_space("text", channels=PIECES, image_size=16, classes=3, tokens=True)
-    with pytest.raises(ConfigError, match="use a method of outputs"):
+    with pytest.raises(ConfigError, match="or a method of outputs"):
         trace_layers(space.build(space.smallest()), some_ids(16), "student")
 
 
