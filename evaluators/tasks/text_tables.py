@@ -46,9 +46,9 @@ class _Columns:
 
 
 def is_text_folder(folder: Path) -> bool:
-    """Whether a folder holds tables of texts, one of them named train."""
+    """Whether a folder holds tables of texts that are named after splits."""
     files = _files(folder)
-    return "train" in files.values() and all(is_text_table(path) for path in files)
+    return bool(files) and all(map(is_text_table, files))
 
 
 def is_text_table(path: Path) -> bool:
@@ -67,7 +67,10 @@ def is_text_table(path: Path) -> bool:
 def read_texts(path: Path, on_bad: OnBad) -> Texts:
     """The texts of a table, or of the tables of a folder; raises ``DataError`` naming a line that is of no use."""
     if path.is_dir():
-        rows = (row for file, split in _files(path).items() for row in _rows(file, split))
+        files = _files(path)
+        if "train" not in files.values():
+            raise DataError(f"{path} holds {', '.join(file.name for file in files)} but no train table: add one")
+        rows = (row for file, split in files.items() for row in _rows(file, split))
         return gather(rows, str(path), on_bad)
     return gather(_rows(path, ""), str(path), on_bad)
 

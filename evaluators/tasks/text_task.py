@@ -86,6 +86,11 @@ class TextTask(Task):
         return {**super().sizes, "tokens": True}
 
     @property
+    def sample(self) -> dict[str, Any]:
+        """The pieces that there are, and how many of a text are read."""
+        return {"vocabulary": self.channels, "tokens": self.image_size}
+
+    @property
     def device_files(self) -> Mapping[str, Path]:
         """The vocabulary, by which a device tells the pieces of a text."""
         return {"vocabulary": self.folder / VOCABULARY}

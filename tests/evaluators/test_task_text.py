@@ -62,6 +62,12 @@ def test_folder_of_tables_keeps_its_splits(tmp_path: Path) -> None:
     assert "dev" not in task.tokenizer.pieces, "the vocabulary must come from the training texts alone"
 
 
+def test_a_folder_needs_a_train_table(tmp_path: Path) -> None:
+    write(tmp_path / "data" / "dev.tsv", rows())
+    with pytest.raises(DataError, match=r"holds dev.tsv but no train table"):
+        load(tmp_path / "data", tmp_path)
+
+
 def test_ids_are_those_of_the_tokenizer_at_every_length(tmp_path: Path) -> None:
     task = load(write(tmp_path / "a.tsv", [*rows(), f"{'great ' * 50}\tgood"]), tmp_path, image_size=24)
     ids = task.images("train", np.arange(task.size("train")), 24).numpy()

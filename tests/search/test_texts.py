@@ -79,6 +79,8 @@ def test_the_kind_of_data_chooses_space_and_teacher(run: tuple[RunStore, Path]) 
     assert facts["teacher"]["accuracy"] > 0.9
     assert facts["teacher"]["latency"] is not None
     assert facts["task"]["labels"] == ["bad", "good"]
+    assert facts["task"]["tokens"] == 16
+    assert not {"channels", "image_size"} & facts["task"].keys(), "a report must not speak of images"
 
 
 def test_the_student_learns_and_is_measured(run: tuple[RunStore, Path]) -> None:
