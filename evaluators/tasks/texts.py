@@ -122,7 +122,6 @@ def create_text_task(
         "lowercase": tokenizer.lowercase,
         "counts": dict(zip(SPLITS, map(len, parts), strict=True)),
         "seed": seed,
-        "notes": (*texts.notes, *_notes(texts, parts, counts, length)),
     }
     start, end = tokenizer.encode("", 2)
     ids = np.zeros((len(order), length), np.int32)
@@ -141,7 +140,8 @@ def create_text_task(
             np.save(draft / "ids.npy", ids)
             np.save(draft / "targets.npy", targets)
             (draft / VOCABULARY).write_text(vocabulary, encoding="utf-8")
-        TextTask(folder=folder, fingerprint=fingerprint, **facts).save()
+        notes = (*texts.notes, *_notes(texts, parts, counts, length))
+        TextTask(folder=folder, fingerprint=fingerprint, notes=notes, **facts).save()
     return TextTask.open(folder)
 
 

@@ -38,6 +38,9 @@ def network_of(spec: str, kind: Any, what: str) -> nn.Module:
 
     No code of the model's runs, and no pickled weights are read. Raises ``TeacherError`` when it cannot be had.
     """
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # of tensors loaded, which takes no time
     local = Path(spec).expanduser().is_dir()
     if not local and (spec.startswith((".", "/", "~")) or spec.count("/") > 1):
         raise TeacherError(f"there is no teacher folder or file {spec}: check the path")

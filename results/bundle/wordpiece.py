@@ -6,6 +6,7 @@ the ids of Hugging Face's ``tokenizers``, but reads names of special tokens in a
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -21,6 +22,8 @@ INSIDE = "##"
 LONGEST_WORD = 100
 """A word of more characters is unknown."""
 
+_ASCII_WORDS = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
+_CONTROL = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127))
 _IDEOGRAPHS = (
     (0x4E00, 0x9FFF),
     (0x3400, 0x4DBF),
@@ -92,6 +95,10 @@ class WordPiece:
 
 def words(text: str, lowercase: bool) -> Iterator[str]:
     """The words of a text; each punctuation mark and each ideograph is one."""
+    if text.isascii():  # as below, an eighth of the time
+        plain = text.translate(_CONTROL)
+        yield from _ASCII_WORDS.findall(plain.lower() if lowercase else plain)
+        return
     word: list[str] = []
     for character in normalised(text, lowercase):
         if character.isspace() or _is_alone(character):

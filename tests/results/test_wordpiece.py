@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
 from evaluators.tasks.vocabulary import learn_vocabulary
-from results.bundle.wordpiece import LONGEST_WORD, WordPiece
+from results.bundle.wordpiece import LONGEST_WORD, WordPiece, words
 
 TEXTS = (
     "The café's crème brûlée — naïve, déjà vu; isn't it?",
@@ -57,6 +57,11 @@ def test_same_ids_of_any_text(tmp_path: Path) -> None:
         assert [ours.pieces[piece] for piece in ours.ids(text)] == library.encode(text).tokens[1:-1]
 
     check()
+
+
+def test_ascii_has_the_words_of_any_text() -> None:
+    text = "".join(map(chr, range(1, 128))) + " It's 2+2=4_ok\tx\x0by\x7fz"
+    assert list(words(text, True)) == [word for word in words(f"{text} é", True) if word != "e"]
 
 
 def test_names_of_special_tokens_are_plain_text(tmp_path: Path) -> None:
