@@ -20,6 +20,9 @@ from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.stages import Stages
 from evaluators.tasks.segmentation_task import SegmentationTask
+from evaluators.tasks.text_task import TextTask
+from evaluators.text_examples import FILE as TEXTS
+from evaluators.text_examples import write_text_examples
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
 from spaces.choice import Choice
@@ -89,9 +92,12 @@ def _taught(
 
 
 def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
-    """Pictures of what a student answers on test, where answers are pictures; by what they are."""
-    if not isinstance(bench.task, SegmentationTask):
-        return {}
+    """What a student answers on test, where people can see it: masks and texts; by what they are."""
     teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
-    write_mask_examples(bench.task, logits, teacher, folder / FILE)
-    return {"examples": FILE}
+    if isinstance(bench.task, SegmentationTask):
+        write_mask_examples(bench.task, logits, teacher, folder / FILE)
+        return {"examples": FILE}
+    if isinstance(bench.task, TextTask):
+        write_text_examples(bench.task, logits, teacher, folder / TEXTS)
+        return {"texts": TEXTS}
+    return {}

@@ -1,7 +1,7 @@
 """Classification of texts, as ids of word pieces.
 
 Beside what every task has, its folder holds ``ids.npy``, int32 (N, T), of train, then val, then test samples,
-padded with 0, and ``vocab.txt``, a piece a line.
+padded with 0, ``vocab.txt``, a piece a line, and ``texts.json``, the texts themselves.
 """
 
 from __future__ import annotations
@@ -75,6 +75,11 @@ class TextTask(Task):
     def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
         """As ``images``: a student takes what its teacher does."""
         return self.images(split, ids, resolution, view)
+
+    def texts(self, split: Split) -> list[str]:
+        """The texts of a split as the user gave them."""
+        texts: list[str] = json.loads((self.folder / "texts.json").read_text(encoding="utf-8"))
+        return texts[self._slice(split)]
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to a text, for the manifest of a bundle (see ``results.bundle.runner``)."""

@@ -130,7 +130,8 @@ def create_text_task(
         row[: len(cut)] = cut
     vocabulary = "".join(f"{piece}\n" for piece in tokenizer.pieces)
     targets = texts.targets[order]
-    digest = hashlib.blake2b(json.dumps([facts, vocabulary]).encode(), digest_size=12)
+    said = json.dumps([texts.texts[index] for index in order])
+    digest = hashlib.blake2b(json.dumps([facts, vocabulary, said]).encode(), digest_size=12)
     digest.update(ids.data)
     digest.update(targets.data)
     fingerprint = digest.hexdigest()
@@ -139,6 +140,7 @@ def create_text_task(
         with whole_folder(folder) as draft:
             np.save(draft / "ids.npy", ids)
             np.save(draft / "targets.npy", targets)
+            (draft / "texts.json").write_text(said, encoding="utf-8")
             (draft / VOCABULARY).write_text(vocabulary, encoding="utf-8")
         notes = (*texts.notes, *_notes(texts, parts, counts, length))
         TextTask(folder=folder, fingerprint=fingerprint, notes=notes, **facts).save()

@@ -90,6 +90,27 @@ def test_the_student_learns_and_is_measured(run: tuple[RunStore, Path]) -> None:
     assert _input(student).dtype == np.int64
 
 
+def test_a_report_shows_where_student_and_teacher_differ(run: tuple[RunStore, Path]) -> None:
+    from results.report import write_report
+
+    store, _ = run
+    (student,) = store.students()
+    rows = json.loads((store.path / student.files["texts"]).read_text())
+    sure = [
+        [share if name == "good" else 1 - share for name, share in (row["student"], row["teacher"])]
+        for row in rows
+    ]
+    gaps = [abs(ours - theirs) for ours, theirs in sure]
+    assert len(gaps) == 12
+    assert gaps == sorted(gaps, reverse=True)
+    first = {**rows[0], "text": "<b>bold</b>"}
+    (store.path / student.files["texts"]).write_text(json.dumps([first, *rows[1:]]))
+    write_report(store)
+    page = (store.path / "report.html").read_text()
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    assert "goes its own way" in page
+
+
 def test_a_bundle_takes_sentences(run: tuple[RunStore, Path], capsys: pytest.CaptureFixture[str]) -> None:
     _, folder = run
     bundle = Bundle(folder)
