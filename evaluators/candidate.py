@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from evaluators.cost import cost_of
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import agreement
 from evaluators.distill.method_text import method_text
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.stretch import Stretch
@@ -107,7 +106,7 @@ def scored(bench: Workbench, network: nn.Module, choice: Choice) -> Score:
     task, resolution = bench.task, bench.space.resolution(choice)
     logits = inherited_logits(network, task, resolution, device=bench.torch_device, guard=bench.working)
     reference = bench.reference
-    same = None if reference is None else agreement(logits, np.array(reference.logits("val")))
+    same = None if reference is None else task.agreement(logits, np.array(reference.logits("val")))
     return Score(task.score(logits, task.targets("val")), same)
 
 

@@ -1,42 +1,70 @@
-"""Pictures of what a student of segmentation does: its masks beside those given and the teacher's."""
+"""Pictures of what a student of masks or boxes does, beside what is given and what the teacher does."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluators.tasks.segmentation_task import SegmentationTask
+from evaluators.tasks.detection_task import DetectionTask
+from evaluators.tasks.image_task import ImageTask
+from results.bundle.boxes import boxes_of, drawn
 from results.bundle.masks import mask_of, overlay
 
 FILE = "examples.png"
 _COUNT, _MARGIN, _LEAST_SIDE = 4, 4, 160
 
 
-def write_mask_examples(
-    task: SegmentationTask, logits: Tensor, teacher: NDArray[np.float32] | None, path: Path
-) -> None:
-    """Write rows of picture, mask as given, teacher's mask (if any) and student's mask, as one PNG.
+def write_examples(task: ImageTask, logits: Tensor, teacher: NDArray[np.float32] | None, path: Path) -> None:
+    """Write rows of picture, what is given of it, the teacher's answer (if any) and the student's, as one PNG.
 
-    They are the test pictures on which student and teacher (or, without one, student and mask) agree least.
-    ``logits`` and ``teacher`` are of the test split, (N, classes, G, G).
+    They are the test pictures on which student and teacher (or, without one, student and masks) agree least.
+    ``logits`` and ``teacher`` are of the test split, (N, channels, G, G).
     """
     from PIL import Image
 
+    show = _shown_boxes if isinstance(task, DetectionTask) else _shown_masks
     side, targets = task.image_size, task.targets("test")
-    given = [mask_of(each, side, side) for each in logits.numpy()]
-    wanted = list(targets) if teacher is None else [mask_of(each, side, side) for each in teacher]
-    agreed = [float((ours == theirs).mean()) for ours, theirs in zip(given, wanted, strict=True)]
     rows = []
-    for index in np.argsort(agreed, kind="stable")[:_COUNT]:
-        masks = [targets[index], *([] if teacher is None else [wanted[index]]), given[index]]
+    for index in _unlike(task, logits, teacher):
         picture = task.pixels("test", side)[index].transpose(1, 2, 0)
-        plain = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-        rows.append(_joined([plain, *(overlay(picture, mask) for mask in masks)], axis=1))
-    times = -(-_LEAST_SIDE // side)
-    Image.fromarray(_joined(rows, axis=0).repeat(times, axis=0).repeat(times, axis=1)).save(path)
+        times = -(-_LEAST_SIDE // side)
+        large = picture.repeat(times, axis=0).repeat(times, axis=1)
+        answers = [logits[index].numpy(), *([] if teacher is None else [teacher[index]])]
+        rows.append(_joined(show(large, targets[index], answers[::-1]), axis=1))
+    Image.fromarray(_joined(rows, axis=0)).save(path)
+
+
+def _unlike(task: ImageTask, logits: Tensor, teacher: NDArray[np.float32] | None) -> NDArray[np.intp]:
+    """The pictures that are shown."""
+    others = logits if teacher is None else torch.from_numpy(np.array(teacher))
+    if teacher is None:
+        scores = [
+            task.score(logits[[index]], task.targets("test")[index : index + 1]) for index in range(len(logits))
+        ]
+    else:
+        scores = [task.agreement(logits[[index]], others[[index]]) for index in range(len(logits))]
+    return np.argsort(scores, kind="stable")[:_COUNT]
+
+
+def _shown_masks(
+    picture: NDArray[np.uint8], given: NDArray[np.uint8], answers: list[NDArray[np.float32]]
+) -> list[NDArray[np.uint8]]:
+    side = picture.shape[0]
+    plain = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+    times = side // given.shape[0]
+    masks = [given.repeat(times, axis=0).repeat(times, axis=1), *(mask_of(each, side, side) for each in answers)]
+    return [plain, *(overlay(picture, mask) for mask in masks)]
+
+
+def _shown_boxes(
+    picture: NDArray[np.uint8], given: NDArray[np.float32], answers: list[NDArray[np.float32]]
+) -> list[NDArray[np.uint8]]:
+    scored = np.insert(given, 1, 1.0, axis=1)
+    return [drawn(picture, scored), *(drawn(picture, boxes_of(each)) for each in answers)]
 
 
 def _joined(pictures: list[NDArray[np.uint8]], axis: int) -> NDArray[np.uint8]:

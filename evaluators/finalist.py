@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from evaluators.candidate import build_student, share_figures, teach
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import agreement, predict_logits
+from evaluators.distill.evaluate import predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
-from evaluators.examples import FILE, write_mask_examples
+from evaluators.examples import FILE, write_examples
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.stages import Stages
-from evaluators.tasks.segmentation_task import SegmentationTask
+from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.text_task import TextTask
 from evaluators.text_examples import FILE as TEXTS
 from evaluators.text_examples import write_text_examples
@@ -87,15 +87,15 @@ def _taught(
     )
     figures = {"val": trained.val_accuracy, "test": bench.task.score(logits, bench.task.targets("test"))}
     if bench.reference is not None:
-        figures["agreement"] = agreement(logits, np.array(bench.reference.logits("test")))
+        figures["agreement"] = bench.task.agreement(logits, np.array(bench.reference.logits("test")))
     return network, figures, logits
 
 
 def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
-    """What a student answers on test, where people can see it: masks and texts; by what they are."""
+    """What a student answers on test, where people can see it: masks, boxes and texts; by what they are."""
     teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
-    if isinstance(bench.task, SegmentationTask):
-        write_mask_examples(bench.task, logits, teacher, folder / FILE)
+    if isinstance(bench.task, ImageTask) and bench.task.dense:
+        write_examples(bench.task, logits, teacher, folder / FILE)
         return {"examples": FILE}
     if isinstance(bench.task, TextTask):
         write_text_examples(bench.task, logits, teacher, folder / TEXTS)

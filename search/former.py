@@ -48,7 +48,7 @@ def open_former(store: RunStore, config: SearchConfig, number: int, display: Dis
         raise RunError(f"student #{number} does not take images, and only students of images can learn later data")
     if "grid" in look:
         raise RunError(
-            f"student #{number} makes masks, and only students that classify images can learn later data"
+            f"student #{number} answers with maps, and only students that classify images can learn later data"
         )
     earlier = _earlier(fingerprint, store, config, version is None, look["size"], display)
     like = Input(

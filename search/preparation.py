@@ -168,7 +168,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
     }
     for option, given in asked.items():
         if task.dense and given:
-            raise ConfigError(f"{option} is not for segmentation yet: leave it out")
+            raise ConfigError(f"{option} is not for {task.kind} yet: leave it out")
 
 
 def _cache(config: SearchConfig) -> Path:

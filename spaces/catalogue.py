@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp", "text", "speech", "segment")
+_OWN = ("mobile", "residual", "mlp", "text", "speech", "segment", "detect")
 _OF_TEXTS = "text"
 _OF_IMAGES = ("mobile", "residual")
 _OF_SPEECH = "speech"
-_OF_MASKS = "segment"
+_OF_MAPS = ("segment", "detect")
 
 
 def space_names() -> tuple[str, ...]:
@@ -58,10 +58,10 @@ def load_space(
         raise SpaceError(f"space {spec} is for images, but the data are {kind}: use --space {fitting}")
     if spec == _OF_SPEECH and not sample_rate:
         raise SpaceError(f"space {spec} is for recordings of words (WAV files), and the data are none")
-    if dense and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec != _OF_MASKS:
-        raise SpaceError(f"space {spec} gives no masks: use --space {_OF_MASKS}, or leave it out")
-    if spec == _OF_MASKS and not dense:
-        raise SpaceError(f"space {spec} is for images with masks, and the data are none: leave --space out")
+    if dense and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec not in _OF_MAPS:
+        raise SpaceError(f"space {spec} gives no maps: use --space {' or '.join(_OF_MAPS)}, or leave it out")
+    if spec in _OF_MAPS and not dense:
+        raise SpaceError(f"space {spec} is for images with masks or boxes, and the data are none: leave it out")
     if spec.startswith(_HUB_PREFIX):
         from spaces.hub import hub_space
 
@@ -80,6 +80,7 @@ def load_space(
 def _own(
     name: str, *, channels: int, image_size: int, classes: int, tokens: bool, sample_rate: int | None
 ) -> Space:
+    from spaces.detect import DetectSpace
     from spaces.mlp import MlpSpace
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
@@ -93,7 +94,8 @@ def _own(
         "residual": ResidualSpace,
         "mlp": MlpSpace,
         _OF_TEXTS: TextSpace,
-        _OF_MASKS: SegmentSpace,
+        "segment": SegmentSpace,
+        "detect": DetectSpace,
     }
     make: Callable[[], nn.Module] = (
         partial(SpeechSpace, channels, sample_rate or 0, classes)
@@ -101,4 +103,4 @@ def _own(
         else partial(own[name], channels, image_size, classes)
     )
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
-    return NniSpace(name, make, **sizes, tokens=tokens, dense=name == _OF_MASKS)
+    return NniSpace(name, make, **sizes, tokens=tokens, dense=name in _OF_MAPS)

@@ -48,8 +48,13 @@ class SegmentSpace(ModelSpace):
         inner = choice("decoder.width", _DECODERS)
         self.context = Context(widths[-1], inner)
         self.decoder = nn.ModuleList(Merge(skip, inner) for skip in reversed(widths[:-1]))
+        self.tower = self.tower_of(inner)
         self.head = MutableConv2d(inner, classes, 1)
         initialise(self, seed)
+
+    def tower_of(self, width: Size) -> nn.Module:
+        """The layers between decoder and head; none here."""
+        return nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, channels, R, R) -> logits (N, classes, G, G), G = ``grid(image_size)``."""
@@ -60,7 +65,7 @@ class SegmentSpace(ModelSpace):
         merged = self.context(features)
         for merge, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
             merged = merge(merged, skip)
-        logits: Tensor = self.head(merged)
+        logits: Tensor = self.head(self.tower(merged))
         if logits.shape[-1] == self.grid:
             return logits
         return functional.interpolate(logits, (self.grid, self.grid), mode="bilinear")
@@ -88,15 +93,19 @@ class Merge(nn.Module):
         super().__init__()
         self.bring = conv_norm(skip, width, 1)
         self.act = activation(ACTIVATION)
-        separable = nn.Sequential(
-            OrderedDict[str, nn.Module](
-                depthwise=conv_norm(width, width, 3, groups=width),
-                project=conv_norm(width, width, 1, act=activation(ACTIVATION)),
-            )
-        )
-        self.refine = LayerChoice({"add": nn.Identity(), "convolve": separable}, label="decoder.merge")
+        self.refine = LayerChoice({"add": nn.Identity(), "convolve": separable(width)}, label="decoder.merge")
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         scaled = functional.interpolate(coarse, fine.shape[-2:], mode="nearest")
         merged: Tensor = self.refine(self.act(scaled + self.bring(fine)))
         return merged
+
+
+def separable(width: Size) -> nn.Module:
+    """A 3x3 convolution of each channel, then one of all channels: (N, width, H, W) -> the same shape."""
+    return nn.Sequential(
+        OrderedDict[str, nn.Module](
+            depthwise=conv_norm(width, width, 3, groups=width),
+            project=conv_norm(width, width, 1, act=activation(ACTIVATION)),
+        )
+    )

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from evaluators.tasks.task import Task
 
 
-def each_place(signals: Signals) -> Signals:
-    """Signals whose every place is a sample: logits (B, classes, G, G) become (B * G * G, classes).
+def each_place(signals: Signals, channels: int) -> Signals:
+    """Signals whose every place is a sample: logits (B, C, G, G) become (B * G * G, ``channels``), the first ones.
 
     Those of no network stay as they are.
     """
     if signals.logits.ndim != 4:
         return signals
-    return replace(signals, logits=signals.logits.permute(0, 2, 3, 1).flatten(0, 2))
+    return replace(signals, logits=signals.logits[:, :channels].permute(0, 2, 3, 1).flatten(0, 2))
 
 
 def maps(logits: Tensor, samples: int) -> Tensor:
@@ -34,8 +34,8 @@ def check_answers(distiller: Distiller, task: Task) -> None:
     """Raise ``ConfigError`` for a method that does not know answers of this kind."""
     if task.dense and not distiller.maps:
         raise ConfigError(
-            f"distiller {distiller.name!r} is not for answers that are maps (segmentation): use one of outputs, "
+            f"distiller {distiller.name!r} is not for answers that are maps (masks, boxes): use one of outputs, "
             "such as --distill channel-wise, soft-targets or hard-labels"
         )
     if distiller.only_maps and not task.dense:
-        raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (segmentation): use another")
+        raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (masks, boxes): use another")

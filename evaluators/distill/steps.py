@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,9 +138,16 @@ class Steps:
         student = Signals(logits.float(), self._capture.features, images, torch.from_numpy(ids), progress)
         teacher = self._source(ids, view)
         targets = self._task.taught(ids, view).to(self._device) if self._labelled[ids[0]] else None
-        if self._task.dense:
-            student, teacher = each_place(student), each_place(teacher)
-            targets = None if targets is None else targets.flatten()
+        if not self._task.dense:
+            return self._judged(student, teacher, targets)
+        asked = teacher.logits if self._distiller.uses_teacher else None
+        beside = self._task.beside(student.logits, asked, ids, view)
+        channels = self._task.class_channels
+        places = None if targets is None else targets.flatten()
+        loss = self._judged(each_place(student, channels), each_place(teacher, channels), places)
+        return loss if beside is None else replace(loss, total=loss.total + beside, task=loss.task + beside)
+
+    def _judged(self, student: Signals, teacher: Signals, targets: torch.Tensor | None) -> Loss:
         if self._optimiser is None:
             self._begin(student, teacher)
         return self._distiller.loss(student, teacher, targets)

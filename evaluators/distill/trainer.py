@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import Guard, agreement, predict_logits
+from evaluators.distill.evaluate import Guard, predict_logits
 from evaluators.distill.features import FeatureCapture
 from evaluators.distill.layout import lay_out
 from evaluators.distill.places import check_answers
@@ -106,7 +106,7 @@ def train_student(
         if logits is None:  # all of this part was done before
             logits = predict_logits(network, task, "val", resolution, device=device, guard=step_guard)
     network.eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    same = None if reference is None else agreement(logits, np.array(reference.logits("val")))
+    same = None if reference is None else task.agreement(logits, np.array(reference.logits("val")))
     state = {name: value.detach().clone() for name, value in network.state_dict().items()}
     assert history[-1].val_accuracy is not None
     return Trained(state, history[-1].val_accuracy, same, tuple(history), time.perf_counter() - start)

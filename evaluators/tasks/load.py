@@ -14,6 +14,8 @@ from evaluators.graphs.prepare import Graph, create_graph_task
 from evaluators.graphs.read import from_arrays, holds_vectors
 from evaluators.graphs.tables import is_graph_folder, read_graph, read_vectors
 from evaluators.tasks.augment import POLICIES, augment_policy
+from evaluators.tasks.box_folder import Boxed, boxed_folder
+from evaluators.tasks.detection import create_detection_task
 from evaluators.tasks.folder import folder_samples
 from evaluators.tasks.hub import hub_samples, is_dataset_folder
 from evaluators.tasks.image_task import ImageTask
@@ -53,7 +55,7 @@ def load_task(
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
     the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``. Texts are in a ``.tsv`` or
     ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set. Pictures with masks are in
-    folders side by side (see ``evaluators.tasks.mask_folder``).
+    folders side by side (see ``evaluators.tasks.mask_folder``), with boxes as COCO, Pascal VOC or YOLO keep them.
     ``image_size``: pixels, or tokens of a text, by default from the data; ``augment``: a policy's name, by default
     what suits the kind of data; ``least_classes``: 1 for data that are added to others; ``teacher``: a folder of a
     ``transformers`` model whose tokens texts become, by default those of a vocabulary learnt from them. Raises
@@ -73,6 +75,10 @@ def load_task(
             augment=policy,
             on_bad=on_bad,
             least_classes=least_classes,
+        )
+    if isinstance(source, Boxed):
+        return create_detection_task(
+            source, cache=cache, seed=seed, image_size=image_size, augment=policy, on_bad=on_bad
         )
     if isinstance(source, Masked):
         return create_segmentation_task(
@@ -100,7 +106,9 @@ def load_task(
     return create_graph_task(source, cache=cache, seed=seed) if isinstance(source, Graph) else source
 
 
-def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | Recordings | Texts | Masked:
+def _source(
+    spec: str, seed: int, on_bad: OnBad
+) -> Samples | Vectors | Graph | Recordings | Texts | Masked | Boxed:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
@@ -116,6 +124,8 @@ def _source(spec: str, seed: int, on_bad: OnBad) -> Samples | Vectors | Graph | 
             return hub_samples(spec, on_bad)
         if is_text_folder(path):
             return read_texts(path, on_bad)
+        if (boxed := boxed_folder(path)) is not None:
+            return boxed
         if is_masked(path):
             return masked_folder(path)
         return recordings_in(path, seed) if holds_recordings(path) else folder_samples(path)

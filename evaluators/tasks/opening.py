@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from evaluators.graphs.graph_task import GraphTask
+from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task, read_facts
@@ -14,7 +15,8 @@ from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.waveform_task import WaveformTask
 
 _KINDS: dict[str, Callable[[Path], Task]] = {
-    kind.kind: kind.open for kind in (ImageTask, SegmentationTask, VectorTask, GraphTask, WaveformTask, TextTask)
+    kind.kind: kind.open
+    for kind in (ImageTask, SegmentationTask, DetectionTask, VectorTask, GraphTask, WaveformTask, TextTask)
 }
 
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.augment import POLICIES, Augment
+from evaluators.tasks.dense import lay_out_maps, map_size, parted
 from evaluators.tasks.images import FileImages
 from evaluators.tasks.mask_folder import Masked
-from evaluators.tasks.prepare import LISTED, OnBad, channel_figures, default_size, place_hash, survey
+from evaluators.tasks.prepare import LISTED, OnBad, survey
 from evaluators.tasks.segmentation_task import SegmentationTask
-from evaluators.tasks.split import divide, shared_samples
 from evaluators.tasks.task import SPLITS
-from evaluators.tasks.whole_folder import whole_folder
 from results.bundle.masks import VOID
 from understudy import DataError
 
 METRIC = "accuracy is the mean intersection over union of the classes (mIoU), at the size of the masks"
-_STEP, _LEAST = 16, 32
 
 
 def create_segmentation_task(
@@ -38,48 +32,29 @@ def create_segmentation_task(
 ) -> SegmentationTask:
     """Prepare pictures with masks as a task in a folder of ``cache``, or open it there if it was prepared before.
 
-    ``image_size`` (pixels, a multiple of 16 from 32 on) defaults to the median shorter side, at most 224. Raises
-    ``DataError`` for pictures and masks that cannot be read or do not belong together (``on_bad="skip"`` leaves
-    such out and notes it), for another size, and for too few pictures.
+    ``image_size`` is as of ``map_size``. Raises ``DataError`` for pictures and masks that cannot be read or do not
+    belong together (``on_bad="skip"`` leaves such out and notes it), and for too few pictures.
     """
-    if image_size is not None and (image_size % _STEP or image_size < _LEAST):
-        raise DataError(f"--image-size must be a multiple of {_STEP} from {_LEAST} on for masks, not {image_size}")
     images = FileImages(masked.pictures)
     readable, looks, notes = survey(images, on_bad)
-    size = image_size or max(_LEAST, _STEP * (default_size([look.shorter_side for look in looks]) // _STEP))
+    size = map_size(image_size, looks)
     maps, kept = _masks(masked, readable, size, on_bad, notes)
-    chosen = readable[kept]
-    given = None if masked.given is None else masked.given[chosen]
-    parts = divide(np.zeros(len(chosen), np.int64), given, ("pictures with masks",), seed)
-    digests = [looks[index].digest for index in kept]
-    if shared := shared_samples(digests, parts):
-        notes.append(f"{shared} images of the validation or test split are also in an earlier split")
-    order = np.concatenate(parts)
-    notes += [METRIC, *_unseen(maps, parts, masked.labels)]
-    policy = POLICIES["standard"] if augment is None else augment
-    facts: dict[str, Any] = {
-        "labels": masked.labels,
-        "channels": 1 if all(looks[index].grey for index in kept) else 3,
-        "image_size": size,
-        "counts": dict(zip(SPLITS, map(len, parts), strict=True)),
-        "seed": seed,
-        "augment": asdict(policy),
-    }
-    content = [maps[order].tobytes(), *(digests[index] for index in order)]
-    told = json.dumps([SegmentationTask.kind, facts]).encode()
-    fingerprint = hashlib.blake2b(told + b"".join(content), digest_size=12).hexdigest()
-    folder = cache / f"{fingerprint}-{place_hash(images, chosen[order])}"
-    if not (folder / "task.json").exists():
-        with whole_folder(folder) as draft:
-            images.save(draft)
-            np.save(draft / "order.npy", chosen[order])
-            np.save(draft / "masks.npy", maps[order])
-            np.save(draft / "targets.npy", np.zeros(len(order), np.int64))
-        given_facts = {**facts, "augment": policy}
-        unscaled = SegmentationTask(**given_facts, folder=folder, mean=(), std=(), fingerprint=fingerprint)
-        mean, std = channel_figures(unscaled.pixels("train", size))
-        replace(unscaled, mean=mean, std=std, notes=tuple(notes)).save()
-    return SegmentationTask.open(folder)
+    numbers = readable[kept]
+    parts = parted(None if masked.given is None else masked.given[numbers], len(numbers), seed)
+    return lay_out_maps(
+        SegmentationTask,
+        images,
+        [looks[index] for index in kept],
+        numbers,
+        parts,
+        {"masks": maps[np.concatenate(parts)]},
+        labels=masked.labels,
+        size=size,
+        augment=POLICIES["standard"] if augment is None else augment,
+        seed=seed,
+        notes=[METRIC, *notes, *_unseen(maps, parts, masked.labels)],
+        cache=cache,
+    )
 
 
 def _masks(

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from evaluators.distill.evaluate import accuracy
+from evaluators.distill.evaluate import accuracy, agreement
 from evaluators.distill.schedule import Optimiser
 from evaluators.tasks.augment import Augment
 from understudy import DataError
@@ -100,6 +100,22 @@ class Task(ABC):
     def answer_shape(self) -> tuple[int, ...]:
         """Of a network's answer to one sample: (classes,)."""
         return (self.classes,)
+
+    @property
+    def class_channels(self) -> int:
+        """How many of an answer's channels, from the first, tell classes apart."""
+        return self.classes
+
+    def beside(self, student: Tensor, teacher: Tensor | None, ids: NDArray[np.int64], view: int) -> Tensor | None:
+        """The loss of what answers that are maps hold beside classes, where they do.
+
+        ``student`` and ``teacher`` (None: nobody teaches) are (B, channels, G, G).
+        """
+        return None
+
+    def agreement(self, logits: Tensor, others: Tensor | NDArray[np.float32]) -> float:
+        """Share of samples, or of places, on which two networks give the same class."""
+        return agreement(logits, torch.as_tensor(others))
 
     def prepare(self, resolutions: Iterable[int]) -> None:  # noqa: B027 (most tasks have nothing to make)
         """Make what samples of these sizes need, once for all processes."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from evaluators.distill.schedule import MANY, Optimiser, Schedule
 from evaluators.distill.trainer import seeded
+from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task
@@ -22,7 +23,7 @@ from evaluators.teachers.text import small_bert
 from spaces.log_mel import LogMel
 
 NAME, OF_VECTORS, OF_SPEECH = "builtin-residual", "builtin-perceptron", "builtin-residual-log-mel"
-OF_TEXTS, OF_MASKS = "builtin-bert", "builtin-segmenter"
+OF_TEXTS, OF_MASKS, OF_BOXES = "builtin-bert", "builtin-segmenter", "builtin-detector"
 WIDTH = 512
 """Of the hidden layers of a teacher of vectors."""
 BANDS, OVERLAP = 40, 50
@@ -54,6 +55,7 @@ def builtin_teacher(
         network = _network(task)
     kinds = (
         (SegmentationTask, OF_MASKS),
+        (DetectionTask, OF_BOXES),
         (ImageTask, NAME),
         (WaveformTask, OF_SPEECH),
         (TextTask, OF_TEXTS),
@@ -93,9 +95,9 @@ def teacher_schedule(
 
 
 def _network(task: Task) -> nn.Module:
-    """The untrained teacher: residual for images, masks and log-mel features, a BERT for texts; else an MLP."""
-    if isinstance(task, SegmentationTask):
-        return SegmenterNet(task.channels, task.classes, task.image_size)
+    """The untrained teacher: residual for images, maps and log-mel features, a BERT for texts; else an MLP."""
+    if task.dense:
+        return SegmenterNet(task.channels, task.answer_shape[0], task.image_size)
     if isinstance(task, ImageTask):
         return ResidualNet(task.channels, task.classes, task.image_size)
     if isinstance(task, TextTask):

@@ -142,7 +142,7 @@ def _try(teacher: Teacher, task: Task) -> None:
     shape = tuple(teacher.logits(images).shape)
     if task.dense and shape != (2, *task.answer_shape):
         raise TeacherError(
-            f"teacher {teacher.name} answers two samples with {shape}, but with these masks it must be "
+            f"teacher {teacher.name} answers two samples with {shape}, but with these data it must be "
             f"{(2, *task.answer_shape)}: logits by class on a quarter of the image's size"
         )
     if task.dense:

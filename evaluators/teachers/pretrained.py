@@ -29,6 +29,11 @@ def load_pretrained(spec: str, task: ImageTask) -> tuple[Normalised, int]:
     """
     import transformers
 
+    if task.kind == "boxes":
+        raise TeacherError(
+            f"{spec}: a transformers folder cannot teach boxes here: name code that answers with such maps "
+            "(file.py:function), or leave --teacher out"
+        )
     kind, what = _KINDS[task.dense]
     return _as_it_was_trained(network_of(spec, getattr(transformers, kind), what), spec, task)
 

@@ -6,7 +6,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks; of
+    preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks or
+                  boxes; of
                   vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
                   vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
@@ -50,6 +51,7 @@ _KEPT = {
     "recordings": ("features", "mean", "std", "sample_rate"),
     "texts": ("length", "vocabulary", "lowercase"),
     "masks": ("channels", "size", "mean", "std", "grid"),
+    "boxes": ("channels", "size", "mean", "std", "grid", "boxes"),
 }
 _TARGET = ("isa", "features", "threads", "mcpu")
 
@@ -94,7 +96,6 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     try:
         preprocess = {name: student.preprocess[name] for name in _KEPT[takes(student.preprocess)]}
         labels = list(facts["task"]["labels"])
-        answer = (1, len(labels), *[preprocess["grid"]] * 2) if "grid" in preprocess else (1, len(labels))
         target = _target(facts["profile"])
     except KeyError as error:
         raise BundleError(
@@ -105,7 +106,9 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
         "inputs": [input_spec(preprocess)],
-        "outputs": [{**TensorSpec("logits", answer, "float32").to_json(), "meaning": "logits"}],
+        "outputs": [
+            {**TensorSpec("logits", _answer(preprocess, len(labels)), "float32").to_json(), "meaning": "logits"}
+        ],
         "preprocess": preprocess,
         "labels": labels,
         "figures": _figures(student.measurements),
@@ -117,10 +120,18 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     }
 
 
-def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts", "masks"]:
-    """The kind of samples that a student takes, by what is done to one; of ``masks`` it takes images."""
+def _answer(preprocess: Mapping[str, Any], labels: int) -> tuple[int, ...]:
+    """The shape of a student's output: (1, labels), or a map of them, where there are boxes of more."""
+    if "grid" not in preprocess:
+        return (1, labels)
+    channels = 1 + labels + preprocess["boxes"] if "boxes" in preprocess else labels
+    return (1, channels, preprocess["grid"], preprocess["grid"])
+
+
+def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts", "masks", "boxes"]:
+    """The kind of samples that a student takes, by what is done to one; of ``masks`` and ``boxes`` images."""
     if "grid" in preprocess:
-        return "masks"
+        return "boxes" if "boxes" in preprocess else "masks"
     if "vocabulary" in preprocess:
         return "texts"
     if "sample_rate" in preprocess:

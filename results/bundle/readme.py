@@ -7,7 +7,7 @@ from typing import Literal
 
 from results.bundle.program import Machine
 
-Takes = Literal["images", "vectors", "recordings", "texts", "masks", "arrays"]
+Takes = Literal["images", "vectors", "recordings", "texts", "masks", "boxes", "arrays"]
 
 
 def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
@@ -35,12 +35,14 @@ _TEXTS = (
 )
 _RECORDINGS = "    .venv/bin/python run.py predict word.wav      # the three likeliest words"
 _MASKS = "    .venv/bin/python run.py predict photo.jpg --to out/   # its mask, and the picture in its colours"
+_BOXES = "    .venv/bin/python run.py predict photo.jpg --to out/   # its boxes as JSON, and drawn on the picture"
 _USES: Mapping[Takes, str] = {
     "images": _IMAGE,
     "vectors": _VECTORS,
     "recordings": _RECORDINGS,
     "texts": _TEXTS,
     "masks": _MASKS,
+    "boxes": _BOXES,
     "arrays": _ARRAYS,
 }
 _PROGRAM = """Without Python, with nothing but a C++ runtime (`libstdc++6`, part of every such system):

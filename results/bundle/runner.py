@@ -5,7 +5,7 @@
     python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
     python run.py predict "a sentence" texts.txt       ... of each text, a line of a .txt file, for one of texts
     python run.py predict word.wav [more.wav ...]      ... of each recording, for a student of spoken words
-    python run.py predict photo.jpg --to out/          the mask of each image, for a student of segmentation
+    python run.py predict photo.jpg --to out/          the mask or the boxes of each image, for students of those
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -16,9 +16,9 @@ or, from Python::
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
-One file (two where ``sound.py`` reads WAV files, ``wordpiece.py`` makes numbers of texts or ``masks.py`` masks of
-answers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm, apache-tvm-ffi), and Pillow
-to decode image files (``.npy`` arrays work without it).
+One file (two where ``sound.py`` reads WAV files, ``wordpiece.py`` makes numbers of texts, ``masks.py`` masks or
+``boxes.py`` boxes of answers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm,
+apache-tvm-ffi), and Pillow to decode image files (``.npy`` arrays work without it).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -584,11 +584,20 @@ class Bundle:
     def mask(self, source: str | Path | Pixels) -> Pixels:
         """The class of each pixel of an image, uint8 (H, W) numbers of ``labels``, by a student of masks."""
         spec = self.manifest.get("preprocess", {})
-        if "grid" not in spec:
+        if "grid" not in spec or "boxes" in spec:
             raise BundleProblem(f"{self.folder} makes no masks: use predict")
         picture = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
         mask: Pixels = _beside("masks").mask_of(self.logits(picture), *picture.shape[:2])
         return mask
+
+    def boxes(self, source: str | Path | Pixels) -> Floats:
+        """What is in an image, (n, 6): class, score, left, top, right, bottom in shares; by a student of boxes."""
+        spec = self.manifest.get("preprocess", {})
+        if "boxes" not in spec:
+            raise BundleProblem(f"{self.folder} finds no boxes: use predict")
+        picture = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
+        found: Floats = _beside("boxes").boxes_of(self.logits(picture))
+        return found
 
     def run(self, *inputs: Array) -> tuple[Array, ...]:
         """The network's outputs for its inputs, in the order of the manifest.
@@ -660,11 +669,11 @@ def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[A
 def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
     """Print the three likeliest labels of each image, vector or text; of a network that takes arrays, its outputs.
 
-    The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name; masks, and the images under
-    their colours, into the folder ``to``. Raises ``BundleProblem`` for what cannot be read or written.
+    The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name; masks or boxes, and images
+    with them, into the folder ``to``. Raises ``BundleProblem`` for what cannot be read or written.
     """
     if "grid" in bundle.manifest.get("preprocess", {}):
-        _print_masks(bundle, files, to)
+        _print_maps(bundle, files, to)
         return
     if "preprocess" in bundle.manifest:
         if to is not None:
@@ -684,20 +693,27 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
             _write_arrays(to, named)
 
 
-def _print_masks(bundle: Bundle, files: Sequence[str], to: str | None) -> None:
-    """The share of each image that each class has; the masks as pictures, where they are asked for."""
-    made = _beside("masks")
+def _print_maps(bundle: Bundle, files: Sequence[str], to: str | None) -> None:
+    """What is in each image: the share of each class, or its boxes; as pictures, where they are asked for."""
+    spec, labels = bundle.manifest["preprocess"], bundle.labels
     for file in files:
-        mask = bundle.mask(file)
-        parts = "   ".join(f"{label} {100 * share:.1f} %" for label, share in made.shares(mask, bundle.labels))
-        written = ""
-        if to is not None:
-            picture = decode_image(file, bundle.manifest["preprocess"]["channels"])
-            try:
-                written = "  ->  " + ", ".join(map(str, made.write_pictures(file, picture, mask, Path(to))))
-            except (OSError, ImportError) as error:
-                raise BundleProblem(f"cannot write the masks into {to} ({error})") from error
-        print(f"{file}:  {parts}{written}")
+        picture = decode_image(file, spec["channels"])
+        if "boxes" in spec:
+            module, found = _beside("boxes"), bundle.boxes(picture)
+            told = module.described(found, labels, *picture.shape[:2])
+            said = "   ".join(f"{each['label']} {100 * each['score']:.1f} % at {each['box']}" for each in told)
+            write = partial(module.write_boxes, file, picture, found, labels)
+        else:
+            module, mask = _beside("masks"), bundle.mask(picture)
+            said = "   ".join(f"{label} {100 * share:.1f} %" for label, share in module.shares(mask, labels))
+            write = partial(module.write_pictures, file, picture, mask)
+        print(f"{file}:  {said or 'nothing'}")
+        if to is None:
+            continue
+        try:
+            print("  ->  " + ", ".join(map(str, write(Path(to)))))
+        except (OSError, ImportError) as error:
+            raise BundleProblem(f"cannot write into {to} ({error})") from error
 
 
 def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array]]:
@@ -764,7 +780,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="an image or WAV file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of inputs",
     )
     predict.add_argument(
-        "--to", metavar="PATH", help="write the outputs of a network that takes arrays (.npz), or masks (a folder)"
+        "--to",
+        metavar="PATH",
+        help="write the outputs of a network that takes arrays (.npz), or masks and boxes (a folder)",
     )
     commands.add_parser("bench", help="measure the latency on this machine")
     options = parser.parse_args(arguments)

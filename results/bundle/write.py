@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from results.bundle import masks, runner, sound, wordpiece
+from results.bundle import boxes, masks, runner, sound, wordpiece
 from results.bundle.manifest import manifest, takes
 from results.bundle.program import Machine, add_program
 from results.bundle.readme import make_readme
@@ -57,7 +57,7 @@ def write_bundle(
     kind = takes(student.preprocess)
     if with_program and kind != "images":
         raise BundleError(f"the program without Python takes images, not {kind}: deploy with --runtime python")
-    beside = {"texts": wordpiece, "recordings": sound, "masks": masks}.get(kind)
+    beside = {"texts": wordpiece, "recordings": sound, "masks": masks, "boxes": boxes}.get(kind)
     if beside is not None:
         path = Path(str(beside.__file__))
         sources[path.name] = path

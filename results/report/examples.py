@@ -16,12 +16,12 @@ def examples_html(view: RunView, run: Path) -> str:
     if not path.is_file():
         return ""
     picture = b64encode(path.read_bytes()).decode("ascii")
-    return f'<img class="examples" alt="masks beside their images" src="data:image/png;base64,{picture}">'
+    return f'<img class="examples" alt="what is given and what is answered" src="data:image/png;base64,{picture}">'
 
 
 def examples_hint(view: RunView) -> str:
     """What the pictures show."""
-    first = "the image, its mask as given"
+    first = "the image with its boxes as given" if view.metric == "mAP" else "the image, its mask as given"
     if view.teacher is None:
         return f"From left to right: {first}, the student's. Of the test split, those it gets least of."
     return (

@@ -19,7 +19,7 @@ from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_outputs import compute_outputs
 from evaluators.distill.trainer import train_student
-from evaluators.examples import write_mask_examples
+from evaluators.examples import write_examples
 from evaluators.tasks.augment import POLICIES
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
@@ -65,7 +65,7 @@ def test_masks_become_classes_at_the_size_of_the_images(task):
     assert isinstance(again, SegmentationTask)
     assert again == task
     assert "mIoU" in task.notes[0]
-    with pytest.raises(SpaceError, match="gives no masks: use --space segment"):
+    with pytest.raises(SpaceError, match="gives no maps: use --space segment or detect"):
         load_space("mobile", **task.sizes)
 
 
@@ -111,7 +111,7 @@ def test_void_is_not_learnt(folder, tmp_path):
     taught = partly.taught(np.arange(partly.size("train")), 0)
     assert set(taught.unique().tolist()) == {IGNORED, 0, 1}
     logits = torch.randn(2, 2, GRID, GRID, requires_grad=True)
-    signals = each_place(Signals(logits, ids=torch.arange(2)))
+    signals = each_place(Signals(logits, ids=torch.arange(2)), 3)
     load_distiller("hard-labels").loss(signals, Signals.none(), taught[:2].flatten()).total.backward()
     known = (taught[:2] != IGNORED)[:, None].expand(logits.shape)
     assert (logits.grad[~known] == 0).all()
@@ -120,7 +120,7 @@ def test_void_is_not_learnt(folder, tmp_path):
 
 def test_each_place_is_a_sample_and_maps_are_had_back():
     logits = torch.randn(2, 3, 4, 4)
-    rows = each_place(Signals(logits)).logits
+    rows = each_place(Signals(logits), 3).logits
     assert (rows[5] == logits[0, :, 1, 1]).all()
     assert (maps(rows, 2) == logits.flatten(2)).all()
 
@@ -132,8 +132,8 @@ def test_channel_wise_asks_where_and_not_how_much():
     method, targets = load_distiller("channel-wise"), torch.zeros(2 * 16, dtype=torch.int64)
 
     def distance(logits):
-        signals = each_place(Signals(logits, ids=torch.arange(2)))
-        return method.loss(signals, each_place(Signals(teacher)), targets).distillation
+        signals = each_place(Signals(logits, ids=torch.arange(2)), 3)
+        return method.loss(signals, each_place(Signals(teacher), 3), targets).distillation
 
     assert distance(student) == pytest.approx(0, abs=1e-5)
     assert distance(brighter) > 0.1
@@ -159,12 +159,12 @@ def test_a_student_learns_masks_from_a_teacher(task, space, tmp_path, method):
     assert 0 <= taught.val_accuracy <= 1
     assert 0 <= taught.agreement <= 1
     logits = torch.from_numpy(np.array(outputs.logits("test")))
-    write_mask_examples(task, logits, outputs.logits("test"), tmp_path / "examples.png")
+    write_examples(task, logits, outputs.logits("test"), tmp_path / "examples.png")
     assert np.asarray(Image.open(tmp_path / "examples.png")).shape[2] == 3
 
 
 def test_methods_that_do_not_know_maps_are_refused(task, space):
-    with pytest.raises(ConfigError, match=r"'dkd' is not for answers that are maps \(segmentation\)"):
+    with pytest.raises(ConfigError, match=r"'dkd' is not for answers that are maps \(masks, boxes\)"):
         train_student(
             space.build(space.smallest()),
             task,

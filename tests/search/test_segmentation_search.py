@@ -64,8 +64,8 @@ def test_a_bundle_makes_the_masks_of_its_onnx_twin(run, workplace):
 
 def test_what_does_not_go_with_masks_is_refused(run, workplace):
     for options, problem in (
-        (("--supernet", "train"), "--supernet is not for segmentation yet"),
-        (("--quantise", "int8"), "--quantise is not for segmentation yet"),
+        (("--supernet", "train"), "--supernet is not for masks yet"),
+        (("--quantise", "int8"), "--quantise is not for masks yet"),
         (("--distill", "hints"), "is not for answers that are maps"),
     ):
         done = call_here(

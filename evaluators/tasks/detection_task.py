@@ -1,0 +1,107 @@
+"""Object detection: boxes around what is in a picture.
+
+Beside what a task of images has, its folder holds ``boxes.npy``, float32 (M, 5): class, left, top, right, bottom
+in shares of the sides, of train, then val, then test pictures, and ``box_counts.npy``, int64 (N,), how many each
+has.
+Pictures are scaled whole, whatever their shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from evaluators.distill.evaluate import agreement
+from evaluators.tasks.average_precision import average_precision
+from evaluators.tasks.box_targets import Assigned, assign, box_loss, moved
+from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.task import Split
+from results.bundle import boxes, runner
+from spaces.scales import answer_shape, grid
+
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DetectionTask(ImageTask):
+    """Pictures with boxes; see ``ImageTask``. Answers are maps as ``results.bundle.boxes`` reads them."""
+
+    kind: ClassVar[str] = "boxes"
+    space: ClassVar[str] = "detect"
+    dense: ClassVar[bool] = True
+    metric: ClassVar[str] = "mAP"
+    _latest: dict[tuple[int, bytes], Assigned] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Of the answer to a picture: (1 + classes + 4, G, G)."""
+        return answer_shape(self.class_channels + boxes.SIDES, self.image_size, True)
+
+    @property
+    def class_channels(self) -> int:
+        """Nothing, and each class."""
+        return 1 + self.classes
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """See ``Task.sizes``."""
+        return {**super().sizes, "classes": self.answer_shape[0], "dense": True}
+
+    def targets(self, split: Split) -> Sequence[Boxes]:  # type: ignore[override]
+        """The boxes of each picture of a split, float32 (n, 5): class, left, top, right, bottom in shares."""
+        return self._boxes[self._slice(split)]
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Every training picture is known: one without boxes shows nothing."""
+        return np.ones(self.size("train"), bool)
+
+    def scaled(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """See ``ImageTask.scaled``: nothing is cropped."""
+        return runner.stretch(picture, size)
+
+    def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
+        """What is at each place of training pictures as a view shows them, int64 (B, G, G): 0 is nothing."""
+        return self._assigned(ids, view).classes
+
+    def beside(self, student: Tensor, teacher: Tensor | None, ids: NDArray[np.int64], view: int) -> Tensor:
+        """The loss of the boxes of answers (B, channels, G, G) against those given, and against the teacher's."""
+        assigned = self._assigned(ids, view)
+        return box_loss(student, teacher, assigned.classes.to(student.device), assigned.corners.to(student.device))
+
+    def score(self, logits: Tensor | NDArray[np.float32], targets: Any) -> float:
+        """Mean average precision as COCO's, over overlaps of .5 to .95, in 0..1; ``targets`` as of ``targets``."""
+        answers = np.asarray(logits, np.float32)
+        return average_precision([boxes.boxes_of(each, 0.05) for each in answers], targets, self.classes)
+
+    def agreement(self, logits: Tensor, others: Tensor | NDArray[np.float32]) -> float:
+        """Share of places at which two networks see the same class, or nothing."""
+        channels = self.class_channels
+        return agreement(logits[:, :channels], torch.as_tensor(others)[:, :channels])
+
+    def preprocess(self, resolution: int) -> dict[str, Any]:
+        """See ``ImageTask.preprocess``; answers have ``grid`` places a side, and ``boxes`` in them."""
+        return {**super().preprocess(resolution), "grid": grid(self.image_size), "boxes": boxes.SIDES}
+
+    def _assigned(self, ids: NDArray[np.int64], view: int) -> Assigned:
+        key = (view, ids.tobytes())
+        if key not in self._latest:
+            given = [self.targets("train")[index] for index in ids]
+            if view and not self.augment.clean:
+                given = moved(given, self.augment.matrices(ids, view, self.seed).numpy())
+            self._latest.clear()
+            self._latest[key] = assign(given, grid(self.image_size))
+        return self._latest[key]
+
+    @cached_property
+    def _boxes(self) -> list[Boxes]:
+        held: Boxes = np.load(self.folder / "boxes.npy", allow_pickle=False)
+        counts: NDArray[np.int64] = np.load(self.folder / "box_counts.npy", allow_pickle=False)
+        return np.split(held, np.cumsum(counts)[:-1])
