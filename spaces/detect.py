@@ -17,6 +17,9 @@ class DetectSpace(SegmentSpace):
     Layers: ``stem``, ``stages.<stage>``, ``context``, ``decoder.<step>``, ``tower.<layer>``, ``head``.
     """
 
+    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+        super().__init__(channels, image_size, classes)
+
     def tower_of(self, width: Size) -> nn.Module:
         """See ``SegmentSpace.tower_of``."""
         tower: nn.Module = Repeat(lambda index: separable(width), choice("tower.depth", _DEPTHS))

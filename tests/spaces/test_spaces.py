@@ -48,7 +48,8 @@ HUB = (
 )
 TEXTS = Case("text", channels=500, image_size=32, classes=3, mutations=4, tokens=True)
 MASKS = Case("segment", channels=3, image_size=64, classes=3, mutations=2, dense=True)
-OF_IMAGES = [name for name in space_names() if name not in (TEXTS.spec, SPEECH.spec, MASKS.spec)]
+BOXES = Case("detect", channels=3, image_size=64, classes=7, mutations=2, dense=True)
+OF_IMAGES = [name for name in space_names() if name not in (TEXTS.spec, SPEECH.spec, MASKS.spec, BOXES.spec)]
 EVERY = (*OURS, *USERS, *HUB)
 
 
@@ -57,7 +58,7 @@ def shown(case: Case) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("case", [*OURS, TEXTS, SPEECH, MASKS, *USERS], ids=shown)
+@pytest.mark.parametrize("case", [*OURS, TEXTS, SPEECH, MASKS, BOXES, *USERS], ids=shown)
 def test_contract(case, check):
     check(case)
 

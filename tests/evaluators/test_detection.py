@@ -1,0 +1,204 @@
+"""Pictures with boxes: as data in three forms, as what each place is taught, and how they are judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluators.distill.catalogue import load_distiller
+from evaluators.distill.schedule import Schedule
+from evaluators.distill.teacher_outputs import compute_outputs
+from evaluators.distill.trainer import train_student
+from evaluators.examples import write_examples
+from evaluators.tasks.average_precision import average_precision
+from evaluators.tasks.box_targets import IGNORED, assign, moved
+from evaluators.tasks.detection_task import DetectionTask
+from evaluators.tasks.load import load_task
+from evaluators.tasks.opening import open_task
+from evaluators.teachers.builtin import builtin_teacher
+from results.bundle.boxes import REACH
+from spaces.catalogue import load_space
+from tests.mask_pictures import draw_boxes
+from understudy import DataError
+
+SIZE, GRID = 32, 8
+VOC = """<annotation><filename>{name}</filename><size><width>40</width><height>32</height></size>
+<object><name>{label}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>
+</bndbox></object></annotation>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return draw_boxes(tmp_path_factory.mktemp("boxed"), 24)
+
+
+@pytest.fixture(scope="module")
+def task(folder, tmp_path_factory) -> DetectionTask:
+    loaded = load_task(str(folder), cache=tmp_path_factory.mktemp("cache"), seed=0, image_size=SIZE)
+    assert isinstance(loaded, DetectionTask)
+    return loaded
+
+
+def ideal(boxes: list[np.ndarray], classes: int) -> torch.Tensor:
+    """The answers that say just what is given."""
+    assigned = assign(boxes, GRID)
+    maps = torch.full((len(boxes), 1 + classes + 4, GRID, GRID), -8.0)
+    seen = assigned.classes.clamp(min=0)
+    maps[:, : 1 + classes].scatter_(1, seen[:, None], 8.0)
+    middles = (torch.arange(GRID) + 0.5) / GRID
+    x, y = middles[None, None, :], middles[None, :, None]
+    left, top, right, bottom = assigned.corners.unbind(1)
+    maps[:, -4:] = (torch.stack([x - left, y - top, right - x, bottom - y], 1).clamp(min=1e-3) / REACH).log()
+    return maps
+
+
+def test_boxes_become_shares_of_their_pictures(task, folder):
+    assert task.labels == ("square", "disc")
+    assert task.answer_shape == (1 + 2 + 4, GRID, GRID)
+    held = json.loads((folder / "boxes.json").read_text())["annotations"]
+    first = int(np.load(task.folder / "order.npy")[0])
+    left, top, wide, high = next(each["bbox"] for each in held if each["image_id"] == first)
+    expected = [left / 40, top / 32, (left + wide) / 40, (top + high) / 32]
+    assert task.targets("train")[0][0, 1:] == pytest.approx(expected)
+    assert open_task(task.folder) == task
+
+
+def test_the_middle_of_a_box_is_its_own_and_its_rim_may_be_either():
+    (classes,) = assign(
+        [np.array([[1, 0.25, 0.25, 0.75, 0.75], [0, 0.4, 0.4, 0.41, 0.41]], np.float32)], GRID
+    ).classes
+    assert classes[3, 3] == 1 + 0, "the smaller box has its one place"
+    assert classes[4, 4] == 1 + 1
+    assert classes[2, 2] == IGNORED
+    assert classes[0, 0] == 0
+
+
+def test_boxes_move_as_their_pictures_do(task):
+    ids = np.arange(8)
+    for view in (1, 2, 3):
+        bright = task.images("train", ids, SIZE, view).mean(1).numpy()
+        matrices = task.augment.matrices(ids, view, task.seed).numpy()
+        for picture, boxes in zip(
+            bright, moved([task.targets("train")[index] for index in ids], matrices), strict=True
+        ):
+            for _, left, top, right, bottom in boxes:
+                inside = picture[
+                    int(top * SIZE) + 2 : int(bottom * SIZE) - 1, int(left * SIZE) + 2 : int(right * SIZE) - 1
+                ]
+                assert inside.size == 0 or inside.mean() > picture.mean() + 0.15
+
+
+def test_the_score_is_cocos_average_precision(task):
+    given = task.targets("val")
+    assert task.score(ideal(given, 2), given) > 0.85
+    assert task.score(torch.zeros(len(given), *task.answer_shape), given) == 0
+    box, other = np.array([[0, 0.1, 0.1, 0.5, 0.5]], np.float32), np.array([[0, 0.6, 0.6, 0.9, 0.9]], np.float32)
+    found = [np.insert(box, 1, 0.9, axis=1), np.insert(other, 1, 0.8, axis=1)]
+    assert average_precision(found, [box, other], 1) == pytest.approx(1)
+    assert average_precision(found, [box, box], 1) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("method", ["soft-targets", "hard-labels"])
+def test_a_student_learns_boxes(task, tmp_path, method):
+    teacher = builtin_teacher(task, cache=task.folder.parent, seed=0, epochs=6)
+    outputs = compute_outputs(teacher, task, views=0, cache=task.folder.parent)
+    space = load_space("detect", **task.sizes)
+    torch.manual_seed(0)
+    taught = train_student(
+        space.build(space.smallest()),
+        task,
+        resolution=space.resolution(space.smallest()),
+        distiller=load_distiller(method),
+        teacher_outputs=outputs,
+        schedule=Schedule(8, batch_size=4, views=0),
+        seed=0,
+        reference=outputs,
+    )
+    assert taught.history[-1].loss < taught.history[0].loss
+    assert 0 <= taught.agreement <= 1
+    logits = torch.from_numpy(np.array(outputs.logits("test")))
+    write_examples(task, logits, outputs.logits("test"), tmp_path / "examples.png")
+    assert (tmp_path / "examples.png").stat().st_size > 100
+
+
+def as_voc(source: Path, made: Path) -> None:
+    held = json.loads((source / "boxes.json").read_text())
+    names = {each["id"]: each["name"] for each in held["categories"]}
+    shutil.copytree(source / "images", made / "JPEGImages")
+    (made / "Annotations").mkdir()
+    for each in held["annotations"]:
+        left, top, wide, high = each["bbox"]
+        number = each["image_id"]
+        text = VOC.format(
+            name=f"{number}.png",
+            label=names[each["category_id"]],
+            left=left,
+            top=top,
+            right=left + wide,
+            bottom=top + high,
+        )
+        (made / "Annotations" / f"{number}.xml").write_text(text)
+
+
+def as_yolo(source: Path, made: Path) -> None:
+    held = json.loads((source / "boxes.json").read_text())
+    shutil.copytree(source / "images", made / "images")
+    (made / "labels").mkdir()
+    (made / "data.yaml").write_text("names: [square, disc]\n")
+    for each in held["annotations"]:
+        left, top, wide, high = each["bbox"]
+        line = (
+            f"{each['category_id'] - 7} {(left + wide / 2) / 40} {(top + high / 2) / 32} {wide / 40} {high / 32}\n"
+        )
+        (made / "labels" / f"{each['image_id']}.txt").write_text(line)
+
+
+@pytest.mark.parametrize("convert", [as_voc, as_yolo])
+def test_other_forms_hold_the_same(task, folder, tmp_path, convert):
+    convert(folder, tmp_path / "data")
+    other = load_task(str(tmp_path / "data"), cache=tmp_path / "cache", seed=0, image_size=SIZE)
+    sides = {
+        kind: sorted(tuple(np.round(box[1:], 4)) for box in np.concatenate(list(each.targets("train"))))
+        for kind, each in (("coco", task), ("other", other))
+    }
+    assert set(other.labels) == {"square", "disc"}
+    total = sum(len(each.targets(split)) for each in (other,) for split in ("train", "val", "test"))
+    assert total == 24
+    assert len(sides["other"]) == len(sides["coco"])
+
+
+def test_data_that_do_not_fit_are_named(folder, tmp_path):
+    data, cache = shutil.copytree(folder, tmp_path / "data"), tmp_path / "cache"
+    held = json.loads((data / "boxes.json").read_text())
+
+    def refused(match: str) -> None:
+        (data / "boxes.json").write_text(json.dumps(held))
+        with pytest.raises(DataError, match=match):
+            load_task(str(data), cache=cache, seed=0, image_size=SIZE)
+
+    good = held["annotations"][3]["bbox"]
+    held["annotations"][3]["bbox"] = [30, 4, 30, 8]
+    refused(r"box 1 of 3\.png in .*boxes\.json reaches out of its picture .* 1 images have such boxes")
+    kept = load_task(str(data), cache=cache, seed=0, image_size=SIZE, on_bad="skip")
+    assert sum(kept.counts.values()) == 23
+    held["annotations"][3]["bbox"] = [4, 4, 0, 8]
+    refused("has no size")
+    held["annotations"][3]["bbox"] = good
+    held["annotations"][3]["category_id"] = 99
+    refused("is not as COCO writes its boxes")
+    held["annotations"][3]["category_id"] = 7
+    held["images"][0]["file_name"] = "nowhere.png"
+    refused(r"the picture nowhere\.png is not in")
+
+
+def test_entities_in_xml_are_refused(folder, tmp_path):
+    as_voc(folder, tmp_path)
+    file = tmp_path / "Annotations" / "0.xml"
+    file.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + file.read_text())
+    with pytest.raises(DataError, match="it declares entities"):
+        load_task(str(tmp_path), cache=tmp_path / "cache", seed=0)
