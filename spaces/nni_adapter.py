@@ -199,7 +199,7 @@ class NniSpace(Space):
                     f"{type(error).__name__}: {error}"
                 ) from error
         if shape != (2, *answer):
-            raise SpaceError(f"space {self.name} must give logits {(2, *answer)} for 2 samples, but gave {shape}")
+            raise SpaceError(f"space {self.name} must give {(2, *answer)} logits for 2 samples, but gave {shape}")
 
     def _planning_device(self) -> torch.device:
         """Torch's meta device, unless the networks of the space need real numbers to be built or run."""

@@ -30,7 +30,7 @@ def test_a_bundle_finds_the_boxes_of_its_onnx_twin(workplace):
             "--workers",
             "1",
         ),
-        *("--trials", "1", "--epochs", "1", "--final-epochs", "20", "--name", "boxes"),
+        *("--trials", "1", "--epochs", "1", "--final-epochs", "8", "--name", "boxes"),
     )
     done = call_here(workplace, "search", *options)
     assert done.returncode == 0, done.stdout + done.stderr
