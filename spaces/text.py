@@ -1,4 +1,4 @@
-"""Transformer encoders for texts: of the size of TinyBERT (Jiao et al., 2020, arXiv:1909.10351) and below."""
+"""Transformer encoders for texts, up to BERT-mini (Turc et al., 2019, arXiv:1908.08962)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from spaces.nni_adapter import (
 from spaces.scales import lengths
 from spaces.space import RESOLUTION
 
-_WIDTHS = [32, 64, 96, 128]
-_DEPTHS = [1, 2, 3]
-_HEADS = [2, 4]
+_WIDTHS = [32, 64, 128, 256]
+_DEPTHS = [1, 2, 3, 4]
+_HEADS = [2, 4, 8]
 _RATIOS = [1, 2, 4]
 _EMBEDDINGS = [32, 64, 128]
 _DROPOUT = 0.1
