@@ -124,7 +124,12 @@ def _source(
             return hub_samples(spec, on_bad)
         if is_text_folder(path):
             return read_texts(path, on_bad)
-        if (boxed := boxed_folder(path)) is not None:
+        boxed = boxed_folder(path)
+        if boxed is not None and is_masked(path):
+            raise DataError(
+                f"{path} holds both masks and boxes: name a folder that links to the images and to one of these"
+            )
+        if boxed is not None:
             return boxed
         if is_masked(path):
             return masked_folder(path)

@@ -196,6 +196,13 @@ def test_data_that_do_not_fit_are_named(folder, tmp_path):
     refused(r"the picture nowhere\.png is not in")
 
 
+def test_boxes_and_masks_at_once_are_refused(folder, tmp_path):
+    as_voc(folder, tmp_path)
+    (tmp_path / "SegmentationClass").mkdir()
+    with pytest.raises(DataError, match="holds both masks and boxes"):
+        load_task(str(tmp_path), cache=tmp_path / "cache", seed=0)
+
+
 def test_entities_in_xml_are_refused(folder, tmp_path):
     as_voc(folder, tmp_path)
     file = tmp_path / "Annotations" / "0.xml"
