@@ -24,7 +24,7 @@ from results.bundle.masks import VOID
 from understudy import DataError
 
 _PICTURES = ("images", "imgs", "jpegimages", "pictures")
-_MASKS = ("masks", "annotations", "segmentationclass", "pedmasks")
+_MASKS = ("masks", "segmentationclass", "pedmasks", "annotations")
 _ENDINGS = ("", "_mask", "-mask", "_label", "_gt")
 _CLASSES = "classes.json"
 _REST, _VOID_NAME = "*", "void"
@@ -63,7 +63,7 @@ class Masked:
 
 def is_masked(folder: Path) -> bool:
     """Whether a folder holds pictures with masks."""
-    return any(True for _ in _pairs(folder))
+    return any(_files(of_masks) for _, _, of_masks in _pairs(folder))
 
 
 def masked_folder(folder: Path) -> Masked:
@@ -127,7 +127,8 @@ def _splits(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _named(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((path for path in _folders(folder) if path.name.lower() in names), None)
+    found = {path.name.lower(): path for path in _folders(folder)}
+    return next((found[name] for name in names if name in found), None)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -198,7 +198,7 @@ def test_data_that_do_not_fit_are_named(folder, tmp_path):
 
 def test_boxes_and_masks_at_once_are_refused(folder, tmp_path):
     as_voc(folder, tmp_path)
-    (tmp_path / "SegmentationClass").mkdir()
+    shutil.copytree(tmp_path / "JPEGImages", tmp_path / "SegmentationClass")
     with pytest.raises(DataError, match="holds both masks and boxes"):
         load_task(str(tmp_path), cache=tmp_path / "cache", seed=0)
 
