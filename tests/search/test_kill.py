@@ -15,7 +15,7 @@ import pytest
 from results.store import RunStore
 from tests.search.conftest import QUICK, command, environment
 
-TRIALS = 16
+TRIALS = 12
 OPTIONS = (
     *(*QUICK, "--workers", "2", "--sampler", "random", "--trials", str(TRIALS), "--rungs", "2"),
     *("--epochs", "2", "--final-epochs", "3", "--finalists", "1"),

@@ -19,7 +19,7 @@ TARGETS = ("x86-host", "x86-64-avx2")
 def both(workplace) -> Path:
     if load_profile("x86-64-avx2").reach != "host":
         pytest.skip("this computer has no AVX2, so it cannot stand for two targets")
-    options = (*QUICK, "--trials", "2", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
+    options = (*QUICK, "--trials", "1", "--workers", "1", "--epochs", "1", "--final-epochs", "1")
     targets = (*("--profile", TARGETS[0], "--profile", TARGETS[1]), *("--max-latency", f"{TARGETS[1]}=1ns"))
     done = call_here(workplace, "search", *options, *targets, "--finalists", "1", "--name", "both")
     assert "the budget is below" not in done.stdout + done.stderr

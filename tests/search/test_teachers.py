@@ -88,7 +88,7 @@ def test_what_needs_a_teacher_is_refused_without_one():
 
 
 def test_a_search_without_a_teacher_ends_in_students_and_a_report(workplace):
-    short = ("--trials", "2", "--workers", "1", "--epochs", "1", "--final-epochs", "2", "--finalists", "1")
+    short = ("--trials", "1", "--workers", "1", "--epochs", "1", "--final-epochs", "1", "--finalists", "1")
     options = ("--teacher", "none", "--distill", "mutual", "--name", "alone", "--compare-scratch")
     done = call_here(workplace, "search", "--data", "shapes", "--space", "mlp", *short, *options)
     assert done.returncode == 0, done.stdout + done.stderr
