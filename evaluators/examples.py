@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluators.tasks.detection_task import DetectionTask
-from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.map_task import MapTask
 from results.bundle.boxes import boxes_of, drawn
 from results.bundle.masks import mask_of, overlay
 
@@ -18,7 +18,7 @@ FILE = "examples.png"
 _COUNT, _MARGIN, _LEAST_SIDE = 4, 4, 160
 
 
-def write_examples(task: ImageTask, logits: Tensor, teacher: NDArray[np.float32] | None, path: Path) -> None:
+def write_examples(task: MapTask, logits: Tensor, teacher: NDArray[np.float32] | None, path: Path) -> None:
     """Write rows of picture, what is given of it, the teacher's answer (if any) and the student's, as one PNG.
 
     They are the test pictures on which student and teacher (or, without one, student and masks) agree least.
@@ -38,7 +38,7 @@ def write_examples(task: ImageTask, logits: Tensor, teacher: NDArray[np.float32]
     Image.fromarray(_joined(rows, axis=0)).save(path)
 
 
-def _unlike(task: ImageTask, logits: Tensor, teacher: NDArray[np.float32] | None) -> NDArray[np.intp]:
+def _unlike(task: MapTask, logits: Tensor, teacher: NDArray[np.float32] | None) -> NDArray[np.intp]:
     """The pictures that are shown."""
     others = logits if teacher is None else torch.from_numpy(np.array(teacher))
     if teacher is None:

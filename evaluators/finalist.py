@@ -19,7 +19,7 @@ from evaluators.examples import FILE, write_examples
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.stages import Stages
-from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.text_task import TextTask
 from evaluators.text_examples import FILE as TEXTS
 from evaluators.text_examples import write_text_examples
@@ -94,7 +94,7 @@ def _taught(
 def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
     """What a student answers on test, where people can see it: masks, boxes and texts; by what they are."""
     teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
-    if isinstance(bench.task, ImageTask) and bench.task.dense:
+    if isinstance(bench.task, MapTask):
         write_examples(bench.task, logits, teacher, folder / FILE)
         return {"examples": FILE}
     if isinstance(bench.task, TextTask):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.augment import Augment
-from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import Images, Look
+from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.prepare import channel_figures, default_size, place_hash
 from evaluators.tasks.split import divide, shared_samples
 from evaluators.tasks.task import SPLITS
@@ -22,7 +22,7 @@ from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 STEP, LEAST = 16, 32
-Kind = TypeVar("Kind", bound=ImageTask)
+Kind = TypeVar("Kind", bound=MapTask)
 
 
 def map_size(image_size: int | None, looks: Sequence[Look]) -> int:

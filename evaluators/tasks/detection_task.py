@@ -21,28 +21,22 @@ from torch import Tensor
 from evaluators.distill.evaluate import agreement
 from evaluators.tasks.average_precision import average_precision
 from evaluators.tasks.box_targets import Assigned, assign, box_loss, moved
-from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.task import Split
-from results.bundle import boxes, runner
-from spaces.scales import answer_shape, grid
+from results.bundle import boxes
+from spaces.scales import grid
 
 Boxes = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class DetectionTask(ImageTask):
-    """Pictures with boxes; see ``ImageTask``. Answers are maps as ``results.bundle.boxes`` reads them."""
+class DetectionTask(MapTask):
+    """Pictures with boxes; see ``MapTask``. Answers are maps as ``results.bundle.boxes`` reads them."""
 
     kind: ClassVar[str] = "boxes"
     space: ClassVar[str] = "detect"
-    dense: ClassVar[bool] = True
     metric: ClassVar[str] = "mAP"
     _latest: dict[tuple[int, bytes], Assigned] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def answer_shape(self) -> tuple[int, ...]:
-        """Of the answer to a picture: (1 + classes + 4, G, G)."""
-        return answer_shape(self.class_channels + boxes.SIDES, self.image_size, True)
 
     @property
     def class_channels(self) -> int:
@@ -50,22 +44,13 @@ class DetectionTask(ImageTask):
         return 1 + self.classes
 
     @property
-    def sizes(self) -> dict[str, Any]:
-        """See ``Task.sizes``."""
-        return {**super().sizes, "classes": self.answer_shape[0], "dense": True}
+    def map_channels(self) -> int:
+        """The classes, and the four sides of a box."""
+        return self.class_channels + boxes.SIDES
 
     def targets(self, split: Split) -> Sequence[Boxes]:  # type: ignore[override]
         """The boxes of each picture of a split, float32 (n, 5): class, left, top, right, bottom in shares."""
         return self._boxes[self._slice(split)]
-
-    @property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Every training picture is known: one without boxes shows nothing."""
-        return np.ones(self.size("train"), bool)
-
-    def scaled(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """See ``ImageTask.scaled``: nothing is cropped."""
-        return runner.stretch(picture, size)
 
     def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
         """What is at each place of training pictures as a view shows them, int64 (B, G, G): 0 is nothing."""
@@ -87,8 +72,8 @@ class DetectionTask(ImageTask):
         return agreement(logits[:, :channels], torch.as_tensor(others)[:, :channels])
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
-        """See ``ImageTask.preprocess``; answers have ``grid`` places a side, and ``boxes`` in them."""
-        return {**super().preprocess(resolution), "grid": grid(self.image_size), "boxes": boxes.SIDES}
+        """See ``MapTask.preprocess``; in its answers are ``boxes``."""
+        return {**super().preprocess(resolution), "boxes": boxes.SIDES}
 
     def _assigned(self, ids: NDArray[np.int64], view: int) -> Assigned:
         key = (view, ids.tobytes())

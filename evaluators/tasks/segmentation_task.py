@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.task import Split
-from results.bundle import masks, runner
-from spaces.scales import answer_shape, grid
+from results.bundle import masks
+from spaces.scales import grid
 from understudy import DataError
 
 IGNORED = -100
@@ -29,36 +29,16 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class SegmentationTask(ImageTask):
-    """Pictures with masks; see ``ImageTask``. Networks answer on a grid of G x G (``spaces.scales.grid``)."""
+class SegmentationTask(MapTask):
+    """Pictures with masks; see ``MapTask``."""
 
     kind: ClassVar[str] = "masks"
     space: ClassVar[str] = "segment"
-    dense: ClassVar[bool] = True
     metric: ClassVar[str] = "mIoU"
-
-    @property
-    def answer_shape(self) -> tuple[int, ...]:
-        """Of the answer to a picture: (classes, G, G)."""
-        return answer_shape(self.classes, self.image_size, True)
-
-    @property
-    def sizes(self) -> dict[str, Any]:
-        """See ``Task.sizes``."""
-        return {**super().sizes, "dense": True}
 
     def targets(self, split: Split) -> NDArray[np.uint8]:  # type: ignore[override]
         """Masks of a split, uint8 (N, S, S), memory-mapped; ``VOID`` where nothing is known."""
         return self._masks[self._slice(split)]
-
-    def scaled(self, picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-        """See ``ImageTask.scaled``: nothing is cropped."""
-        return runner.stretch(picture, size)
-
-    @property
-    def labelled(self) -> NDArray[np.bool_]:
-        """Every training picture has a mask."""
-        return np.ones(self.size("train"), bool)
 
     def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
         """Classes of training pictures on the grid, as a view shows them, int64 (B, G, G); ``IGNORED`` where void.
@@ -86,10 +66,6 @@ class SegmentationTask(ImageTask):
         either = counts.sum(0) + counts.sum(1) - both
         shown = either > 0
         return float((both[shown].double() / either[shown]).mean())
-
-    def preprocess(self, resolution: int) -> dict[str, Any]:
-        """See ``ImageTask.preprocess``; the picture is not cropped, and answers have ``grid`` places a side."""
-        return {**super().preprocess(resolution), "grid": grid(self.image_size)}
 
     def _confusion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """How many pixels of each class (rows) get each answer (columns)."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from map_contract import a_student_learns_from_the_builtin_teacher
 from PIL import Image
 from torch.nn import functional
 
@@ -17,14 +18,11 @@ from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.places import each_place, maps
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
-from evaluators.distill.teacher_outputs import compute_outputs
 from evaluators.distill.trainer import train_student
-from evaluators.examples import write_examples
 from evaluators.tasks.augment import POLICIES
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
 from evaluators.tasks.segmentation_task import IGNORED, SegmentationTask
-from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.load import load_teacher
 from results.bundle.masks import VOID
 from spaces.catalogue import load_space
@@ -141,26 +139,7 @@ def test_channel_wise_asks_where_and_not_how_much():
 
 @pytest.mark.parametrize("method", ["channel-wise", "soft-targets", "dist", "standardised-targets"])
 def test_a_student_learns_masks_from_a_teacher(task, space, tmp_path, method):
-    teacher = builtin_teacher(task, cache=task.folder.parent, seed=0, epochs=6)
-    outputs = compute_outputs(teacher, task, views=0, cache=task.folder.parent)
-    assert outputs.logits("val").shape == (task.size("val"), 3, GRID, GRID)
-    torch.manual_seed(0)
-    taught = train_student(
-        space.build(space.smallest()),
-        task,
-        resolution=space.resolution(space.smallest()),
-        distiller=load_distiller(method),
-        teacher_outputs=outputs,
-        schedule=Schedule(6, batch_size=4, views=0),
-        seed=0,
-        reference=outputs,
-    )
-    assert taught.history[-1].loss < taught.history[0].loss
-    assert 0 <= taught.val_accuracy <= 1
-    assert 0 <= taught.agreement <= 1
-    logits = torch.from_numpy(np.array(outputs.logits("test")))
-    write_examples(task, logits, outputs.logits("test"), tmp_path / "examples.png")
-    assert np.asarray(Image.open(tmp_path / "examples.png")).shape[2] == 3
+    a_student_learns_from_the_builtin_teacher(task, space, method, tmp_path)
 
 
 def test_methods_that_do_not_know_maps_are_refused(task, space):
