@@ -159,7 +159,14 @@ def plan_of(config: SearchConfig, store: RunStore, display: Display) -> tuple[Pl
 
 
 def _check_kind(config: SearchConfig, task: Task) -> None:
-    """Refuse what does not go with answers that are maps; raises ``ConfigError``."""
+    """Refuse what does not go with answers of the data's kind, before a teacher is trained; ``ConfigError``."""
+    from evaluators.distill.auto import auto_methods
+    from evaluators.distill.catalogue import load_distiller
+    from evaluators.distill.places import check_answers
+
+    distill = config.distill or task.distill
+    if auto_methods(distill) is None:
+        check_answers(load_distiller(distill), task)
     asked = {
         "--supernet": config.supernet is not None,
         "--quantise": config.quantise != "none",

@@ -48,6 +48,7 @@ def test_a_bundle_finds_the_boxes_of_its_onnx_twin(workplace):
     told = json.loads((workplace / "found" / "0.boxes.json").read_text())
     manifest, pixels = read_manifest(bundle), np.asarray(Image.open(picture))
     spec = manifest["preprocess"]
+    assert manifest["figures"]["test_accuracy"]["how"] == "mAP on the test split, after full training"
     inputs = normalise(stretch(pixels, spec["size"]), spec["mean"], spec["std"])
     twin = onnxruntime.InferenceSession(bundle / "student.onnx", providers=["CPUExecutionProvider"])
     answers = twin.run(None, {"input": inputs})[0]
