@@ -43,13 +43,14 @@ class SegmentationTask(MapTask):
     def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
         """Classes of training pictures on the grid, as a view shows them, int64 (B, G, G); ``IGNORED`` where void.
 
-        Each is that of the pixel in the middle of a place of the grid.
+        Each is that of most pixels at a place: a single one cannot lie in the middle of an even number.
         """
         shown = torch.from_numpy(self.targets("train")[ids][:, None].astype(np.float32))
         shown = self.augment.apply(shown, ids, view, self.seed, mode="nearest")
         side = grid(self.image_size)
-        middle = ((torch.arange(side) + 0.5) * self.image_size / side).long()
-        classes = shown[:, 0][:, middle][:, :, middle].long()
+        step = self.image_size // side
+        cells = shown.reshape(len(ids), side, step, side, step).transpose(2, 3).flatten(3)
+        classes = cells.mode(-1).values.long()
         return classes.masked_fill(classes == masks.VOID, IGNORED)
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[Any]) -> float:

@@ -90,6 +90,12 @@ def test_a_view_moves_masks_as_it_moves_pictures(task):
         )
 
 
+def test_what_is_taught_leans_to_no_side(task):
+    ids, mirrored = np.arange(6), replace(task)
+    vars(mirrored)["_masks"] = np.array(task.targets("train"))[:, ::-1, ::-1]
+    assert (mirrored.taught(ids, 0) == task.taught(ids, 0).flip(1, 2)).all()
+
+
 def test_the_score_is_the_mean_intersection_over_union(task):
     wanted = task.targets("val")
     ideal = functional.one_hot(torch.from_numpy(np.array(wanted)).long(), 3).permute(0, 3, 1, 2).float()
