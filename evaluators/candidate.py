@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from evaluators.cost import cost_of
 from evaluators.distill.distiller import Distiller
@@ -23,6 +23,7 @@ from evaluators.supernet.score import inherited_logits
 from evaluators.workbench import Workbench
 from results.candidate import State
 from results.measurement import Measurement
+from spaces.batch import Batch, single
 from spaces.choice import Choice
 
 CHECKED_IMAGES = 4
@@ -126,7 +127,7 @@ def build_student(bench: Workbench, choice: Choice, number: int) -> nn.Module:
     torch.manual_seed(candidate_seed(bench.seed, number))
     network = bench.space.build(choice) if bench.supernet is None else bench.supernet.inherit(choice)
     if bench.precision is not None:
-        bench.precision.prepare(network, choice, real_inputs(bench, bench.space.resolution(choice)))
+        bench.precision.prepare(network, choice, single(real_inputs(bench, bench.space.resolution(choice))))
     return network
 
 
@@ -163,8 +164,8 @@ def candidate_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def real_inputs(bench: Workbench, resolution: int) -> Tensor:
-    """The first images of the validation split as the network gets them, (n, C, R, R) float32."""
+def real_inputs(bench: Workbench, resolution: int) -> Batch:
+    """The first samples of the validation split as the network gets them, such as (n, C, R, R) float32."""
     count = min(CHECKED_IMAGES, len(bench.task.targets("val")))
     return bench.task.batch("val", np.arange(count), resolution)
 

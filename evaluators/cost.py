@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from evaluators.compile.choices import Chooser, first
 from evaluators.compile.compiler import link_kernels, lower_kernels
@@ -27,33 +26,35 @@ from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
 from hw_profiles.profile import Profile
+from results.bundle.runner import Inputs
 from results.goals import Goal
 from results.measurement import NOT_MEASURED, Measurement
+from spaces.batch import Batch, parts, sliced
 from understudy import DeviceLost
 
-Array = NDArray[np.float32]
 Working = Callable[[], AbstractContextManager[object]]
 
 
 def cost_of(
-    bench: Workbench, network: nn.Module, inputs: Tensor, folder: Path, stages: Stages
+    bench: Workbench, network: nn.Module, inputs: Batch, folder: Path, stages: Stages
 ) -> dict[str, Measurement]:
     """Size, memory, latency and energy of a network on every target, by the names of the record.
 
-    Its libraries are left in ``folder`` (``library_name``). ``inputs`` are a few images as the network gets them,
-    (n, C, R, R). A network whose size or memory is over a target's budget is not run there, and one that disagrees
-    with torch is not timed. Raises ``CompileError`` and ``MeasureError``.
+    Its libraries are left in ``folder`` (``library_name``). ``inputs`` are a few samples as the network gets
+    them, such as (n, C, R, R). A network whose size or memory is over a target's budget is not run there, and one
+    that disagrees with torch is not timed. Raises ``CompileError`` and ``MeasureError``.
     """
     with bench.working(), stages.stage("export"):
         network = delivered(network)
-        module = import_student(network, inputs[:1])
+        module = import_student(network, sliced(inputs, 0, 1))
         tolerance = tolerance_of(network)
     with bench.working(), stages.stage("verify"):
-        expected = expected_outputs(network, inputs)
+        expected = expected_outputs(network, *parts(inputs))
     figures: dict[str, Measurement] = {}
+    arrays = as_arrays(inputs)
     for target in bench.targets:
         library = folder / library_name(target.goal)
-        found = cost_on(target, module, library, inputs.numpy(), expected, bench.working, stages, tolerance)
+        found = cost_on(target, module, library, arrays, expected, bench.working, stages, tolerance)
         figures |= {target.goal.name(metric): figure for metric, figure in found.items()}
     return figures
 
@@ -62,8 +63,8 @@ def cost_on(
     target: Target,
     module: Any,
     library: Path,
-    inputs: Array,
-    expected: Array,
+    inputs: Inputs,
+    expected: Any,
     working: Working,
     stages: Stages,
     tolerance: float = TOLERANCE,
@@ -140,11 +141,24 @@ def _predicted(predictor: Predictor, computed: Any, scheduled: Any) -> Measureme
 
 
 def _measured(
-    device: Device, library: Path, inputs: Array, expected: Array, stages: Stages, tolerance: float
+    device: Device, library: Path, inputs: Inputs, expected: Any, stages: Stages, tolerance: float
 ) -> Measurement:
     """The latency of a student that agrees with torch on the inputs."""
     with stages.stage("verify"):
-        pictures = np.split(inputs, len(inputs))
-        compare(expected, np.concatenate([device.run(library, picture) for picture in pictures]), tolerance)
+        samples = one_by_one(inputs)
+        compare(expected, np.concatenate([device.run(library, sample) for sample in samples]), tolerance)
     with stages.stage("measure"):
-        return device.measure(library, inputs[:1])
+        return device.measure(library, samples[0])
+
+
+def as_arrays(batch: Batch) -> Inputs:
+    """A batch as a compiled student takes it: one array, or a tuple of them."""
+    arrays = tuple(part.numpy() for part in parts(batch))
+    return arrays if isinstance(batch, tuple) else arrays[0]
+
+
+def one_by_one(inputs: Inputs) -> list[Inputs]:
+    """The samples of a batch as batches of one."""
+    if not isinstance(inputs, tuple):
+        return list(np.split(inputs, len(inputs)))
+    return list(zip(*(np.split(part, len(part)) for part in inputs), strict=True))

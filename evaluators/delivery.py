@@ -20,6 +20,7 @@ from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.goals import LIBRARY
 from results.measurement import Measurement
+from spaces.batch import sliced
 
 FILES = {"weights": "weights.safetensors", "onnx": "student.onnx"}
 """Beside a library for each target."""
@@ -50,7 +51,7 @@ def deliver(
     cost = cost_of(bench, network, inputs, folder, stages)
     integers = has_integers(network)
     with stages.stage("export_onnx"), bench.working():
-        export_onnx(network, inputs[:1], folder / FILES["onnx"])
+        export_onnx(network, sliced(inputs, 0, 1), folder / FILES["onnx"])
         tolerance = tolerance_of(network)
         check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=integers)
     save_file(trained.state_dict(), folder / FILES["weights"])

@@ -39,10 +39,11 @@ class Half(nn.Module):
             for parameter in self.network.parameters():
                 parameter.copy_(parameter.half())
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Logits (N, classes) of what the network takes."""
         with _Rounding():  # type: ignore[no-untyped-call]
-            logits: Tensor = self.network(inputs.half().float() if inputs.is_floating_point() else inputs)
+            halved = (each.half().float() if each.is_floating_point() else each for each in inputs)
+            logits: Tensor = self.network(*halved)
         return logits
 
 

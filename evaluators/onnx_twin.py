@@ -16,27 +16,32 @@ import torch
 from torch import Tensor, nn
 
 from results.store import write_atomically
+from spaces.batch import Batch, parts
 from understudy import CompileError
 
 OPSET = 17
 INPUT, OUTPUT = "input", "logits"
-_BATCH = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+PICTURE, QUESTION = "picture", "question"
+"""The inputs of a student of pictures with questions."""
 TOLERANCE = 1e-4
 """Largest difference allowed between torch and onnxruntime, relative to the largest logit."""
 
 
 def export_onnx(
-    network: nn.Module, example: Tensor, path: Path, *, metadata: Mapping[str, str] | None = None
+    network: nn.Module, example: Batch, path: Path, *, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write ``network``, put in evaluation mode, as one ONNX file with the weights inside.
 
-    ``example`` is (N, C, R, R) float32 on the network's device; the file takes any N under the name ``input``
-    and gives ``logits`` (N, classes). ``metadata`` goes into the model's properties. Raises ``CompileError``
-    when the network cannot be exported or the file would not be valid ONNX.
+    ``example`` is such as (N, C, R, R) float32, on the network's device; the file takes any N under the name
+    ``input`` (``picture`` and ``question`` where there are two) and gives ``logits`` (N, classes). ``metadata``
+    goes into the model's properties. Raises ``CompileError`` when the network cannot be exported or the file would
+    not be valid ONNX.
     """
     import onnx
 
-    model = onnx.load_from_string(_exported(network, (example,), free=_BATCH))
+    names = input_names(example)
+    free = {name: {0: "batch"} for name in (*names, OUTPUT)}
+    model = onnx.load_from_string(_exported(network, parts(example), names, free=free))
     onnx.helper.set_model_props(model, dict(metadata or {}))
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -46,16 +51,16 @@ def export_onnx(
 
 
 def check_onnx(
-    path: Path, network: nn.Module, inputs: Tensor, *, tolerance: float = TOLERANCE, as_written: bool = False
+    path: Path, network: nn.Module, inputs: Batch, *, tolerance: float = TOLERANCE, as_written: bool = False
 ) -> float:
-    """Run ``inputs`` (N, C, R, R) through the file and through ``network``; how far apart they are.
+    """Run ``inputs``, such as (N, C, R, R), through the file and through ``network``; how far apart they are.
 
     ``as_written`` keeps onnxruntime from its own integer kernels, which saturate on some processors. The answer
     is the largest absolute difference relative to the largest absolute logit of torch. Raises ``CompileError``
     above ``tolerance``, and when onnxruntime does not take the file.
     """
     with torch.inference_mode():
-        expected = network.eval()(inputs).float().cpu()
+        expected = network.eval()(*parts(inputs)).float().cpu()
     actual = torch.from_numpy(_run(path, inputs, as_written))
     if actual.shape != expected.shape:
         raise CompileError(f"{path} gives shape {tuple(actual.shape)}, but torch {tuple(expected.shape)}")
@@ -67,6 +72,11 @@ def check_onnx(
             f"but {tolerance:.2g} is allowed: do not deploy this file"
         )
     return difference
+
+
+def input_names(batch: Batch) -> tuple[str, ...]:
+    """What the inputs of a student's ONNX file are called."""
+    return (PICTURE, QUESTION) if isinstance(batch, tuple) else (INPUT,)
 
 
 def write_twin(
@@ -106,7 +116,7 @@ def _exported(
         raise CompileError(f"the network cannot be exported to ONNX: {lines[0]}") from error
 
 
-def _run(path: Path, inputs: Tensor, as_written: bool) -> Any:
+def _run(path: Path, inputs: Batch, as_written: bool) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -114,7 +124,8 @@ def _run(path: Path, inputs: Tensor, as_written: bool) -> Any:
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
+        arrays = [part.cpu().numpy() for part in parts(inputs)]
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return session.run([OUTPUT], {INPUT: inputs.cpu().numpy()})[0]
+        return session.run([OUTPUT], dict(zip(input_names(inputs), arrays, strict=True)))[0]
     except Exception as error:  # onnxruntime's errors share no base of their own
         raise CompileError(f"onnxruntime cannot run {path}: {error}") from error

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from numpy.typing import NDArray
-
-from results.bundle.manifest import input_spec
-from results.bundle.runner import random_inputs
+from results.bundle.manifest import input_specs
+from results.bundle.runner import Inputs, random_inputs
 from results.candidate import Candidate, Student
 from results.finalists import compared_on
 from results.goals import LIBRARY, Goal
@@ -98,7 +96,7 @@ def measured_again(
     """
     libraries = [store.path.resolve() / student.files[goal.name(LIBRARY)] for student in students]
     entrants = [
-        Entrant(f"student #{student.number}", library, _input(student))
+        Entrant(f"student #{student.number}", library, _inputs(student))
         for student, library in zip(students, libraries, strict=True)
     ]
     beside = [] if teacher is None or not students else [teacher]
@@ -120,8 +118,8 @@ def _remeasured(student: Student, latency: Measurement | None, profile: Profile,
     return replace(student, measurements={**student.measurements, **named})
 
 
-def _input(student: Student) -> NDArray[Any]:
-    return random_inputs([input_spec(student.preprocess)])[0]
+def _inputs(student: Student) -> Inputs:
+    return random_inputs(input_specs(student.preprocess))
 
 
 def _finish(plan: Plan, devices: Devices, candidate: Candidate) -> tuple[Student | None, str]:

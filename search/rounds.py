@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from results.bundle.runner import Inputs
 from results.measurement import Measurement
 from understudy import DeviceLost, MeasureError
 
@@ -21,11 +19,11 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Entrant:
-    """What is measured: its name in a sentence, its library and the input that it is called with."""
+    """What is measured: its name in a sentence, its library and what it is called with."""
 
     name: str
     library: Path
-    inputs: NDArray[np.float32]
+    inputs: Inputs
 
 
 def measured_in_rounds(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from results.budget import Budget
+from results.bundle.runner import as_tuple
 from results.goals import Goal
 from results.store import RunStore
 from search.display import Display
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from evaluators.teachers.teacher import Teacher
     from hw_profiles.profile import Profile
 
-_INPUT = "input.npy"
+_INPUTS = "inputs.npz"
 
 
 def teacher_cost(
@@ -93,7 +94,8 @@ def compiled_teacher(plan: Plan, goal: Goal) -> Entrant | None:
     library = _library(plan, goal)
     with suppress(OSError, ValueError):
         if library.exists():
-            return Entrant("the teacher", library, np.load(library.with_name(_INPUT), allow_pickle=False))
+            with np.load(library.with_name(_INPUTS), allow_pickle=False) as held:
+                return Entrant("the teacher", library, tuple(held[name] for name in held.files))
     return None
 
 
@@ -118,14 +120,15 @@ def _cost_on(
     """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
     from evaluators.compile.export import import_network
     from evaluators.compile.verify import expected_outputs
-    from evaluators.cost import cost_on
+    from evaluators.cost import as_arrays, cost_on
     from evaluators.stages import Stages
+    from spaces.batch import parts
 
     images = task.images("val", np.arange(1), teacher.resolution)
-    expected, module = expected_outputs(network, images), import_network(network, images)
-    library, inputs = _library(plan, goal), images.numpy()
+    expected, module = expected_outputs(network, *parts(images)), import_network(network, images)
+    library, inputs = _library(plan, goal), as_arrays(images)
     library.parent.mkdir(parents=True, exist_ok=True)
-    np.save(library.with_name(_INPUT), inputs, allow_pickle=False)
+    np.savez(library.with_name(_INPUTS), *as_tuple(inputs), allow_pickle=False)
     free = replace(target, goal=Goal("", plan.config.objectives, Budget()))
     found = cost_on(free, module, library, inputs, expected, nullcontext, Stages())
     return {name: found[name].to_json() for name in ("latency", "size")}

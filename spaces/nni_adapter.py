@@ -15,6 +15,7 @@ import nni
 import torch
 from torch import nn
 
+from spaces.batch import mapped, parts, twice
 from spaces.choice import Choice, Value
 from spaces.scales import answer_shape
 from spaces.space import RESOLUTION, Space, check_choice, first_choice
@@ -96,7 +97,7 @@ class NniSpace(Space):
     network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
     Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
     its first network does not turn images (channels, R, R), or R ``tokens`` each below ``channels``, into so many
-    classes, for each place of a map where ``dense``.
+    classes, for each place of a map where ``dense``; with a ``question``, images and so many tokens on each.
     """
 
     def __init__(
@@ -109,10 +110,11 @@ class NniSpace(Space):
         classes: int,
         tokens: bool = False,
         dense: bool = False,
+        question: int = 0,
     ) -> None:
         self.name = name
         self._make = make
-        self._blank = partial(blank, channels, tokens=tokens)
+        self._blank = partial(blank, channels, tokens=tokens, question=question)
         self._raw = _raw_domain(name, make)
         self.domain = {label: tuple(values) for label, values in self._raw.items()}
         sizes = self.domain.get(RESOLUTION, (image_size,))
@@ -192,10 +194,11 @@ class NniSpace(Space):
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             network = self.build(first).eval()
             try:
-                shape = tuple(network(torch.cat([sample] * 2)).shape)
+                shape = tuple(network(*parts(mapped(twice, sample))).shape)
             except Exception as error:  # a forward of anyone's may raise anything
+                shapes = " and ".join(str(tuple(part.shape[1:])) for part in parts(sample))
                 raise SpaceError(
-                    f"space {self.name} takes no inputs of {tuple(sample.shape[1:])}: its forward raised "
+                    f"space {self.name} takes no inputs of {shapes}: its forward raised "
                     f"{type(error).__name__}: {error}"
                 ) from error
         if shape != (2, *answer):

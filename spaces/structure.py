@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from spaces.batch import Batch, moved, parts
 from spaces.space import sample_shape
 
 _ELEMENTWISE = (
@@ -39,8 +40,13 @@ def fingerprint(network: nn.Module, resolution: int) -> str:
     return digest.hexdigest()
 
 
-def blank(channels: int, size: int, tokens: bool = False) -> torch.Tensor:
-    """One sample as a network takes it, all zeros but for the first of ``tokens``, which a text always has."""
+def blank(channels: int, size: int, tokens: bool = False, question: int = 0) -> Batch:
+    """One sample as a network takes it, all zeros but for the first token, which a text always has.
+
+    With a ``question``, of so many tokens, it is a picture and a question.
+    """
+    if question:
+        return (*parts(blank(channels, size)), *parts(blank(0, question, tokens=True)))
     if not tokens:
         return torch.zeros(1, *sample_shape(channels, size))
     ids = torch.zeros(1, size, dtype=torch.int64)
@@ -48,7 +54,7 @@ def blank(channels: int, size: int, tokens: bool = False) -> torch.Tensor:
     return ids
 
 
-def cost(network: nn.Module, sample: torch.Tensor) -> int:
+def cost(network: nn.Module, sample: Batch) -> int:
     """Parameters plus multiply-adds for one sample, batch first.
 
     Counts convolutions, matrix products and attention; the network, left in evaluation mode, may live on torch's
@@ -59,7 +65,7 @@ def cost(network: nn.Module, sample: torch.Tensor) -> int:
     counter = FlopCounterMode(display=False)
     network.eval()
     with torch.no_grad(), _passing_over(network, _ELEMENTWISE), counter:
-        network(sample.to(device))
+        network(*parts(moved(sample, device)))
     return parameters + int(counter.get_total_flops()) // 2
 
 

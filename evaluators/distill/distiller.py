@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 
 from evaluators.distill.signals import Signals
+from spaces.batch import Batch
 
 if TYPE_CHECKING:
     from evaluators.teachers.teacher import Teacher
@@ -35,13 +36,15 @@ class Distiller(ABC):
     ``Signals.features``. ``uses_teacher`` is False for a distiller that learns from labels alone; it is handed
     ``Signals.none()`` for the teacher. One that names no teacher layers is served from the stored
     ``TeacherOutputs`` and never meets the teacher itself. With ``maps`` it also teaches networks whose answers are
-    maps, of which each place is a sample to it (``evaluators.distill.places``), with ``only_maps`` no others.
+    maps, of which each place is a sample to it (``evaluators.distill.places``), with ``only_maps`` no others; with
+    ``only_texts`` it teaches networks that take texts and nothing else.
     """
 
     name: ClassVar[str]
     uses_teacher: ClassVar[bool] = True
     maps: ClassVar[bool] = False
     only_maps: ClassVar[bool] = False
+    only_texts: ClassVar[bool] = False
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 
@@ -53,7 +56,7 @@ class Distiller(ABC):
         """
         return bool(self.teacher_layers)
 
-    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Batch) -> Distiller:
         """The distiller for these two networks; called once, before the training and before any layer is read.
 
         A method that matches layers by itself, or that needs the student's architecture (a peer to learn with,

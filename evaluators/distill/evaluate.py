@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spaces.batch import moved, parts
+
 if TYPE_CHECKING:
     from evaluators.tasks.task import Split, Task
 
@@ -32,14 +34,14 @@ def predict_logits(
     """
     training = network.training
     network.eval()
-    parts = []
+    answers = []
     with torch.inference_mode():
         for ids in batches(np.arange(len(task.targets(split))), batch_size):
             with guard():
-                images = task.batch(split, ids, resolution).to(device)
-                parts.append(network(images).float().cpu())
+                samples = moved(task.batch(split, ids, resolution), device)
+                answers.append(network(*parts(samples)).float().cpu())
     network.train(training)
-    return torch.cat(parts).clone()
+    return torch.cat(answers).clone()
 
 
 def accuracy(logits: Tensor, targets: np.ndarray | Tensor) -> float:

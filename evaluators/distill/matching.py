@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.distill.features import find_layer, token_side
+from spaces.batch import Batch, mapped, parts, twice
 from understudy import ConfigError
 
 MOST_STAGES = 4
@@ -51,18 +52,21 @@ class Layers:
     embedding: Layer
 
 
-def trace_layers(network: nn.Module, images: Tensor, owner: str) -> Layers:
-    """The layers of a classifier, by one pass over ``images`` (B, C, R, R), which leaves it in its mode.
+def trace_layers(network: nn.Module, samples: Batch, owner: str) -> Layers:
+    """The layers of a classifier, by one pass over ``samples`` (B, C, R, R), which leaves it in its mode.
 
     What is computed before the first weight, such as features of a waveform, is no layer to compare: nothing of it
-    can be taught. Raises ``ConfigError`` for a network none of whose layers gives a map or an embedding.
+    can be taught. Where samples are pictures with questions, tokens are no maps. Raises ``ConfigError`` for a
+    network none of whose layers gives a map or an embedding.
     """
-    if not images.is_floating_point():
+    if not parts(samples)[0].is_floating_point():
         raise ConfigError(
             "layers are compared as maps of images, and texts have none: use minilm, or a method of outputs, such "
             "as --distill soft-targets"
         )
-    shapes, logits = _run(network, torch.cat([images[:1]] * 2))
+    shapes, logits = _run(network, mapped(twice, samples))
+    if isinstance(samples, tuple):
+        shapes = {name: shape for name, shape in shapes.items() if len(shape) != 3}
     sides = {name: side for name, shape in shapes.items() if (side := _side(shape)) is not None}
     found = tuple(
         Layer(name, side, _channels(shapes[name]), _inner(network, name, sides)) for name, side in sides.items()
@@ -108,14 +112,14 @@ def named_layers(layers: Layers, network: nn.Module, names: str, owner: str) -> 
     return chosen
 
 
-def _run(network: nn.Module, images: Tensor) -> tuple[dict[str, torch.Size], Tensor]:
+def _run(network: nn.Module, samples: Batch) -> tuple[dict[str, torch.Size], Tensor]:
     """The shapes of what each layer gives to a batch of two, from the first with weights on, in the order in which
     they finish; the logits."""
     shapes: dict[str, torch.Size] = {}
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and len(output.shape) > 1 and len(output) == len(images):
+            if isinstance(output, Tensor) and len(output.shape) > 1 and len(output) == len(parts(samples)[0]):
                 shapes.pop(name, None)
                 shapes[name] = output.shape
 
@@ -125,7 +129,7 @@ def _run(network: nn.Module, images: Tensor) -> tuple[dict[str, torch.Size], Ten
     training = network.training
     try:
         with torch.no_grad():
-            logits: Tensor = network.eval()(images)
+            logits: Tensor = network.eval()(*parts(samples))
     finally:
         for handle in handles:
             handle.remove()

@@ -39,3 +39,8 @@ def check_answers(distiller: Distiller, task: Task) -> None:
         )
     if distiller.only_maps and not task.dense:
         raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (masks, boxes): use another")
+    if distiller.only_texts and not task.tokens:
+        raise ConfigError(
+            f"distiller {distiller.name!r} compares the tokens of texts, and the data are none: use another "
+            "--distill"
+        )

@@ -8,20 +8,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from spaces.batch import Batch
+
 
 @dataclass(frozen=True)
 class Signals:
     """One network's view of one batch.
 
     ``logits`` is (B, classes), unscaled; ``features`` maps the names of layers (as in ``named_modules``) to
-    their outputs, batch first. ``images`` is what the network was given, (B, C, R, R) normalised; None for a
-    teacher whose stored outputs are read. ``ids`` are the numbers of the training samples, int64 (B,) on the CPU,
-    and ``progress`` the share of the training that is done, 0 to 1: both are of the student's signals alone.
+    their outputs, batch first. ``images`` is what the network was given, such as (B, C, R, R) normalised; None for
+    a teacher whose stored outputs are read. ``ids`` are the numbers of the training samples, int64 (B,) on the
+    CPU, and ``progress`` the share of the training that is done, 0 to 1: both are of the student's signals alone.
     """
 
     logits: Tensor
     features: Mapping[str, Tensor] = field(default_factory=dict)
-    images: Tensor | None = None
+    images: Batch | None = None
     ids: Tensor | None = None
     progress: float = 1.0
 

@@ -20,6 +20,7 @@ from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
 from evaluators.distill.stretch import put_back
 from evaluators.distill.teacher_signals import TeacherSignals
+from spaces.batch import moved, parts
 from understudy import TrainError
 
 if TYPE_CHECKING:
@@ -131,11 +132,11 @@ class Steps:
         return (loss.total.item(), loss.task.item(), loss.distillation.item()), float(norm)
 
     def _loss(self, ids: np.ndarray, view: int, progress: float) -> Loss:
-        images = self._task.batch("train", ids, self._resolution, view).to(self._device)
+        samples = moved(self._task.batch("train", ids, self._resolution, view), self._device)
         autocast = torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda"))
         with autocast, quick_depthwise(self._network):
-            logits = self._network(images)
-        student = Signals(logits.float(), self._capture.features, images, torch.from_numpy(ids), progress)
+            logits = self._network(*parts(samples))
+        student = Signals(logits.float(), self._capture.features, samples, torch.from_numpy(ids), progress)
         teacher = self._source(ids, view)
         targets = self._task.taught(ids, view).to(self._device) if self._labelled[ids[0]] else None
         if not self._task.dense:

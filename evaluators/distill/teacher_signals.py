@@ -19,6 +19,7 @@ from evaluators.distill.layout import lay_out
 from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.tasks.pixels import locked
+from spaces.batch import Batch, mapped, parts
 from understudy import ConfigError, TeacherError
 
 if TYPE_CHECKING:
@@ -118,12 +119,15 @@ class _Live(TeacherSignals):
     def __call__(self, ids: np.ndarray, view: int) -> Signals:
         images = self._images(ids, view)
         with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, enabled=self._device.startswith("cuda")):
-            logits = self._module(images)
+            logits = self._module(*parts(images))
         return Signals(logits.float(), {name: value.float() for name, value in self._capture.features.items()})
 
-    def _images(self, ids: np.ndarray, view: int) -> torch.Tensor:
-        images = self._task.images("train", ids, self._resolution, view).to(self._device)
-        return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
+    def _images(self, ids: np.ndarray, view: int) -> Batch:
+        return mapped(self._placed, self._task.images("train", ids, self._resolution, view))
+
+    def _placed(self, part: torch.Tensor) -> torch.Tensor:
+        there = part.to(self._device)
+        return there.contiguous(memory_format=torch.channels_last) if there.ndim == 4 else there
 
 
 class _StoredLayers(TeacherSignals):

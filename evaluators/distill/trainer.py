@@ -23,6 +23,7 @@ from evaluators.distill.steps import EpochFigures, Steps
 from evaluators.distill.stretch import Stretch
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.distill.teacher_signals import check_teacher, teacher_signals
+from spaces.batch import moved
 
 if TYPE_CHECKING:
     from evaluators.tasks.task import Task
@@ -78,7 +79,7 @@ def train_student(
     """
     start = time.perf_counter()
     with seeded(seed), ExitStack() as stack:
-        first = task.batch("train", np.arange(1), resolution).to(device)
+        first = moved(task.batch("train", np.arange(1), resolution), device)
         lay_out(network.to(device), first)
         check_answers(distiller, task)
         check_teacher(distiller, teacher)

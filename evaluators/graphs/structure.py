@@ -16,6 +16,7 @@ from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.signals import Signals
 from evaluators.graphs.networks import GraphNet
 from evaluators.teachers.teacher import Teacher
+from spaces.batch import Batch
 from understudy import ConfigError
 
 
@@ -51,7 +52,7 @@ class LocalStructure(Distiller):
         """The teacher's structure is read once, when the method meets it."""
         return True
 
-    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Batch) -> Distiller:
         """See ``Distiller.attached``; reads the graph and the teacher's structure."""
         network = None if teacher is None else teacher.module
         if not isinstance(network, GraphNet):

@@ -26,6 +26,7 @@ from evaluators.lifelong.memory import How, Memory, exemplars
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Split
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, hash_weights
+from spaces.batch import Batch
 
 IMAGES = 50_000
 """Images that an update sees by default, in 10 to 40 epochs."""
@@ -217,5 +218,5 @@ class _Former(ModuleTeacher):
             fingerprint=f"former-{lesson.task.classes}-{hash_weights(network)}",
         )
 
-    def _answer(self, images: Tensor) -> Tensor:
+    def _answer(self, images: Batch) -> Tensor:
         return widened(super()._answer(images), self.classes)

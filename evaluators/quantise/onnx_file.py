@@ -13,15 +13,17 @@ from evaluators.compile.importers.onnx_file import OnnxFile
 from evaluators.compile.verify import ROUNDING, TOLERANCE
 from evaluators.onnx_twin import export_onnx
 from evaluators.quantise.integer import IntegerLayer
+from spaces.batch import Batch
 
 
-def import_student(network: nn.Module, example: Tensor) -> Any:
+def import_student(network: nn.Module, example: Batch) -> Any:
     """The relax graph of a network as ``delivered`` gives it, for inputs like the example.
 
     Raises ``CompileError`` as ``import_network`` does.
     """
     if not has_integers(network):
         return import_network(network, example)
+    assert isinstance(example, Tensor)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         path = Path(folder) / "student.onnx"
         export_onnx(network, example, path)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from evaluators.distill.evaluate import Guard
 from evaluators.distill.steps import EpochFigures
 from evaluators.quantise.prepare import grids, quantised_layers
+from spaces.batch import single
 from understudy import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def training_batches(task: Task, resolution: int) -> list[Tensor]:
     samples = len(task.targets("train"))
     chosen = np.linspace(0, samples - 1, min(samples, WATCHED_BATCHES * WATCHED_IMAGES)).astype(np.int64)
     parts = np.array_split(np.random.default_rng(0).permutation(chosen), min(WATCHED_BATCHES, len(chosen)))
-    return [task.batch("train", np.sort(ids), resolution) for ids in parts]
+    return [single(task.batch("train", np.sort(ids), resolution)) for ids in parts]
 
 
 def calibrate(network: nn.Module, batches: list[Tensor]) -> None:

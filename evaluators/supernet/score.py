@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.distill.evaluate import Guard, batches, predict_logits
+from spaces.batch import single
 
 if TYPE_CHECKING:
     from evaluators.tasks.task import Task
@@ -54,7 +55,7 @@ def recalibrate(
     with torch.no_grad():
         for ids in batches(chosen, 128):
             with guard():
-                network(task.batch("train", ids, resolution).to(device))
+                network(single(task.batch("train", ids, resolution)).to(device))
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -32,6 +32,7 @@ from evaluators.distill.teacher_signals import check_teacher, teacher_signals
 from evaluators.distill.trainer import seeded
 from evaluators.supernet.crew import Crew
 from evaluators.tasks.task import UNLABELLED
+from spaces.batch import single
 from spaces.choice import Choice
 from spaces.space import random_choice
 from spaces.supernet import SubNetwork, Supernet, holders
@@ -210,4 +211,4 @@ class SupernetTraining:
 
     def _images(self, ids: np.ndarray, choice: Choice, view: int) -> Tensor:
         resolution = self._supernet.space.resolution(choice)
-        return self._lesson.task.batch("train", ids, resolution, view).to(self._lesson.device)
+        return single(self._lesson.task.batch("train", ids, resolution, view)).to(self._lesson.device)

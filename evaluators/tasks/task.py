@@ -17,6 +17,7 @@ from torch import Tensor
 from evaluators.distill.evaluate import accuracy, agreement
 from evaluators.distill.schedule import Optimiser
 from evaluators.tasks.augment import Augment
+from spaces.batch import Batch
 from understudy import DataError
 
 Split = Literal["train", "val", "test"]
@@ -30,7 +31,8 @@ class Task(ABC):
 
     ``labels``: class names; ``channels``: of an image, features of a vector, or pieces of a vocabulary;
     ``image_size``: the largest square side in use, pixels, or ``VECTOR``, or the most tokens of a text;
-    ``tokens``: whether samples are ids of tokens; ``dense``: whether an answer is a map of places, each with its
+    ``tokens``: whether samples are ids of tokens; ``several``: whether each has several parts, which a network
+    takes as so many inputs; ``dense``: whether an answer is a map of places, each with its
     class; ``optimiser``: what suits its networks; ``metric``: what ``score`` gives, kept as accuracy; ``mean``,
     ``std``: by channel over the training split; ``counts``: samples a split; ``space`` and ``distill``: the space
     of students, and how they are taught, where the user names none; ``fingerprint``: a hash of content, split and
@@ -43,6 +45,7 @@ class Task(ABC):
     space: ClassVar[str]
     distill: ClassVar[str] = "soft-targets"
     tokens: ClassVar[bool] = False
+    several: ClassVar[bool] = False
     optimiser: ClassVar[Optimiser] = "sgd"
     dense: ClassVar[bool] = False
     metric: ClassVar[str] = "accuracy"
@@ -121,12 +124,15 @@ class Task(ABC):
         """Make what samples of these sizes need, once for all processes."""
 
     @abstractmethod
-    def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
+    def images(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Batch:
         """Samples by number within a split as the teacher takes them, batch first; view 0 is the clean one."""
 
     @abstractmethod
-    def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Tensor:
-        """The same samples as a student takes them: (B, C, R, R) or (B, features), float32; or int64 (B, R)."""
+    def batch(self, split: Split, ids: ArrayLike, resolution: int, view: int = 0) -> Batch:
+        """The same samples as a student takes them: (B, C, R, R) or (B, features), float32; or int64 (B, R).
+
+        Where samples have ``several`` parts, a tuple of such.
+        """
 
     @abstractmethod
     def preprocess(self, resolution: int) -> dict[str, Any]:

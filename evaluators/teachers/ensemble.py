@@ -21,6 +21,7 @@ from evaluators.distill.teacher_outputs import (
 from evaluators.tasks.task import Split, Task
 from evaluators.teachers.combine import combined
 from evaluators.teachers.teacher import Teacher, resized
+from spaces.batch import Batch, single
 from understudy import TeacherError
 
 
@@ -45,8 +46,8 @@ class Ensemble(Teacher):
         parts = [rule, *(f"{m.fingerprint} {w:g}" for m, w in zip(members, weights, strict=True))]
         self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def _answer(self, images: Tensor) -> Tensor:
-        answers = [member.logits(resized(images, member.resolution)) for member in self.members]
+    def _answer(self, images: Batch) -> Tensor:
+        answers = [member.logits(resized(single(images), member.resolution)) for member in self.members]
         return combined(self.rule, answers, self.weights, None)
 
 

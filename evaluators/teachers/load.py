@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluators.tasks.image_task import ImageTask
@@ -20,6 +20,7 @@ from evaluators.teachers.speech import load_speech_teacher
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash_files, hash_weights
 from evaluators.teachers.text import load_text_teacher
 from evaluators.teachers.weights import build_network, load_weights
+from spaces.batch import mapped
 from understudy import TeacherError
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin")
@@ -135,10 +136,12 @@ def _input_channels(network: nn.Module, task: Task) -> int:
 
 def _try(teacher: Teacher, task: Task) -> None:
     """Ask the teacher about two images, scaled to its size; raises ``TeacherError`` when it does not fit."""
-    images = task.images("train", np.arange(2), task.image_size)
-    if isinstance(task, ImageTask):
-        size = (teacher.resolution, teacher.resolution)
-        images = functional.interpolate(images, size, mode="bilinear")
+    size = (teacher.resolution, teacher.resolution)
+
+    def scaled(part: Tensor) -> Tensor:
+        return functional.interpolate(part, size, mode="bilinear") if part.ndim == 4 else part
+
+    images = mapped(scaled, task.images("train", np.arange(2), task.image_size))
     shape = tuple(teacher.logits(images).shape)
     if task.dense and shape != (2, *task.answer_shape):
         raise TeacherError(

@@ -13,6 +13,7 @@ from torch import Tensor
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.teachers.teacher import Teacher, hash_files, in_batches
+from spaces.batch import Batch, single
 from understudy import TeacherError
 
 
@@ -45,8 +46,8 @@ class OnnxTeacher(Teacher):
         self.fingerprint = hash_files([path, beside] if beside.exists() else [path])
         self._normalise = task.normalise
 
-    def _answer(self, images: Tensor) -> Tensor:
-        taken = self._normalise(images)
+    def _answer(self, images: Batch) -> Tensor:
+        taken = self._normalise(single(images))
         wide = taken.expand(-1, self.channels, -1, -1) if taken.ndim == 4 else taken
         return in_batches(self._run, wide, self._batch)
 

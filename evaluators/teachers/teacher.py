@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from spaces.batch import Batch, parts
 from understudy import TeacherError
 
 
@@ -29,7 +30,7 @@ class Teacher(ABC):
     fingerprint: str
     module: nn.Module | None = None
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Batch) -> Tensor:
         """Answers to images in 0..1, (N, C, R, R) -> (N, classes) float32, without gradients.
 
         Raises ``TeacherError`` when the network does not take such images or answers with NaN.
@@ -39,10 +40,10 @@ class Teacher(ABC):
                 answer = self._answer(images).float()
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            of_images = images.ndim == 4
+            of_images = parts(images)[0].ndim == 4
             raise TeacherError(
                 f"teacher {self.name} does not take {'images' if of_images else 'samples'} of shape "
-                f"{tuple(images.shape)} ({lines[0]}): "
+                f"{' and '.join(str(tuple(part.shape)) for part in parts(images))} ({lines[0]}): "
                 + ("set the size that it was trained with (--image-size)" if of_images else "use one that does")
             ) from error
         if not bool(torch.isfinite(answer).all()):
@@ -50,7 +51,7 @@ class Teacher(ABC):
         return answer.clone()
 
     @abstractmethod
-    def _answer(self, images: Tensor) -> Tensor:
+    def _answer(self, images: Batch) -> Tensor:
         """The raw answers; any failure of the network may come out as it is."""
 
 
@@ -66,8 +67,8 @@ class ModuleTeacher(Teacher):
         self.name, self.classes, self.channels = name, classes, channels
         self.resolution, self.fingerprint = resolution, fingerprint
 
-    def _answer(self, images: Tensor) -> Tensor:
-        answer = self.module(images)
+    def _answer(self, images: Batch) -> Tensor:
+        answer = self.module(*parts(images))
         assert isinstance(answer, Tensor)
         return answer
 

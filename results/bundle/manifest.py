@@ -9,7 +9,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks or
                   boxes; of
                   vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
-                  vocabulary (its size), lowercase; what is done to one (``runner.preprocess``)
+                  vocabulary (its size), lowercase; of pictures with questions those of both; what
+                  is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
     quantised     of students of integers: bits of the weights, layers in integers and in float32, agreement
@@ -45,11 +46,14 @@ _HOW: Mapping[str, str] = {
     "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
-_KEPT = {
+Takes = Literal["images", "vectors", "recordings", "texts", "questions", "masks", "boxes"]
+_TEXTS = ("length", "vocabulary", "lowercase")
+_KEPT: Mapping[Takes, tuple[str, ...]] = {
     "images": ("channels", "size", "mean", "std"),
     "vectors": ("features", "mean", "std"),
     "recordings": ("features", "mean", "std", "sample_rate"),
-    "texts": ("length", "vocabulary", "lowercase"),
+    "texts": _TEXTS,
+    "questions": ("channels", "size", "mean", "std", *_TEXTS),
     "masks": ("channels", "size", "mean", "std", "grid"),
     "boxes": ("channels", "size", "mean", "std", "grid", "boxes"),
 }
@@ -111,7 +115,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     return {
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
-        "inputs": [input_spec(preprocess)],
+        "inputs": input_specs(preprocess),
         "outputs": [
             {**TensorSpec("logits", _answer(preprocess, len(labels)), "float32").to_json(), "meaning": "logits"}
         ],
@@ -134,24 +138,34 @@ def _answer(preprocess: Mapping[str, Any], labels: int) -> tuple[int, ...]:
     return (1, channels, preprocess["grid"], preprocess["grid"])
 
 
-def takes(preprocess: Mapping[str, Any]) -> Literal["images", "vectors", "recordings", "texts", "masks", "boxes"]:
-    """The kind of samples that a student takes, by what is done to one; of ``masks`` and ``boxes`` images."""
+def takes(preprocess: Mapping[str, Any]) -> Takes:
+    """The kind of samples that a student takes, by what is done to one; ``masks`` and ``boxes`` are of images."""
     if "grid" in preprocess:
         return "boxes" if "boxes" in preprocess else "masks"
     if "vocabulary" in preprocess:
-        return "texts"
+        return "questions" if "size" in preprocess else "texts"
     if "sample_rate" in preprocess:
         return "recordings"
     return "vectors" if "features" in preprocess else "images"
 
 
-def input_spec(preprocess: Mapping[str, Any]) -> dict[str, Any]:
-    """A student's one input, by what is done to a sample: (1, C, R, R), (1, features) or (1, length)."""
+def input_specs(preprocess: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A student's inputs, by what is done to a sample: (1, C, R, R), (1, features), (1, length), or two."""
     kind = takes(preprocess)
+    if kind == "questions":
+        return [_picture("picture", preprocess), _tokens("question", preprocess)]
     if kind == "texts":
-        spec = TensorSpec("input", (1, preprocess["length"]), "int64")
-        return {**spec.to_json(), "below": preprocess["vocabulary"]}
+        return [_tokens("input", preprocess)]
     if kind in ("vectors", "recordings"):
-        return TensorSpec("input", (1, preprocess["features"]), "float32").to_json()
+        return [TensorSpec("input", (1, preprocess["features"]), "float32").to_json()]
+    return [_picture("input", preprocess)]
+
+
+def _tokens(name: str, preprocess: Mapping[str, Any]) -> dict[str, Any]:
+    spec = TensorSpec(name, (1, preprocess["length"]), "int64")
+    return {**spec.to_json(), "below": preprocess["vocabulary"]}
+
+
+def _picture(name: str, preprocess: Mapping[str, Any]) -> dict[str, Any]:
     shape = (1, preprocess["channels"], preprocess["size"], preprocess["size"])
-    return {**TensorSpec("input", shape, "float32").to_json(), "layout": "NCHW"}
+    return {**TensorSpec(name, shape, "float32").to_json(), "layout": "NCHW"}

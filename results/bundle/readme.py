@@ -7,7 +7,7 @@ from typing import Literal
 
 from results.bundle.program import Machine
 
-Takes = Literal["images", "vectors", "recordings", "texts", "masks", "boxes", "arrays"]
+Takes = Literal["images", "vectors", "recordings", "texts", "questions", "masks", "boxes", "arrays"]
 
 
 def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
@@ -33,6 +33,7 @@ _VECTORS = "    .venv/bin/python run.py predict rows.npy      # three labels of 
 _TEXTS = (
     '    .venv/bin/python run.py predict "a sentence"   # its three likeliest labels; or a .txt of a text a line'
 )
+_QUESTIONS = '    .venv/bin/python run.py predict photo.jpg "how many?"   # the three likeliest answers'
 _RECORDINGS = "    .venv/bin/python run.py predict word.wav      # the three likeliest words"
 _MASKS = "    .venv/bin/python run.py predict photo.jpg --to out/   # its mask, and the picture in its colours"
 _BOXES = "    .venv/bin/python run.py predict photo.jpg --to out/   # its boxes as JSON, and drawn on the picture"
@@ -41,6 +42,7 @@ _USES: Mapping[Takes, str] = {
     "vectors": _VECTORS,
     "recordings": _RECORDINGS,
     "texts": _TEXTS,
+    "questions": _QUESTIONS,
     "masks": _MASKS,
     "boxes": _BOXES,
     "arrays": _ARRAYS,

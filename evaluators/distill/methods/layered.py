@@ -16,6 +16,7 @@ from evaluators.distill.signals import Signals
 from evaluators.distill.stretch import put_back
 from evaluators.distill.teacher_signals import check_teacher
 from evaluators.teachers.teacher import Teacher
+from spaces.batch import Batch, parts, twice
 from understudy import ConfigError, unknown_name
 
 _STAGES = ("all", "last", "middle")
@@ -75,7 +76,7 @@ class LayerMethod(Distiller):
         """Layers are matched on the networks themselves."""
         return True
 
-    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Batch) -> Distiller:
         """See ``Distiller.attached``; matches the layers, or finds those that are named."""
         check_teacher(self, teacher)
         assert teacher is not None
@@ -192,9 +193,11 @@ def mean(distances: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(distances)).mean()
 
 
-def _example(teacher: Teacher, images: Tensor) -> Tensor:
-    """Samples as the teacher takes them, where its network lies: vectors where the student takes vectors."""
+def _example(teacher: Teacher, samples: Batch) -> Batch:
+    """Two samples as the teacher takes them, where its network lies; further parts are those of the student's."""
     assert teacher.module is not None
     weight = next(teacher.module.parameters(), torch.empty(0))
-    sides = [teacher.resolution] * (images.ndim - 2)
-    return torch.zeros(2, teacher.channels, *sides, device=weight.device)
+    first, *others = parts(samples)
+    sides = [teacher.resolution] * (first.ndim - 2)
+    blank = torch.zeros(2, teacher.channels, *sides, device=weight.device)
+    return (blank, *(twice(each).to(weight.device) for each in others)) if others else blank

@@ -15,6 +15,7 @@ from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.signals import Signals
 from evaluators.distill.teacher_signals import check_teacher
 from evaluators.teachers.teacher import Teacher
+from spaces.batch import Batch
 from understudy import ConfigError
 
 _PARTS = (r"query|q_lin|q_proj", r"key|k_lin|k_proj", r"value|v_lin|v_proj")
@@ -36,6 +37,7 @@ class MiniLM(Distiller):
     """
 
     name: ClassVar[str] = "minilm"
+    only_texts: ClassVar[bool] = True
     weight: float = 1.0
     soft: float = 0.9
     temperature: float = 4.0
@@ -53,12 +55,12 @@ class MiniLM(Distiller):
         """The layers are found in the networks themselves."""
         return True
 
-    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Batch) -> Distiller:
         """See ``Distiller.attached``; finds the last attention of both."""
         check_teacher(self, teacher)
         assert teacher is not None
         assert teacher.module is not None
-        if images.is_floating_point():
+        if not isinstance(images, Tensor) or images.is_floating_point():
             raise ConfigError("minilm compares the tokens of texts, and the data are none: use another --distill")
         return AttachedMiniLM(
             self, self._layers(student, "student"), self._layers(teacher.module, f"teacher {teacher.name}")
@@ -102,7 +104,7 @@ class AttachedMiniLM(Distiller):
 
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels."""
-        assert student.images is not None
+        assert isinstance(student.images, Tensor)
         kept = student.images != 0
         divergences = [
             relation_divergence(student.features[ours].float(), teacher.features[theirs], kept, self.method.heads)

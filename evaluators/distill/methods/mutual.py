@@ -15,6 +15,7 @@ from evaluators.distill.distiller import Distiller, Loss
 from evaluators.distill.methods.outputs import check_temperature, check_weights, softened_divergence
 from evaluators.distill.signals import Signals
 from evaluators.distill.stretch import put_back
+from spaces.batch import Batch, parts
 from understudy import TrainError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Mutual(Distiller):
         check_temperature(self.temperature)
         check_weights(weight=self.weight)
 
-    def attached(self, student: nn.Module, teacher: Teacher | None, images: Tensor) -> Distiller:
+    def attached(self, student: nn.Module, teacher: Teacher | None, images: Batch) -> Distiller:
         """See ``Distiller.attached``: the recipe with a peer."""
         return _WithPeer(self, _peer_of(student))
 
@@ -68,8 +69,8 @@ class _WithPeer(Distiller):
         if targets is None:
             raise TrainError("the data has no labels, and mutual learns from them first: name a --teacher")
         assert student.images is not None
-        with torch.autocast("cuda", torch.bfloat16, enabled=student.images.is_cuda):
-            answers = self._peer(student.images)
+        with torch.autocast("cuda", torch.bfloat16, enabled=student.logits.is_cuda):
+            answers = self._peer(*parts(student.images))
         peer = answers.float()
         task = functional.cross_entropy(student.logits, targets)
         ours, theirs = self._divergence(student.logits, peer), self._divergence(peer, student.logits)
