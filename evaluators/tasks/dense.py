@@ -1,4 +1,4 @@
-"""Pictures whose answers are maps, prepared on disk: what masks and boxes have in common."""
+"""Pictures of which more is told than a class, prepared on disk: those with masks, boxes and questions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.augment import Augment
+from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import Images, Look
-from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.prepare import channel_figures, default_size, place_hash
 from evaluators.tasks.split import divide, shared_samples
 from evaluators.tasks.task import SPLITS
@@ -22,7 +22,7 @@ from evaluators.tasks.whole_folder import whole_folder
 from understudy import DataError
 
 STEP, LEAST = 16, 32
-Kind = TypeVar("Kind", bound=MapTask)
+Kind = TypeVar("Kind", bound=ImageTask)
 
 
 def map_size(image_size: int | None, looks: Sequence[Look]) -> int:
@@ -40,7 +40,7 @@ def parted(given: NDArray[np.str_] | None, count: int, seed: int) -> tuple[NDArr
     return divide(np.zeros(count, np.int64), given, ("pictures",), seed)
 
 
-def lay_out_maps(
+def lay_out_pictures(
     kind: type[Kind],
     images: Images,
     looks: Sequence[Look],

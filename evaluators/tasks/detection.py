@@ -9,7 +9,7 @@ import numpy as np
 
 from evaluators.tasks.augment import POLICIES, Augment
 from evaluators.tasks.box_folder import Boxed
-from evaluators.tasks.dense import lay_out_maps, map_size, parted
+from evaluators.tasks.dense import lay_out_pictures, map_size, parted
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.images import FileImages
 from evaluators.tasks.prepare import LISTED, OnBad, survey
@@ -57,7 +57,7 @@ def create_detection_task(
         notes.append(f"no training image shows {', '.join(absent[:LISTED])}")
     ordered = [boxes[index] for index in np.concatenate(parts)]
     standard = replace(POLICIES["standard"], border="zeros")  # a mirrored edge would show what has no box
-    return lay_out_maps(
+    return lay_out_pictures(
         DetectionTask,
         images,
         seen,

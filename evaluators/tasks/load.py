@@ -23,6 +23,8 @@ from evaluators.tasks.images import ArrayImages
 from evaluators.tasks.mask_folder import Masked, is_masked, masked_folder
 from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
+from evaluators.tasks.question_folder import is_question_folder, read_questions
+from evaluators.tasks.questions import Questions, create_question_task
 from evaluators.tasks.recordings import Recordings, create_waveform_task, holds_recordings, recordings_in
 from evaluators.tasks.segmentation import create_segmentation_task
 from evaluators.tasks.task import Task
@@ -32,6 +34,7 @@ from evaluators.tasks.user_code import user_function
 from evaluators.tasks.variation import with_augment
 from evaluators.tasks.vectors import Vectors, create_vector_task
 from evaluators.tasks.vocabulary import read_vocabulary
+from results.bundle.wordpiece import WordPiece
 from understudy import DataError, UnderstudyError
 
 
@@ -55,7 +58,8 @@ def load_task(
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
     the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``. Texts are in a ``.tsv`` or
     ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set. Pictures with masks are in
-    folders side by side (see ``evaluators.tasks.mask_folder``), with boxes as COCO, Pascal VOC or YOLO keep them.
+    folders side by side (see ``evaluators.tasks.mask_folder``), with boxes as COCO, Pascal VOC or YOLO keep them;
+    with questions in a folder of both (see ``evaluators.tasks.question_folder``).
     ``image_size``: pixels, or tokens of a text, by default from the data; ``augment``: a policy's name, by default
     what suits the kind of data; ``least_classes``: 1 for data that are added to others; ``teacher``: a folder of a
     ``transformers`` model whose tokens texts become, by default those of a vocabulary learnt from them. Raises
@@ -88,6 +92,16 @@ def load_task(
         if image_size is not None or policy is not None:
             raise DataError(f"{spec} holds recordings, not images: leave out --image-size and --augment")
         return create_waveform_task(source, cache=cache, seed=seed, on_bad=on_bad)
+    if isinstance(source, Questions):
+        return create_question_task(
+            source,
+            cache=cache,
+            seed=seed,
+            image_size=image_size,
+            augment=policy,
+            on_bad=on_bad,
+            tokenizer=_tokens_of(teacher),
+        )
     if isinstance(source, Texts):
         if policy is not None:
             raise DataError(f"{spec} holds texts, of which there are no augmented views: leave out --augment")
@@ -96,7 +110,7 @@ def load_task(
             cache=cache,
             seed=seed,
             length=image_size,
-            tokenizer=None if teacher is None else read_vocabulary(Path(teacher).expanduser()),
+            tokenizer=_tokens_of(teacher),
             least_classes=least_classes,
         )
     if image_size is not None or policy is not None or on_bad == "skip":
@@ -108,7 +122,7 @@ def load_task(
 
 def _source(
     spec: str, seed: int, on_bad: OnBad
-) -> Samples | Vectors | Graph | Recordings | Texts | Masked | Boxed:
+) -> Samples | Vectors | Graph | Recordings | Texts | Questions | Masked | Boxed:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
@@ -122,6 +136,8 @@ def _source(
             return read_graph(path)
         if is_dataset_folder(path):
             return hub_samples(spec, on_bad)
+        if is_question_folder(path):
+            return read_questions(path, on_bad)
         if is_text_folder(path):
             return read_texts(path, on_bad)
         boxed = boxed_folder(path)
@@ -139,6 +155,11 @@ def _source(
             f"{spec} is neither a folder of images or recordings nor an .npz, .csv or .tsv file: name one of these"
         )
     return hub_samples(spec, on_bad)
+
+
+def _tokens_of(teacher: str | None) -> WordPiece | None:
+    """Those of a teacher's folder; None where they are to be learnt."""
+    return None if teacher is None else read_vocabulary(Path(teacher).expanduser())
 
 
 def digits() -> Samples:

@@ -8,6 +8,7 @@ from pathlib import Path
 from evaluators.graphs.graph_task import GraphTask
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task, read_facts
 from evaluators.tasks.text_task import TextTask
@@ -16,7 +17,16 @@ from evaluators.tasks.waveform_task import WaveformTask
 
 _KINDS: dict[str, Callable[[Path], Task]] = {
     kind.kind: kind.open
-    for kind in (ImageTask, SegmentationTask, DetectionTask, VectorTask, GraphTask, WaveformTask, TextTask)
+    for kind in (
+        ImageTask,
+        SegmentationTask,
+        DetectionTask,
+        VectorTask,
+        GraphTask,
+        WaveformTask,
+        TextTask,
+        QuestionTask,
+    )
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.tasks.augment import POLICIES, Augment
-from evaluators.tasks.dense import lay_out_maps, map_size, parted
+from evaluators.tasks.dense import lay_out_pictures, map_size, parted
 from evaluators.tasks.images import FileImages
 from evaluators.tasks.mask_folder import Masked
 from evaluators.tasks.prepare import LISTED, OnBad, survey
@@ -41,7 +41,7 @@ def create_segmentation_task(
     maps, kept = _masks(masked, readable, size, on_bad, notes)
     numbers = readable[kept]
     parts = parted(None if masked.given is None else masked.given[numbers], len(numbers), seed)
-    return lay_out_maps(
+    return lay_out_pictures(
         SegmentationTask,
         images,
         [looks[index] for index in kept],

@@ -6,14 +6,13 @@ Without names there are two columns: a text and its label, in any order.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evaluators.tasks.folder import SPLIT_NAMES
 from evaluators.tasks.prepare import OnBad
+from evaluators.tasks.table_lines import Line, is_unicode, table_lines
 from evaluators.tasks.texts import Row, Texts, gather
 from understudy import DataError, unknown_name
 
@@ -25,12 +24,6 @@ LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", 
 _SPLIT, _OTHERS = "split", ("id", "idx", "index", "")
 _SUFFIXES = (".tsv", ".csv")
 _LOOKED_AT = 50
-
-
-@dataclass(frozen=True)
-class _Line:
-    number: int
-    values: list[str]
 
 
 @dataclass(frozen=True)
@@ -56,7 +49,7 @@ def is_text_table(path: Path) -> bool:
     if path.suffix == ".tsv":
         return True
     try:
-        lines = _lines(path, _LOOKED_AT)
+        lines = table_lines(path, _LOOKED_AT)
         columns = _columns(path, lines)
     except DataError:
         return False
@@ -82,7 +75,7 @@ def _files(folder: Path) -> dict[Path, str]:
 
 
 def _rows(path: Path, split: str) -> Iterator[Row]:
-    lines = _lines(path)
+    lines = table_lines(path)
     columns = _columns(path, lines)
     for line in lines[columns.named :]:
         where = f"line {line.number} of {path}"
@@ -90,61 +83,14 @@ def _rows(path: Path, split: str) -> Iterator[Row]:
             yield Row("", "", split, where, f"has {len(line.values)} values where {columns.count} were expected")
             continue
         text, label = line.values[columns.text], line.values[columns.label].strip()
-        problem = "" if _is_unicode(text + label) else "is not UTF-8 text"
+        problem = "" if is_unicode(text + label) else "is not UTF-8 text"
         given = line.values[columns.split].strip().lower() if columns.split >= 0 and not split else split
         if given and given not in SPLIT_NAMES:
             raise DataError(f"{where}: {unknown_name('split', given, SPLIT_NAMES)}")
         yield Row(text, label, SPLIT_NAMES.get(given, ""), where, problem)
 
 
-def _lines(path: Path, most: int | None = None) -> list[_Line]:
-    """The lines of a table that are not empty; bytes that are no UTF-8 come as lone surrogates."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    if b"\0" in content[:4096]:
-        raise DataError(f"{path} is not UTF-8 text, perhaps UTF-16: save it as UTF-8")
-    text = content.decode("utf-8-sig", errors="surrogateescape")
-    read = _tabbed(text) if path.suffix == ".tsv" else _comma_separated(path, text)
-    lines = []
-    for line in read:
-        if any(value.strip() for value in line.values):
-            lines.append(line)
-        if most is not None and len(lines) >= most:
-            break
-    if not lines:
-        raise DataError(f"{path} holds no rows: it needs a text and its label in each")
-    return lines
-
-
-def _tabbed(text: str) -> Iterator[_Line]:
-    """Quotes are part of a text unless they are around it whole, as spreadsheets write them."""
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        yield _Line(number, [_unquoted(value) for value in line.split("\t")])
-
-
-def _unquoted(value: str) -> str:
-    inside = value[1:-1]
-    quoted = len(value) > 1 and value[0] == value[-1] == '"' and '"' not in inside.replace('""', "")
-    return inside.replace('""', '"') if quoted else value
-
-
-def _comma_separated(path: Path, text: str) -> Iterator[_Line]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    before = 0
-    try:
-        for values in reader:
-            yield _Line(before + 1, values)
-            before = reader.line_num
-    except csv.Error as error:
-        raise DataError(
-            f"line {before + 1} of {path} cannot be read as comma-separated values ({error}): is a quote left "
-            "open?"
-        ) from error
-
-
-def _columns(path: Path, lines: Sequence[_Line]) -> _Columns:
+def _columns(path: Path, lines: Sequence[Line]) -> _Columns:
     names = [value.strip().lower() for value in lines[0].values]
     if any(name in (*TEXT_COLUMNS, *LABEL_COLUMNS) for name in names):
         return _named(path, names)
@@ -178,7 +124,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return not value.strip()
     return True
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
