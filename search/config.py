@@ -62,7 +62,8 @@ class SearchConfig:
 
     data: str = _option(
         "digits",
-        "digits, a folder of images or WAV files, an .npz file, a .csv or .tsv table of vectors or texts, a "
+        "digits, a folder of images or WAV files, an .npz file, a .csv or .tsv table of vectors or texts, a .txt "
+        "file or a folder of such, a "
         "graph, a Hugging Face dataset, file.py:function or none (images are made from the teacher)",
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
@@ -83,8 +84,8 @@ class SearchConfig:
     combine: str = _option("mean", "how several teachers' answers become one: mean, or agreement sample by sample")
     space: str | None = _option(
         None,
-        "mobile, residual, mlp, speech, text, nni:NAME or file.py:Class (default: mobile for images, mlp for "
-        "vectors, speech for WAV files, text for texts)",
+        "mobile, residual, mlp, speech, text, language, nni:NAME or file.py:Class (default: mobile for images, "
+        "mlp for vectors, speech for WAV files, text for texts, language for plain text)",
     )
     profile: tuple[str, ...] = _option(
         ("x86-host",),
@@ -138,7 +139,7 @@ class SearchConfig:
     )
     supernet_epochs: int | None = _option(None, "epochs that a supernet is taught (default: from the data)")
     image_size: int | None = _option(
-        None, "largest input size in pixels, or tokens of a text (default: from the data)"
+        None, "largest input size in pixels, or tokens of a text that are seen at once (default: from the data)"
     )
     augment: str | None = _option(None, "none, shift or standard (default: from the data)")
     classes: int | None = _option(None, "with --data none: classes of the teacher")

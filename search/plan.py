@@ -66,13 +66,11 @@ class Plan:
         """
         if self.trusted:
             return (1,)
-        from evaluators.distill.schedule import search_schedule
         from evaluators.tasks.opening import open_task
         from search.ladder import rungs_of
 
         task = open_task(self.task)
-        epochs = search_schedule(task.size("train"), self.config.epochs, dense=task.dense).epochs
-        return rungs_of(epochs, self.config.rungs)
+        return rungs_of(task.search_schedule(self.config.epochs).epochs, self.config.rungs)
 
     def quiet(self) -> QuietCores:
         """The gate between measuring and all other work on this computer."""
@@ -134,7 +132,6 @@ class Plan:
         (None for one that is predicted). ``outlive_boards`` is as for ``target``."""
         from evaluators.distill.auto import auto_methods
         from evaluators.distill.catalogue import load_distiller
-        from evaluators.distill.schedule import final_schedule, search_schedule
         from evaluators.distill.teacher_outputs import TeacherOutputs
         from evaluators.quantise.precision import Precision
         from evaluators.supernet.course import tuning_schedule
@@ -156,8 +153,8 @@ class Plan:
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
             distiller=None if auto_methods(distill) else load_distiller(distill),
-            schedule=search_schedule(samples, config.epochs, task.optimiser, task.dense),
-            final_schedule=final_schedule(samples, config.final_epochs, task.optimiser, task.dense),
+            schedule=task.search_schedule(config.epochs),
+            final_schedule=task.final_schedule(config.final_epochs),
             targets=tuple(
                 self.target(profile, goal, device, outlive_boards)
                 for profile, goal, device in zip(self.profiles, config.goals.each, opened, strict=True)

@@ -286,14 +286,10 @@ def _load_assistant(
 
 
 def _views(config: SearchConfig, task: Task) -> int:
-    from evaluators.distill.schedule import final_schedule, search_schedule
     from evaluators.supernet.course import supernet_schedule
 
     samples = task.size("train")
-    schedules = [
-        search_schedule(samples, config.epochs, dense=task.dense),
-        final_schedule(samples, config.final_epochs, dense=task.dense),
-    ]
+    schedules = [task.search_schedule(config.epochs), task.final_schedule(config.final_epochs)]
     if config.supernet is not None:
         schedules.append(supernet_schedule(samples, config.supernet_epochs))
     return max(schedule.views for schedule in schedules)

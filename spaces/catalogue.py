@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp", "text", "speech", "segment", "detect")
+_OWN = ("mobile", "residual", "mlp", "text", "language", "speech", "segment", "detect")
 _OF_TEXTS = "text"
+_OF_LANGUAGE = "language"
 _OF_IMAGES = ("mobile", "residual")
 _OF_SPEECH = "speech"
 _OF_MAPS = ("segment", "detect")
@@ -41,7 +42,8 @@ def load_space(
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
     ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features, with
     a ``sample_rate`` (Hz) for recordings of so many samples. With ``tokens`` it is for texts of up to
-    ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image.
+    ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image, or
+    with what comes after each token.
     Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
@@ -49,7 +51,16 @@ def load_space(
     for name, size in sizes.items():
         if size < least[name]:
             raise SpaceError(f"a space needs {name} of at least {least[name]}, but got {size}")
-    if tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec != _OF_TEXTS:
+    if tokens and dense and spec != _OF_LANGUAGE:
+        raise SpaceError(
+            f"space {spec} goes on with no text: its students need a cache of what they have read, so use --space "
+            f"{_OF_LANGUAGE}, or leave it out"
+        )
+    if spec == _OF_LANGUAGE and not (tokens and dense):
+        raise SpaceError(
+            f"space {spec} is for plain text (.txt) to go on with, and the data are none: leave it out"
+        )
+    if tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec not in (_OF_TEXTS, _OF_LANGUAGE):
         raise SpaceError(f"space {spec} is not for texts: use --space {_OF_TEXTS}, or leave it out")
     if spec == _OF_TEXTS and not tokens:
         raise SpaceError(f"space {spec} is for texts, and the data are none: name another, or leave --space out")
@@ -58,7 +69,7 @@ def load_space(
         raise SpaceError(f"space {spec} is for images, but the data are {kind}: use --space {fitting}")
     if spec == _OF_SPEECH and not sample_rate:
         raise SpaceError(f"space {spec} is for recordings of words (WAV files), and the data are none")
-    if dense and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec not in _OF_MAPS:
+    if dense and not tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec not in _OF_MAPS:
         raise SpaceError(f"space {spec} gives no maps: use --space {' or '.join(_OF_MAPS)}, or leave it out")
     if spec in _OF_MAPS and not dense:
         raise SpaceError(f"space {spec} is for images with masks or boxes, and the data are none: leave it out")
@@ -81,6 +92,7 @@ def _own(
     name: str, *, channels: int, image_size: int, classes: int, tokens: bool, sample_rate: int | None
 ) -> Space:
     from spaces.detect import DetectSpace
+    from spaces.language import LanguageSpace
     from spaces.mlp import MlpSpace
     from spaces.mobile import MobileSpace
     from spaces.nni_adapter import NniSpace
@@ -94,6 +106,7 @@ def _own(
         "residual": ResidualSpace,
         "mlp": MlpSpace,
         _OF_TEXTS: TextSpace,
+        _OF_LANGUAGE: LanguageSpace,
         "segment": SegmentSpace,
         "detect": DetectSpace,
     }
@@ -103,4 +116,4 @@ def _own(
         else partial(own[name], channels, image_size, classes)
     )
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
-    return NniSpace(name, make, **sizes, tokens=tokens, dense=name in _OF_MAPS)
+    return NniSpace(name, make, **sizes, tokens=tokens, dense=name in (*_OF_MAPS, _OF_LANGUAGE))

@@ -41,8 +41,13 @@ def grid(image_size: int) -> int:
     return image_size // STRIDE
 
 
-def answer_shape(classes: int, image_size: int, dense: bool) -> tuple[int, ...]:
-    """Of the answer to one sample: (classes,), or a ``dense`` one's (classes, G, G), G = ``grid(image_size)``."""
+def answer_shape(classes: int, image_size: int, dense: bool, tokens: bool = False) -> tuple[int, ...]:
+    """Of the answer to one sample: (classes,), or a ``dense`` one's (classes, G, G), G = ``grid(image_size)``.
+
+    A dense one to ``tokens`` is (image_size, classes).
+    """
+    if dense and tokens:
+        return (image_size, classes)
     return (classes, grid(image_size), grid(image_size)) if dense else (classes,)
 
 

@@ -25,10 +25,9 @@ def predict_logits(
     resolution: int,
     *,
     device: str = "cpu",
-    batch_size: int = 128,
     guard: Guard = nullcontext,
 ) -> Tensor:
-    """The network's logits of every clean image of a split, float32 (N, classes), on the CPU.
+    """The network's logits of every clean image of a split, on the CPU, as the task keeps them: (N, classes).
 
     The network is left in the mode (training or not) in which it came; ``guard`` is entered around each batch.
     """
@@ -36,10 +35,10 @@ def predict_logits(
     network.eval()
     answers = []
     with torch.inference_mode():
-        for ids in batches(np.arange(len(task.targets(split))), batch_size):
+        for ids in batches(np.arange(len(task.targets(split))), task.answered_at_once):
             with guard():
                 samples = moved(task.batch(split, ids, resolution), device)
-                answers.append(network(*parts(samples)).float().cpu())
+                answers.append(task.kept(network(*parts(samples)).float(), split, ids).cpu())
     network.train(training)
     return torch.cat(answers).clone()
 

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def each_place(signals: Signals, channels: int) -> Signals:
     """Signals whose every place is a sample: logits (B, C, G, G) become (B * G * G, ``channels``), the first ones.
 
-    Those of no network stay as they are.
+    Those of a text's tokens, (B, T, C), become (B * T, C); those of no network stay as they are.
     """
+    if signals.logits.ndim == 3:
+        return replace(signals, logits=signals.logits.flatten(0, 1))
     if signals.logits.ndim != 4:
         return signals
     return replace(signals, logits=signals.logits[:, :channels].permute(0, 2, 3, 1).flatten(0, 2))
@@ -34,10 +36,10 @@ def check_answers(distiller: Distiller, task: Task) -> None:
     """Raise ``ConfigError`` for a method that does not know answers of this kind."""
     if task.dense and not distiller.maps:
         raise ConfigError(
-            f"distiller {distiller.name!r} is not for answers that are maps (masks, boxes): use one of outputs, "
-            "such as --distill channel-wise, soft-targets or hard-labels"
+            f"distiller {distiller.name!r} is not for answers to each place ({task.kind}): use one of outputs, "
+            "such as --distill soft-targets or hard-labels"
         )
-    if distiller.only_maps and not task.dense:
+    if distiller.only_maps and (task.tokens or not task.dense):
         raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (masks, boxes): use another")
     if distiller.only_texts and not task.tokens:
         raise ConfigError(

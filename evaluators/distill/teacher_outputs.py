@@ -66,7 +66,6 @@ def compute_outputs(
     views: int,
     cache: Path,
     progress: Progress | None = None,
-    batch_size: int = 128,
 ) -> TeacherOutputs:
     """The teacher's outputs, computing the files that ``cache`` lacks.
 
@@ -76,7 +75,7 @@ def compute_outputs(
     """
 
     def answer(split: Split, view: int, report: Report) -> np.ndarray:
-        return _answer(teacher, task, split, view, batch_size, report)
+        return _answer(teacher, task, split, view, report)
 
     return fill_outputs(outputs_folder(teacher, task, cache), task, views, answer, progress)
 
@@ -99,7 +98,7 @@ def fill_outputs(
     done = 0
     for (split, view), size in zip(wanted, sizes, strict=True):
         report = _shifted(progress, done, sum(sizes))
-        if not _is_whole(outputs, split, view, (size, *task.answer_shape)):
+        if not _is_whole(outputs, split, view, (size, *task.kept_shape(split))):
             write_atomically(folder / _file_name(split, view), _npy(answer(split, view, report)))
         done += size
         report(size)
@@ -114,14 +113,14 @@ def _link_views(folder: Path, views: int) -> None:
             (folder / _file_name("train", view)).symlink_to(_file_name("train", 0))
 
 
-def _answer(teacher: Teacher, task: Task, split: Split, view: int, batch_size: int, report: Report) -> np.ndarray:
+def _answer(teacher: Teacher, task: Task, split: Split, view: int, report: Report) -> np.ndarray:
     parts: list[np.ndarray] = []
     count = 0
     with torch.inference_mode():
-        for ids in batches(np.arange(len(task.targets(split))), batch_size):
-            logits = teacher.logits(task.images(split, ids, teacher.resolution, view)).float().cpu().numpy()
-            _check(logits, (len(ids), *task.answer_shape), teacher.name, split)
-            parts.append(logits)
+        for ids in batches(np.arange(len(task.targets(split))), task.answered_at_once):
+            logits = teacher.logits(task.images(split, ids, teacher.resolution, view)).float().cpu()
+            _check(logits.numpy(), (len(ids), *task.answer_shape), teacher.name, split)
+            parts.append(task.kept(logits, split, ids).numpy())
             count += len(ids)
             report(count)
     return np.concatenate(parts)

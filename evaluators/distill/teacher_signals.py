@@ -61,7 +61,7 @@ def teacher_signals(
         return live if outputs is None else _StoredLayers(outputs, live, task, device)
     if outputs is None:
         raise ConfigError(f"distiller {distiller.name!r} learns from a teacher: give the teacher's outputs")
-    return _Stored(outputs, device)
+    return _Stored(outputs, task, device)
 
 
 def check_teacher(distiller: Distiller, teacher: Teacher | None) -> None:
@@ -92,14 +92,14 @@ class _Nothing(TeacherSignals):
 class _Stored(TeacherSignals):
     """The stored logits."""
 
-    def __init__(self, outputs: TeacherOutputs, device: str) -> None:
-        self._outputs, self._device = outputs, device
+    def __init__(self, outputs: TeacherOutputs, task: Task, device: str) -> None:
+        self._outputs, self._task, self._device = outputs, task, device
         self._opened: dict[int, np.ndarray] = {}
 
     def __call__(self, ids: np.ndarray, view: int) -> Signals:
         if view not in self._opened:
             self._opened[view] = self._outputs.logits("train", view)
-        return Signals(torch.from_numpy(self._opened[view][ids]).to(self._device))
+        return Signals(self._task.restored(torch.from_numpy(self._opened[view][ids]).to(self._device)))
 
 
 class _Live(TeacherSignals):
@@ -134,7 +134,7 @@ class _StoredLayers(TeacherSignals):
     """Logits and layers as stored, written on first use; from the live teacher where they do not fit."""
 
     def __init__(self, outputs: TeacherOutputs, live: _Live, task: Task, device: str) -> None:
-        self._logits, self._live, self._task, self._device = _Stored(outputs, device), live, task, device
+        self._logits, self._live, self._task, self._device = _Stored(outputs, task, device), live, task, device
         self._folder: Path = outputs.folder / "features"
         self._opened: dict[int, Mapping[str, np.ndarray] | None] = {}
 

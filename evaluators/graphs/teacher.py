@@ -44,7 +44,10 @@ def graph_teacher(
     schedule = graph_schedule(len(task.features), epochs)
     parts = (task.fingerprint, f"{network} {KINDS[kind]}", str(schedule), str(seed))
     key = trained_once(
-        network, parts, cache, lambda: {"name": kind} | trained_alone(network, whole, schedule, seed, progress)
+        network,
+        parts,
+        cache,
+        lambda unfinished: {"name": kind} | trained_alone(network, whole, schedule, seed, unfinished, progress),
     )
     return ModuleTeacher(
         network,

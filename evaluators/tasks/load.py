@@ -15,11 +15,13 @@ from evaluators.graphs.read import from_arrays, holds_vectors
 from evaluators.graphs.tables import is_graph_folder, read_graph, read_vectors
 from evaluators.tasks.augment import POLICIES, augment_policy
 from evaluators.tasks.box_folder import Boxed, boxed_folder
+from evaluators.tasks.bytepairs import read_bytepairs
 from evaluators.tasks.detection import create_detection_task
 from evaluators.tasks.folder import folder_samples
 from evaluators.tasks.hub import hub_samples, is_dataset_folder
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.images import ArrayImages
+from evaluators.tasks.language import Prose, create_language_task, is_prose, read_prose
 from evaluators.tasks.mask_folder import Masked, is_masked, masked_folder
 from evaluators.tasks.npz import npz_samples, read_npz
 from evaluators.tasks.prepare import OnBad, Samples, create_task
@@ -57,7 +59,8 @@ def load_task(
     function with ``cache``, ``seed`` and ``image_size`` (and ``on_bad``, where it takes that) and uses the
     task that it returns. Vectors are in an ``.npz`` file (see ``evaluators.graphs.read``) or a ``.csv`` table, and
     the nodes of a graph there or in a folder of ``nodes.csv`` and ``edges.csv``. Texts are in a ``.tsv`` or
-    ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set. Pictures with masks are in
+    ``.csv`` table, a folder of such (train, dev, test), or a Hugging Face data set; a text to go on with is a
+    ``.txt`` file or a folder of such. Pictures with masks are in
     folders side by side (see ``evaluators.tasks.mask_folder``), with boxes as COCO, Pascal VOC or YOLO keep them;
     with questions in a folder of both (see ``evaluators.tasks.question_folder``).
     ``image_size``: pixels, or tokens of a text, by default from the data; ``augment``: a policy's name, by default
@@ -102,9 +105,12 @@ def load_task(
             on_bad=on_bad,
             tokenizer=_tokens_of(teacher),
         )
-    if isinstance(source, Texts):
+    if isinstance(source, Texts | Prose):
         if policy is not None:
             raise DataError(f"{spec} holds texts, of which there are no augmented views: leave out --augment")
+        if isinstance(source, Prose):
+            pieces = None if teacher is None else read_bytepairs(Path(teacher).expanduser())
+            return create_language_task(source, cache=cache, seed=seed, window=image_size, tokenizer=pieces)
         return create_text_task(
             source,
             cache=cache,
@@ -122,13 +128,15 @@ def load_task(
 
 def _source(
     spec: str, seed: int, on_bad: OnBad
-) -> Samples | Vectors | Graph | Recordings | Texts | Questions | Masked | Boxed:
+) -> Samples | Vectors | Graph | Recordings | Texts | Prose | Questions | Masked | Boxed:
     path = Path(spec).expanduser()
     if spec == "digits":
         return digits()
     if path.suffix == ".npz":
         arrays = read_npz(path)
         return from_arrays(path, arrays) if holds_vectors(arrays) else npz_samples(path, arrays)
+    if is_prose(path):
+        return read_prose(path, on_bad)
     if path.suffix in (".csv", ".tsv") and path.is_file():
         return read_texts(path, on_bad) if is_text_table(path) else read_vectors(path)
     if path.is_dir():
@@ -152,7 +160,8 @@ def _source(
         return recordings_in(path, seed) if holds_recordings(path) else folder_samples(path)
     if path.exists():
         raise DataError(
-            f"{spec} is neither a folder of images or recordings nor an .npz, .csv or .tsv file: name one of these"
+            f"{spec} is neither a folder of images or recordings nor an .npz, .csv, .tsv or .txt file: name one "
+            "of these"
         )
     return hub_samples(spec, on_bad)
 

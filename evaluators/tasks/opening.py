@@ -8,6 +8,7 @@ from pathlib import Path
 from evaluators.graphs.graph_task import GraphTask
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task, read_facts
@@ -26,6 +27,7 @@ _KINDS: dict[str, Callable[[Path], Task]] = {
         WaveformTask,
         TextTask,
         QuestionTask,
+        LanguageTask,
     )
 }
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from evaluators.distill.evaluate import accuracy, agreement
-from evaluators.distill.schedule import Optimiser
+from evaluators.distill.schedule import Optimiser, Schedule, final_schedule, search_schedule
 from evaluators.tasks.augment import Augment
 from spaces.batch import Batch
 from understudy import DataError
@@ -119,6 +119,31 @@ class Task(ABC):
     def agreement(self, logits: Tensor, others: Tensor | NDArray[np.float32]) -> float:
         """Share of samples, or of places, on which two networks give the same class."""
         return agreement(logits, torch.as_tensor(others))
+
+    def kept(self, logits: Tensor, split: Split, ids: ArrayLike) -> Tensor:
+        """What is kept and scored of answers to samples of a split: all, but where that is too large."""
+        return logits
+
+    def kept_shape(self, split: Split) -> tuple[int, ...]:
+        """Of what is kept of one answer."""
+        return self.answer_shape
+
+    def restored(self, kept: Tensor) -> Tensor:
+        """Answers to training samples as methods read them, of what was kept."""
+        return kept
+
+    @property
+    def answered_at_once(self) -> int:
+        """Samples of a batch of which nothing is learnt."""
+        return 128
+
+    def search_schedule(self, epochs: int | None) -> Schedule:
+        """The short training of a candidate; ``epochs`` overrules its length."""
+        return search_schedule(self.size("train"), epochs, self.optimiser, self.dense)
+
+    def final_schedule(self, epochs: int | None) -> Schedule:
+        """The full training of a finalist; ``epochs`` overrules its length."""
+        return final_schedule(self.size("train"), epochs, self.optimiser, self.dense)
 
     def prepare(self, resolutions: Iterable[int]) -> None:  # noqa: B027 (most tasks have nothing to make)
         """Make what samples of these sizes need, once for all processes."""

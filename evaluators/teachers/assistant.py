@@ -16,6 +16,7 @@ from torch import nn
 
 from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.schedule import MAX_VIEWS, Schedule
+from evaluators.distill.stretch import Stretch
 from evaluators.distill.teacher_outputs import TeacherOutputs
 from evaluators.distill.trainer import seeded, train_student
 from evaluators.tasks.image_task import ImageTask
@@ -76,7 +77,7 @@ def taught_assistant(
     parts = (task.fingerprint, teacher.fingerprint, str(task.augment), str(network), str(schedule), str(distiller))
     name = f"assistant-{width:.2g} of {teacher.name}"
 
-    def train() -> Mapping[str, Any]:
+    def train(unfinished: Path) -> Mapping[str, Any]:
         trained = train_student(
             network,
             task,
@@ -87,6 +88,7 @@ def taught_assistant(
             seed=seed,
             device=device,
             on_epoch=lambda now: None if progress is None else progress(now.epoch, now.epochs),
+            stretch=Stretch(schedule.epochs, unfinished, unfinished.name),
         )
         return {"name": name, "val_accuracy": trained.val_accuracy, "seconds": trained.seconds}
 

@@ -11,11 +11,13 @@ from evaluators.distill.schedule import MANY, Optimiser, Schedule
 from evaluators.distill.trainer import seeded
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.kept import trained_alone, trained_once
+from evaluators.teachers.language import language_schedule, small_gpt
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.segmenter import SegmenterNet
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
@@ -24,6 +26,7 @@ from spaces.log_mel import LogMel
 
 NAME, OF_VECTORS, OF_SPEECH = "builtin-residual", "builtin-perceptron", "builtin-residual-log-mel"
 OF_TEXTS, OF_MASKS, OF_BOXES = "builtin-bert", "builtin-segmenter", "builtin-detector"
+OF_LANGUAGE = "builtin-gpt"
 WIDTH = 512
 """Of the hidden layers of a teacher of vectors."""
 BANDS, OVERLAP = 40, 50
@@ -46,11 +49,15 @@ def builtin_teacher(
     """The built-in teacher of a task, trained on its training split unless ``cache`` holds it already.
 
     It is kept as ``cache/teachers/<key>.safetensors`` and ``.json`` (its figures), keyed by task,
-    architecture, schedule and seed; a kill while training loses that training only. ``progress`` is told
+    architecture, schedule and seed; a kill costs half a minute of the training at most. ``progress`` is told
     epochs done and epochs in all. Raises ``TrainError`` when the training diverges, ``RunError`` when the
     cache cannot be written.
     """
-    schedule = teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
+    schedule = (
+        language_schedule(task, epochs)
+        if isinstance(task, LanguageTask)
+        else teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
+    )
     with seeded(seed):
         network = _network(task)
     kinds = (
@@ -59,6 +66,7 @@ def builtin_teacher(
         (ImageTask, NAME),
         (WaveformTask, OF_SPEECH),
         (TextTask, OF_TEXTS),
+        (LanguageTask, OF_LANGUAGE),
     )
     name = next((each for kind, each in kinds if isinstance(task, kind)), OF_VECTORS)
     parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
@@ -66,7 +74,9 @@ def builtin_teacher(
         network,
         parts,
         cache,
-        lambda: {"name": name} | trained_alone(network, task, schedule, seed, progress, device),
+        lambda unfinished: (
+            {"name": name} | trained_alone(network, task, schedule, seed, unfinished, progress, device)
+        ),
     )
     vectors = not isinstance(task, ImageTask)
     whole = network if task.tokens else Normalised(network.eval(), task.mean, task.std, vectors=vectors)
@@ -95,7 +105,9 @@ def teacher_schedule(
 
 
 def _network(task: Task) -> nn.Module:
-    """The untrained teacher: residual for images, maps and log-mel features, a BERT for texts; else an MLP."""
+    """The untrained teacher: residual for images, maps and log-mel features, BERT or GPT of texts; else MLP."""
+    if isinstance(task, LanguageTask):
+        return small_gpt(task)
     if task.dense:
         return SegmenterNet(task.channels, task.answer_shape[0], task.image_size)
     if isinstance(task, ImageTask):

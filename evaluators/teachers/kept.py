@@ -15,28 +15,31 @@ from torch import nn
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.steps import EpochFigures
+from evaluators.distill.stretch import Stretch
 from evaluators.distill.trainer import train_student
 from evaluators.tasks.task import Task
 from results.store import write_atomically
 
 
 def trained_once(
-    network: nn.Module, parts: tuple[str, ...], cache: Path, train: Callable[[], Mapping[str, Any]]
+    network: nn.Module, parts: tuple[str, ...], cache: Path, train: Callable[[Path], Mapping[str, Any]]
 ) -> str:
     """Fill a network with the weights that ``train`` gives it, or with those kept of an earlier training.
 
     ``parts`` are all that the weights depend on; the answer is their hash, the name of
-    ``cache/teachers/<hash>.safetensors`` and ``.json`` (the figures that ``train`` returned). A damaged file
-    counts as absent, and a kill while training loses that training only. Raises what ``train`` raises, and
-    ``RunError`` when the cache cannot be written.
+    ``cache/teachers/<hash>.safetensors`` and ``.json`` (the figures that ``train`` returned). ``train`` is told
+    where to keep an unfinished training, from which it goes on. A damaged file counts as absent. Raises what
+    ``train`` raises, and ``RunError`` when the cache cannot be written.
     """
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     path = cache / "teachers" / f"{key}.safetensors"
     if not _restored(network, path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        facts = train()
+        unfinished = path.with_suffix(".part")
+        facts = train(unfinished)
         write_atomically(path.with_suffix(".json"), json.dumps(dict(facts), indent=1).encode())
         write_atomically(path, save(network.state_dict()))
+        unfinished.unlink(missing_ok=True)
     return key
 
 
@@ -45,12 +48,14 @@ def trained_alone(
     task: Task,
     schedule: Schedule,
     seed: int,
+    unfinished: Path,
     progress: Callable[[int, int], None] | None,
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Train a network on the labels of a task, at its largest size; the figures to keep of it.
 
-    ``progress`` is told epochs done and in all. Raises ``TrainError`` when the training diverges.
+    ``unfinished`` is where it is kept now and then, and gone on from; ``progress`` is told epochs done and in all.
+    Raises ``TrainError`` when the training diverges.
     """
 
     def report(figures: EpochFigures) -> None:
@@ -67,6 +72,7 @@ def trained_alone(
         seed=seed,
         device=device,
         on_epoch=report,
+        stretch=Stretch(schedule.epochs, unfinished, unfinished.name),
     )
     return {
         "val_accuracy": trained.val_accuracy,

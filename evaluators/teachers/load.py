@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evaluators.tasks.image_task import ImageTask
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.waveform_task import WaveformTask
+from evaluators.teachers.language import load_language_teacher
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
@@ -57,6 +59,8 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
     if ".py:" in spec:
         return _as_built(build_network(spec), spec, task)
     if path.suffix not in (".onnx", ".pt2", *WEIGHTS):
+        if isinstance(task, LanguageTask):
+            return load_language_teacher(spec, task)
         if isinstance(task, TextTask):
             return load_text_teacher(spec, task)
         if isinstance(task, WaveformTask):
@@ -146,7 +150,8 @@ def _try(teacher: Teacher, task: Task) -> None:
     if task.dense and shape != (2, *task.answer_shape):
         raise TeacherError(
             f"teacher {teacher.name} answers two samples with {shape}, but with these data it must be "
-            f"{(2, *task.answer_shape)}: logits by class on a quarter of the image's size"
+            f"{(2, *task.answer_shape)}: logits "
+            + ("of what comes after each token" if task.tokens else "by class on a quarter of the image's size")
         )
     if task.dense:
         return

@@ -161,7 +161,7 @@ def _taught(
 
 def _score(network: nn.Module | None, task: Task) -> float:
     assert network is not None
-    return task.score(predict_logits(network, task, "test", VECTOR, batch_size=10_000), task.targets("test"))
+    return task.score(predict_logits(network, task, "test", VECTOR), task.targets("test"))
 
 
 def result_line(rows: Sequence[Row]) -> str:

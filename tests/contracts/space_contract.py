@@ -83,7 +83,7 @@ def random_networks_classify_images(case):
         assert network.training
         with torch.no_grad():
             logits = network.eval()(case.images(choice, 2))
-        assert logits.shape == (2, *answer_shape(case.classes, case.image_size, case.dense))
+        assert logits.shape == (2, *answer_shape(case.classes, case.image_size, case.dense, case.tokens))
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
 

@@ -1,0 +1,49 @@
+"""Students that go on with a text: decoders up to DistilGPT-2's size (Sanh et al., 2019)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from spaces.blocks import draw_seed, initialise
+from spaces.decoder import Decoder
+from spaces.nni_adapter import ModelSpace, ParametrizedModule, choice
+
+_MANY = 10_000
+"""Tokens of a vocabulary from which on students are of the larger sizes."""
+_WIDTHS = ([64, 128, 192, 256], [256, 384, 512, 768])
+_EMBEDDINGS = ([32, 64, 128], [64, 128, 256])
+_LAYERS = [1, 2, 3, 4, 6]
+_HEADS = [2, 4, 8]
+_FEEDS = [1, 2, 4]
+_DROPOUT = 0.1
+
+
+class LanguageSpace(ModelSpace):
+    """Choices: ``layers``, ``width``, ``heads``, ``feed`` (times width), ``embedding``; see ``Decoder``.
+
+    The window is the data's. Layers: ``decoder.words``, ``decoder.layers.<index>``.
+    """
+
+    def __init__(self, channels: int, image_size: int, classes: int) -> None:
+        super().__init__()
+        seed, large = draw_seed(), channels >= _MANY
+        self.decoder = _Decoder(
+            channels,
+            image_size,
+            choice("embedding", _EMBEDDINGS[large]),
+            choice("width", _WIDTHS[large]),
+            choice("heads", _HEADS),
+            choice("feed", _FEEDS),
+            choice("layers", _LAYERS),
+            _DROPOUT,
+        )
+        initialise(self, seed)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(N, T) int64 -> logits of what comes next, (N, T, channels)."""
+        logits: Tensor = self.decoder(ids)
+        return logits
+
+
+class _Decoder(ParametrizedModule, Decoder, wraps=Decoder):  # type: ignore[call-arg]
+    """``Decoder`` with choices for its sizes."""
