@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray import tune
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -11,6 +12,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from search.searcher import ProposerSearcher
 
 _DECISIONS = {"continue": TrialScheduler.CONTINUE, "pause": TrialScheduler.PAUSE, "stop": TrialScheduler.STOP}
+
+
+class Beginnings(tune.Callback):
+    """Tells the searcher which trials workers have taken on."""
+
+    def __init__(self, searcher: ProposerSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker that stands begins on a trial."""
+        self._searcher.begun(trial.trial_id)
 
 
 class RungScheduler(FIFOScheduler):
@@ -23,6 +35,7 @@ class RungScheduler(FIFOScheduler):
         super().__init__()
         self._searcher = searcher
         self._leaving: set[Trial] = set()
+        self._blamed: list[Trial] = []
         self._waiting: dict[str, Trial] = {}
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
@@ -32,8 +45,16 @@ class RungScheduler(FIFOScheduler):
             self._leaving.add(trial)
         return decision
 
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """The worker of a trial is lost; Tune gives the trial to another."""
+        self._searcher.died(trial.trial_id)
+        if self._searcher.gives_up(trial.trial_id):
+            self._blamed.append(trial)
+
     def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
-        """The paused trial that is due; those that will never be are stopped."""
+        """The paused trial that is due; those that will never be are stopped, and those that workers die at."""
+        while self._blamed:
+            tune_controller.stop_trial(self._blamed.pop())
         for trial in [each for each in self._leaving if each.status != Trial.RUNNING]:
             self._leaving.remove(trial)
             if trial.status == Trial.PAUSED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -20,6 +21,8 @@ from understudy import RunError, UnderstudyError
 FINISHED: str = Searcher.FINISHED
 Next = Literal["continue", "pause", "stop"]
 STALLED = "front no longer improving"
+DEATHS = 2
+"""Of workers that had begun on a candidate, after which it has failed."""
 
 
 class ProposerSearcher(Searcher):
@@ -58,6 +61,8 @@ class ProposerSearcher(Searcher):
         self._trials: dict[int, str] = {}
         self._running: set[str] = set()
         self._asleep: set[str] = set()
+        self._begun: set[str] = set()
+        self._deaths: Counter[str] = Counter()
         self.error: UnderstudyError | None = None
         self.ended_by = ""
 
@@ -117,6 +122,23 @@ class ProposerSearcher(Searcher):
         self._running.discard(trial_id)
         self._asleep.add(trial_id)
 
+    def begun(self, trial_id: str) -> None:
+        """Hear that a worker has taken on a trial."""
+        self._begun.add(trial_id)
+
+    def died(self, trial_id: str) -> None:
+        """Hear that the worker of a trial is lost, which counts against it only if that worker had begun.
+
+        Until Ray knows that a machine is gone, it may give a trial to several workers there, one after the other.
+        """
+        if trial_id in self._begun:
+            self._begun.remove(trial_id)
+            self._deaths[trial_id] += 1
+
+    def gives_up(self, trial_id: str) -> bool:
+        """Whether so many workers died at a trial that it is to be blamed."""
+        return self._deaths[trial_id] >= DEATHS
+
     def restarted(self, trial_id: str) -> None:
         """Hear that a trial's worker died before it was paused, so that it is being run again."""
         if trial_id in self._proposals:
@@ -153,7 +175,7 @@ class ProposerSearcher(Searcher):
         if result and "problem" in result:
             self.error = self.error or RunError(result["problem"])
         finished = bool(result and "candidate" in result)
-        if proposal is None or self.error is not None or not (finished or error):
+        if proposal is None or self.error is not None or not (finished or error or self.gives_up(trial_id)):
             return
         candidate = (
             Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
@@ -247,7 +269,7 @@ def _lost(proposal: Proposal) -> Candidate:
         choice=dict(proposal.choice),
         key=proposal.key,
         state="failed",
-        reason="the worker process died twice while evaluating it (killed, or out of memory)",
+        reason=f"worker processes died while evaluating it, {DEATHS} or more (killed, or out of memory)",
         finished=_now(),
     )
 

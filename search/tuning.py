@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from search.device_actor import Devices
     from search.searcher import ProposerSearcher
 
-WORKER_RETRIES = 1
+_LOSSES = 20
+"""Workers that a candidate may be given to before one begins on it: machines that are lost one after the other."""
 _STORAGE = "tune-"
 
 
@@ -34,7 +35,8 @@ def tune_candidates(
     Returns what ended it: ``trials``, ``time``, ``front no longer improving``, ``space exhausted`` or
     ``interrupted``.
 
-    Ctrl-C ends it after what is recorded. A worker that dies is replaced and its candidate tried once more.
+    Ctrl-C ends it after what is recorded. A worker that dies is replaced and its candidate tried once more;
+    workers of a lost machine that had not begun on it do not count.
     Raises ``RunError`` when the record cannot be written any more.
     """
     from ray import tune
@@ -72,7 +74,7 @@ def run_trials(trainable: Any, searcher: ProposerSearcher, workers: int, scratch
     """Have Tune run what the searcher hands out, to its end; which trials paused where is kept in ``scratch``."""
     from ray import tune
 
-    from search.scheduler import RungScheduler
+    from search.scheduler import Beginnings, RungScheduler
     from search.worker_process import resources
 
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(workers)
@@ -90,10 +92,11 @@ def run_trials(trainable: Any, searcher: ProposerSearcher, workers: int, scratch
             ),
             run_config=tune.RunConfig(
                 storage_path=storage,
+                callbacks=[Beginnings(searcher)],
                 name="search",
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=WORKER_RETRIES),
+                failure_config=tune.FailureConfig(max_failures=_LOSSES),
             ),
         )
         with _own_signals():

@@ -85,7 +85,7 @@ def made_up(choice: Mapping[str, Any], until: int) -> dict[str, Measurement]:
 
 
 class SleepingTrial(RungTrial):
-    """Sleeps for as long as a candidate would take; says in ``log`` what it took on."""
+    """Sleeps for as long as a candidate would take; says in ``log`` what it took on, beside it what is done."""
 
     def setup(self, config: dict[str, Any], epoch_s: float, log: str) -> None:
         """Nothing to open."""
@@ -94,10 +94,20 @@ class SleepingTrial(RungTrial):
 
     def evaluate(self, choice: Choice, number: int, known: Mapping[str, Measurement], until: int) -> Outcome:
         """See ``RungTrial.evaluate``."""
-        with open(self._log, "a") as log:
-            log.write(f"{number} {until}\n")
-        time.sleep(self._epoch_s * (until - max([0, *(rung for rung in RUNGS if rung < until)])))
+        if self.kept_epochs(choice, number) < until:
+            with open(self._log, "a") as log:
+                log.write(f"{number} {until}\n")
+            time.sleep(self._epoch_s * (until - max([0, *(rung for rung in RUNGS if rung < until)])))
+            self._kept(number).write_text(str(until))
         return Outcome("done", made_up(choice, until), {})
+
+    def kept_epochs(self, choice: Choice, number: int) -> int:
+        """See ``RungTrial.kept_epochs``."""
+        kept = self._kept(number)
+        return int(kept.read_text()) if kept.exists() else 0
+
+    def _kept(self, number: int) -> Path:
+        return Path(f"{self._log}.{number}")
 
 
 def make_searcher(store: RunStore, trials: int, workers: int, sampler: str, **options: Any) -> ProposerSearcher:

@@ -62,6 +62,7 @@ def test_a_lost_machine_costs_only_what_it_was_at(cluster, tmp_path):
     assert not nodes[0].any_processes_alive()
     candidates = store.candidates()
     assert [each.number for each in candidates] == list(range(TRIALS))
+    assert [each.reason for each in candidates if each.state == "failed"] == []
     assert {each.state for each in candidates} == {"done", "pruned"}
     assert GOALS.front(candidates)
     begun = evaluated(store)

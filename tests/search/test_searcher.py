@@ -83,6 +83,20 @@ def test_a_dead_worker_is_a_failed_candidate(store):
     assert [(each.state, "died" in each.reason) for each in store.candidates()] == [("failed", True)]
 
 
+def test_a_candidate_is_to_blame_only_for_workers_that_had_begun(store):
+    searcher = make(store)
+    searcher.suggest("a")
+    searcher.begun("a")
+    for _ in range(3):  # that which had begun, and two of a machine that Ray does not know to be lost
+        searcher.died("a")
+    assert not searcher.gives_up("a")
+    searcher.begun("a")
+    searcher.died("a")
+    assert searcher.gives_up("a")
+    searcher.on_trial_complete("a", None)
+    assert [(each.state, "died" in each.reason) for each in store.candidates()] == [("failed", True)]
+
+
 @pytest.mark.parametrize("name", ["candidates.jsonl", "study.log"])
 def test_a_full_disk_ends_the_proposals_and_keeps_the_record(store, name):
     searcher = make(store)
