@@ -15,7 +15,7 @@ from evaluators.cost import cost_of, library_name
 from evaluators.half_precision import keep_precise
 from evaluators.onnx_twin import check_onnx, export_onnx
 from evaluators.quantise.integer import delivered
-from evaluators.quantise.onnx_file import has_integers, tolerance_of
+from evaluators.quantise.onnx_file import is_quantised, tolerance_of
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
 from results.goals import LIBRARY
@@ -29,12 +29,12 @@ FILES = {"weights": "weights.safetensors", "onnx": "student.onnx"}
 @dataclass(frozen=True)
 class Delivery:
     """What was delivered: on which ``bench`` (where float16 costs too much, its targets compute in float32), the
-    figures by the names of the record, the ``files`` by what they are, and whether it computes in integers."""
+    figures by the names of the record, the ``files`` by what they are, whether its weights are whole numbers."""
 
     bench: Workbench
     figures: Mapping[str, Measurement]
     files: Mapping[str, str]
-    integers: bool
+    quantised: bool
 
 
 def deliver(
@@ -49,14 +49,14 @@ def deliver(
     network, inputs = delivered(trained), real_inputs(bench, resolution)
     bench, half = keep_precise(bench, network, resolution, val_accuracy)
     cost = cost_of(bench, network, inputs, folder, stages)
-    integers = has_integers(network)
+    quantised = is_quantised(network)
     with stages.stage("export_onnx"), bench.working():
         export_onnx(network, sliced(inputs, 0, 1), folder / FILES["onnx"])
         tolerance = tolerance_of(network)
-        check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=integers)
+        check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=quantised)
     save_file(trained.state_dict(), folder / FILES["weights"])
     for path in bench.task.device_files.values():
         shutil.copyfile(path, folder / path.name)
     libraries = {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
     more = {what: path.name for what, path in bench.task.device_files.items()}
-    return Delivery(bench, {**half, **cost}, {**FILES, **libraries, **more}, integers)
+    return Delivery(bench, {**half, **cost}, {**FILES, **libraries, **more}, quantised)

@@ -49,8 +49,8 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         blank = replace(bench, supernet=None)
         alone = _taught(blank, choice, number, HardLabels(), bench.final_schedule)[1] if apart else learnt
     made = deliver(bench, trained, resolution, learnt["val"], folder, stages)
-    in_integers = (
-        quantised_facts(made.bench, choice, trained, folder, stages) if made.integers else Quantised({}, {})
+    in_whole = (
+        quantised_facts(made.bench, choice, trained, folder, stages) if made.quantised else Quantised({}, {})
     )
     files = {**made.files, **_examples(bench, logits, folder)}
     broken = made.bench.goals.violation(made.figures)
@@ -64,7 +64,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         number=number,
         choice=dict(choice),
         key=candidate.key,
-        measurements={**figures, **made.figures, **in_integers.figures},
+        measurements={**figures, **made.figures, **in_whole.figures},
         before=dict(candidate.measurements),
         on_front=broken is None,
         note=broken or "",
@@ -72,7 +72,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         preprocess=made.bench.task.preprocess(resolution),
         seconds=stages.seconds,
         taught_by=method_text(distiller),
-        quantised=in_integers.facts,
+        quantised=in_whole.facts,
     )
 
 

@@ -1,4 +1,4 @@
-"""What is said of a student that computes in integers."""
+"""What is said of a student of whole numbers."""
 
 from __future__ import annotations
 
@@ -26,4 +26,6 @@ def quantised_text(student: Student) -> str:
         )
     if "size" in figures and "float_size" in figures:
         said.append(f"{figures['size'].value / figures['float_size'].value:.2f} of its size")
-    return ", ".join(["in integers: " + said[0], *said[1:]] if said else ["in integers"])
+    facts = student.quantised
+    how = f"weights of {facts['weight_bits']} bits" if facts.get("weights_only") else "in integers"
+    return ", ".join([f"{how}: {said[0]}", *said[1:]] if said else [how])

@@ -20,7 +20,7 @@ from understudy import ConfigError, unknown_name
 
 TRAIN = "train"
 """The ``supernet`` that a search trains for itself."""
-PRECISIONS = ("none", "int8", "mixed")
+PRECISIONS = ("none", "int8", "mixed", "int8-weights", "int4-weights")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
     **dict.fromkeys(
@@ -127,7 +127,9 @@ class SearchConfig:
     )
     quantise: str = _option(
         "none",
-        "none; int8: students learn and compute in 8-bit integers; mixed: each part of a student or float32",
+        "none; int8: students learn and compute in 8-bit integers; mixed: each part of a student or float32; "
+        "int8-weights, int4-weights: dense layers and tables of tokens have weights of so many bits, and compute in "
+        "float32",
     )
     tune: float | None = _option(
         None, "seconds that each candidate's new kernels are tuned for; 0 uses what is known (default: neither)"

@@ -164,7 +164,7 @@ class Plan:
             seed=config.seed,
             open_teacher=partial(open_nearest, config, task, self.cache),
             torch_device=torch_device,
-            precision=None if config.quantise == "none" else Precision.of_profiles(self.profiles),
+            precision=None if config.quantise == "none" else Precision.of(config.quantise, self.profiles),
             supernet=None if self.supernet is None else open_supernet(self.supernet, space),
             tuning_schedule=None
             if self.supernet is None

@@ -65,7 +65,7 @@ def check_names(config: SearchConfig) -> tuple[Profile, ...]:
     _check_power(config, profiles)
     _check_tuning(config, profiles)
     if config.quantise != "none":
-        Precision.of_profiles(profiles)
+        Precision.of(config.quantise, profiles)
     if config.supernet is not None and auto_methods(distill) is not None:
         raise ConfigError("a supernet is taught in one way, so --distill must name it, not auto")
     return profiles if config.threads is None else tuple(each.with_threads(config.threads) for each in profiles)

@@ -1,4 +1,4 @@
-"""What is to be said of a finished student of integers: how exact it is, and what it is worth against float32."""
+"""What is to be said of a finished student of whole numbers: how exact it is, what it is worth against float32."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ STEPS = 127
 class Quantised:
     """``figures`` are those of the same network in float32 by the names of the record; ``facts`` are plain data:
 
-    ``weight_bits``, ``layers`` (how many compute in integers), ``in_float`` (those that do not), ``float_epochs``
-    and ``epochs`` of its training, ``images`` on which the compiled student was compared with the simulated one,
-    the share of ``agreement`` and the largest difference of a logit in ``steps`` of an 8-bit grid.
+    ``weight_bits``, ``weights_only`` where layers compute in float32, ``layers`` (how many have such weights),
+    ``in_float`` (those that do not), ``float_epochs`` and ``epochs`` of its training, ``images`` on which the compiled
+    student was compared with the simulated one, the share of ``agreement`` and the largest difference of a logit in
+    ``steps`` of an 8-bit grid.
     """
 
     figures: Mapping[str, Measurement]
@@ -57,6 +58,7 @@ def quantised_facts(
     layers = quantised_layers(trained)
     facts: dict[str, Any] = {
         "weight_bits": min(layer.weight_bits for layer in layers.values()),
+        **({"weights_only": True} if bench.precision is not None and bench.precision.weights_only else {}),
         "layers": len(layers),
         "in_float": list(kept_in_float(trained)),
         "epochs": bench.final_schedule.epochs,

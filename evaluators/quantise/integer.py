@@ -13,15 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from evaluators.quantise.dequantised import by_channel, dequantised
 from evaluators.quantise.layers import QuantisedConv2d, QuantisedLayer, rounded_weights, weight_scales
-from evaluators.quantise.prepare import grids, quantised_layers, replace_layer
+from evaluators.quantise.prepare import grids, quantised_layers
+from evaluators.quantise.replace import replace_layer
+from evaluators.quantise.weights import RoundedEmbedding, RoundedLinear, stored
 
 _MOST_BIAS = 2.0**30
 """A bias that would be larger in its steps gets larger ones: int32 has to hold it, and the sum it is added to."""
 
 
 def delivered(network: nn.Module) -> nn.Module:
-    """The network to compile and to judge, on the CPU: of a prepared one its integer form, any other itself.
+    """The network to compile and to judge, on the CPU: a prepared one in whole numbers, any other as it is.
 
     The grids must have been calibrated.
     """
@@ -31,6 +34,9 @@ def delivered(network: nn.Module) -> nn.Module:
     for grid in grids(made):
         grid.fix()
     for name, layer in quantised_layers(made).items():
+        if isinstance(layer, RoundedLinear | RoundedEmbedding):
+            replace_layer(made, name, stored(layer))
+            continue
         norm = made.get_submodule(layer.norm) if layer.norm else None
         replace_layer(made, name, IntegerLayer(layer, norm))
         if layer.norm:
@@ -53,7 +59,7 @@ class IntegerLayer(nn.Module):
         steps = scale * layer.reads[0].log_scale.exp()
         least = (bias.abs() / _MOST_BIAS).clamp_min(torch.finfo(torch.float32).tiny)
         coarser = torch.maximum(steps, least) / steps
-        self.register_buffer("weight", (weight / _by_channel(coarser, weight)).round().to(torch.int8))
+        self.register_buffer("weight", (weight / by_channel(coarser, weight)).round().to(torch.int8))
         self.register_buffer("weight_scale", scale * coarser)
         self.register_buffer("bias_scale", steps * coarser)
         self.register_buffer("bias", (bias / (steps * coarser)).round().to(torch.int32))
@@ -62,8 +68,8 @@ class IntegerLayer(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(N, I, H, W) or (..., I) float32, its grid's values, to the layer's output."""
         features = self._reads[0](features) if self._applies else features
-        weight: Tensor = _Dequantised.apply(self.weight, self.weight_scale)  # type: ignore[no-untyped-call]
-        bias: Tensor = _Dequantised.apply(self.bias, self.bias_scale)  # type: ignore[no-untyped-call]
+        weight = dequantised(self.weight, self.weight_scale)
+        bias = dequantised(self.bias, self.bias_scale)
         if self._options is None:
             return functional.linear(features, weight, bias)
         return functional.conv2d(features, weight, bias, **self._options)
@@ -72,7 +78,7 @@ class IntegerLayer(nn.Module):
 def _folded(layer: QuantisedLayer, norm: nn.Module | None) -> tuple[Tensor, Tensor, Tensor]:
     """Whole weights (O, ...) as floats, positive scales (O,) and bias (O,), the batch norm behind in them."""
     scale = weight_scales(layer.weight, layer.limit)
-    weight = (rounded_weights(layer.weight, layer.limit) / _by_channel(scale, layer.weight)).round()
+    weight = (rounded_weights(layer.weight, layer.limit) / by_channel(scale, layer.weight)).round()
     bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.detach().clone()
     if not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
         return weight, scale, bias
@@ -84,14 +90,10 @@ def _folded(layer: QuantisedLayer, norm: nn.Module | None) -> tuple[Tensor, Tens
     bias = (bias - norm.running_mean) * factor + (norm.bias if norm.affine else 0.0)
     sign = torch.where(factor < 0, -1.0, 1.0)
     return (
-        weight * _by_channel(sign, weight),
+        weight * by_channel(sign, weight),
         (scale * factor.abs()).clamp_min(torch.finfo(torch.float32).tiny),
         bias,
     )
-
-
-def _by_channel(values: Tensor, weight: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _options(layer: QuantisedLayer) -> dict[str, Any] | None:
@@ -99,16 +101,3 @@ def _options(layer: QuantisedLayer) -> dict[str, Any] | None:
     if not isinstance(layer, QuantisedConv2d):
         return None
     return {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups")}
-
-
-class _Dequantised(torch.autograd.Function):
-    """DequantizeLinear of a constant (O, ...) with a scale for each output channel, zero points 0."""
-
-    @staticmethod
-    def forward(ctx: Any, whole: Tensor, scale: Tensor) -> Tensor:
-        return whole.float() * _by_channel(scale, whole)
-
-    @staticmethod
-    def symbolic(g: Any, whole: Any, scale: Any) -> Any:
-        """The node."""
-        return g.op("DequantizeLinear", whole, scale, axis_i=0)

@@ -13,6 +13,7 @@ from evaluators.compile.importers.onnx_file import OnnxFile
 from evaluators.compile.verify import ROUNDING, TOLERANCE
 from evaluators.onnx_twin import export_onnx
 from evaluators.quantise.integer import IntegerLayer
+from evaluators.quantise.weights import StoredEmbedding, StoredLinear
 from spaces.batch import Batch
 
 
@@ -21,13 +22,18 @@ def import_student(network: nn.Module, example: Batch) -> Any:
 
     Raises ``CompileError`` as ``import_network`` does.
     """
-    if not has_integers(network):
+    if not is_quantised(network):
         return import_network(network, example)
     assert isinstance(example, Tensor)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         path = Path(folder) / "student.onnx"
         export_onnx(network, example, path)
         return OnnxFile(path, {"input": tuple(example.shape)}).module()
+
+
+def is_quantised(network: nn.Module) -> bool:
+    """Whether some layers of a delivered network have whole numbers for weights."""
+    return any(isinstance(module, (IntegerLayer, StoredLinear, StoredEmbedding)) for module in network.modules())
 
 
 def has_integers(network: nn.Module) -> bool:

@@ -66,6 +66,9 @@ def training_batches(task: Task, resolution: int) -> list[Tensor]:
 
 def calibrate(network: nn.Module, batches: list[Tensor]) -> None:
     """Take the ranges of all activations from some batches, and simulate integers from now on."""
+    if next(grids(network), None) is None:  # weights alone are rounded
+        set_simulating(network, True)
+        return
     device = next(network.parameters()).device
     training = network.training
     set_simulating(network, False)

@@ -8,29 +8,42 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from evaluators.compile.integers import weight_bits
-from evaluators.quantise.phases import calibrate
+from evaluators.quantise.phases import calibrate, set_simulating
 from evaluators.quantise.prepare import prepare
+from evaluators.quantise.weights import prepare_weights
 from hw_profiles.profile import Profile
 from spaces.choice import Value
 from spaces.precision import FLOAT, group_of
 from understudy import ConfigError
 
+WEIGHTS = {"int8-weights": 8, "int4-weights": 4}
+"""Settings of ``--quantise`` by which weights alone are whole numbers, with their bits."""
+
 
 @dataclass(frozen=True)
 class Precision:
-    """Weights of ``weight_bits`` in all layers but those of groups that the choice leaves in float32."""
+    """Weights of ``weight_bits`` in all layers but those of groups that the choice leaves in float32.
+
+    With ``weights_only`` the layers compute in float32 (``weights.py``).
+    """
 
     weight_bits: int
+    weights_only: bool = False
 
     @staticmethod
-    def of_profiles(profiles: Sequence[Profile]) -> Precision:
-        """What all the profiles' processors multiply fast; raises ``ConfigError`` for a GPU."""
+    def of(quantise: str, profiles: Sequence[Profile]) -> Precision:
+        """What ``--quantise`` asks for: integers that all the profiles' processors multiply fast, or ``WEIGHTS``.
+
+        Raises ``ConfigError`` for a GPU.
+        """
         for profile in profiles:
             if profile.gpu is not None:
                 raise ConfigError(
                     f"the profile {profile.name} runs students on its GPU, and nothing compiles integers for GPUs "
                     "yet: leave --quantise out"
                 )
+        if quantise in WEIGHTS:
+            return Precision(WEIGHTS[quantise], weights_only=True)
         return Precision(min(map(weight_bits, profiles)))
 
     def prepare(self, network: nn.Module, choice: Mapping[str, Value], images: Tensor) -> None:
@@ -38,6 +51,10 @@ class Precision:
 
         Good enough for what it costs; the training calibrates again.
         """
+        if self.weights_only:
+            prepare_weights(network, images, self.weight_bits)
+            set_simulating(network, True)
+            return
 
         def wanted(name: str) -> bool:
             group = group_of(name, choice)

@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from evaluators.quantise.flow import Key, watched
 from evaluators.quantise.grid import Grid
 from evaluators.quantise.layers import QuantisedConv2d, QuantisedLayer, QuantisedLinear, has_integer_form
+from evaluators.quantise.replace import replace_layer
+from evaluators.quantise.weights import RoundedEmbedding, RoundedLayer, RoundedLinear
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm)
+_PREPARED = (QuantisedConv2d, QuantisedLinear, RoundedLinear, RoundedEmbedding)
 
 
 def prepare(
@@ -50,13 +53,12 @@ def prepare(
         replace_layer(network, name, simulated.train(chosen[name][0].training))
 
 
-def quantised_layers(network: nn.Module) -> dict[str, QuantisedLayer]:
-    """The layers that simulate integers, or are ready to, by name; none in a network that was not prepared."""
-    return {
-        name: layer
-        for name, layer in network.named_modules()
-        if isinstance(layer, QuantisedConv2d | QuantisedLinear)
-    }
+def quantised_layers(network: nn.Module) -> dict[str, QuantisedLayer | RoundedLayer]:
+    """The layers that simulate integers, or round their weights, or are ready to, by name.
+
+    None in a network that was not prepared.
+    """
+    return {name: layer for name, layer in network.named_modules() if isinstance(layer, _PREPARED)}
 
 
 def kept_in_float(network: nn.Module) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ def kept_in_float(network: nn.Module) -> tuple[str, ...]:
         f"{name} ({type(module).__name__})"
         for name, module in network.named_modules()
         if next(module.parameters(recurse=False), None) is not None
-        and not isinstance(module, (QuantisedConv2d, QuantisedLinear, Grid, *_NORMALISATIONS))
+        and not isinstance(module, (*_PREPARED, Grid, *_NORMALISATIONS))
     )
 
 
@@ -89,10 +91,3 @@ def _simulated(layer: nn.Module, weight_bits: int) -> QuantisedLayer:
         return QuantisedConv2d(layer, weight_bits)
     assert isinstance(layer, nn.Linear)
     return QuantisedLinear(layer, weight_bits)
-
-
-def replace_layer(network: nn.Module, name: str, made: nn.Module) -> None:
-    """Put another module at the place of the one of that name; a grid on its output stays there."""
-    parent, _, own = name.rpartition(".")
-    made._forward_hooks = network.get_submodule(name)._forward_hooks
-    setattr(network.get_submodule(parent), own, made)

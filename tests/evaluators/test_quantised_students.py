@@ -287,9 +287,9 @@ def test_a_norm_stays_where_more_than_it_reads_the_convolution() -> None:
 def test_seven_bits_where_the_profile_has_no_dot_product() -> None:
     bits = {name: weight_bits(load_profile(name)) for name in ("x86-64-avx2", "rpi4", "rpi5")}
     assert bits == {"x86-64-avx2": 7, "rpi4": 8, "rpi5": 8}
-    assert Precision.of_profiles([load_profile("rpi5"), load_profile("x86-64-avx2")]) == Precision(7)
+    assert Precision.of("int8", [load_profile("rpi5"), load_profile("x86-64-avx2")]) == Precision(7)
     with pytest.raises(ConfigError, match="the profile jetson-orin-nano runs students on its GPU"):
-        Precision.of_profiles([load_profile("jetson-orin-nano")])
+        Precision.of("int8", [load_profile("jetson-orin-nano")])
 
 
 def test_parts_that_the_choice_leaves_in_float() -> None:

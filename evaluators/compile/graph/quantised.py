@@ -10,6 +10,8 @@ with whatever element-wise work stands between two layers:
   products there;
 - other depthwise and narrow convolutions multiply the same integers as floats, which is exact below 2 ** 24;
   depthwise ones read them as numbers of 8 or 16 bits;
+- a product of an activation in float32 with quantised constant weights keeps them in bytes, which
+  ``kernels/dense.py`` widens as it reads them, and is scaled behind;
 - a factor behind clips and products of activations (hard-swish, gates) goes into the constants before them;
 - all other operators compute on the scaled values.
 """
@@ -29,6 +31,7 @@ from tvm.ir import GenericConst
 from evaluators.compile.graph.access import Array, array_of, constant, static_shape
 from evaluators.compile.integers import Dot, rows_are_exact
 
+_QUANTISED = ("relax.quantize", "relax.dequantize")
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
 _MOST_ROUNDED = 2.0**30
 """Below, floats become whole numbers without clipping, whatever is added then."""
@@ -73,7 +76,7 @@ def use_integers(module: tvm.IRModule, dots: tuple[Dot, ...]) -> tvm.IRModule:
     Without quantisation it is left as it is.
     """
     definitions, users = _read(module["main"])
-    if not any(_is(value, "relax.quantize") for value in definitions.values()):
+    if not any(_is(value, name) for value in definitions.values() for name in _QUANTISED):
         return module
     module = tvm.IRModule(module.functions, attrs=module.attrs)
     module["main"] = _Integers(definitions, users, dots).visit_expr(module["main"])
@@ -263,14 +266,24 @@ class _Integers(relax.PyExprMutator):
 
     def _product(self, call: relax.Call) -> relax.Expr | None:
         grid, weights = self._dequantized_grid(call.args[0]), self._weights(call.args[1])
-        if grid is None or weights is None or weights.values.ndim != 2:
+        if weights is None or weights.values.ndim != 2:
             return None
+        if grid is None:
+            return self._stored(call.args[0], weights)
         if not _pays(weights, grid.dot):
             return None
         matrix = constant(weights.values.astype(np.int8))
         sums = self._emit(relax.op.matmul(self.visit_expr(grid.tensor), matrix, out_dtype="int32"))
         excess = grid.offset * weights.values.sum(axis=0, dtype=np.int64)
         return self._rescaled(sums, excess, weights.scale * np.float32(grid.scale))
+
+    def _stored(self, tensor: relax.Expr, weights: _Weights) -> relax.Expr | None:
+        """The product of a tensor in float32 with weights that stay in bytes."""
+        matrix = constant(weights.values.astype(np.int8))
+        if str(tensor.ty.dtype) != "float32" or not np.array_equal(array_of(matrix), weights.values):
+            return None
+        product = self._emit(relax.op.matmul(self.visit_expr(tensor), matrix, out_dtype="float32"))
+        return relax.op.multiply(product, constant(weights.scale))
 
     def _sum(self, call: relax.Call) -> relax.Expr | None:
         """A bias behind another constant that was added, as one."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm import te, tirx
+from tvm.sym import Analyzer
 
 from evaluators.compile.choices import Choice, written
 from evaluators.compile.kernels.image import shape_of
 
 NAME = "packed_dense"
+NIBBLE = 8
+"""What is added to a weight of four bits, so that it is 0 or more."""
 
 
 def dense(
@@ -16,9 +21,11 @@ def dense(
     """Dense layer: (..., I) with panels (O', I, T) to (..., ``channels``).
 
     Panel p holds the channels from ``min(p * T, channels - T)`` on. ``strides`` step through the axes before the
-    last one (a pointwise convolution's).
+    last one (a pointwise convolution's). Panels may be held in fewer bits (see ``widened``); of four, they are
+    (O', I / 2, T).
     """
-    _, inputs, tile = shape_of(weight)
+    _, held, tile = shape_of(weight)
+    inputs = 2 * held if weight.dtype == "uint8" else held
     *extents, _ = shape_of(data)
     steps = strides or (1,) * len(extents)
     outer = [(extent - 1) // step + 1 for extent, step in zip(extents, steps, strict=True)]
@@ -28,6 +35,18 @@ def dense(
         *row, c = at
         source = [index * step if step > 1 else index for index, step in zip(row, steps, strict=True)]
         lane = c - tirx.min(c // tile * tile, tirx.const(channels - tile, c.ty.dtype))
-        return te.sum(data[(*source, rc)] * weight[c // tile, rc, lane], axis=rc)
+        right = widened(lambda k: weight[c // tile, k, lane], str(weight.dtype), rc.var)
+        return te.sum(data[(*source, rc)] * right, axis=rc)
 
     return te.compute((*outer, channels), product, name=NAME, attrs=written(choice))
+
+
+def widened(load: Callable[[tirx.PrimExpr], tirx.PrimExpr], dtype: str, k: tirx.PrimExpr) -> tirx.PrimExpr:
+    """The weight at ``k`` as float32, of panels in float32, int8, or two a byte: the even one in its low half."""
+    if dtype == "float32":
+        return load(k)
+    if dtype == "int8":
+        return load(k).astype("float32")
+    shift = Analyzer().simplify(k % 2 * 4).astype(dtype)
+    half = (load(k // 2) >> shift) & tirx.const(15, dtype)  # in bytes: a wider shift is slower
+    return (half.astype("int32") - NIBBLE).astype("float32")

@@ -43,17 +43,35 @@ def pack_panels(weight: NDArray[Any], width: int) -> NDArray[Any]:
     return np.stack([weight[:, start : start + width] for start in starts])
 
 
+def fits_half(weight: NDArray[Any]) -> bool:
+    """Whether two whole numbers of a matrix (I, O) fit a byte, along an even I."""
+    return len(weight) % 2 == 0 and bool((weight >= -dense.NIBBLE).all() and (weight < dense.NIBBLE).all())
+
+
+def in_halves(panels: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Panels (P, I, width) of four bits as bytes (P, I / 2, width): see ``kernels.dense.widened``."""
+    raised = (panels + dense.NIBBLE).astype(np.uint8)
+    return raised[:, ::2] | (raised[:, 1::2] << np.uint8(4))
+
+
 def _product(
     builder: relax.BlockBuilder, call: relax.Call, weight: Array, context: Context, strides: tuple[int, ...]
 ) -> relax.Expr | None:
     data = call.args[0]
-    if any(dtype != "float32" for dtype in (str(data.ty.dtype), str(weight.dtype), str(call.ty.dtype))):
+    if str(weight.dtype) not in ("float32", "int8") or {str(data.ty.dtype), str(call.ty.dtype)} != {"float32"}:
         return None
     *outer, channels = whole(call.ty.shape)
     product = Product(math.prod(outer), weight.shape[0], channels)
-    facts = (("m", product.rows), ("k", product.inner), ("n", product.columns))
-    choice = context.choose(KernelKey("dense", facts), product_options(product, context.profile))
+    facts = {"m": product.rows, "k": product.inner, "n": product.columns}
+    options = product_options(product, context.profile)
+    halves = weight.dtype == np.int8 and fits_half(weight)
+    if weight.dtype == np.int8:
+        facts["bits"] = 4 if halves else 8
+    if halves:  # which half of a byte a step reads must be known when its code is written
+        options = [{**option, "unroll": option["unroll"] * (1 + option["unroll"] % 2)} for option in options]
+    choice = context.choose(KernelKey("dense", tuple(facts.items())), options)
     packed = pack_panels(weight, choice["vectors"] * choice["lanes"])
+    packed = in_halves(packed) if halves else packed
 
     def build(rows: te.Tensor, weights: te.Tensor) -> te.Tensor:
         return dense.dense(rows, weights, channels, choice, strides)

@@ -9,7 +9,7 @@ from evaluators.compile.kernels import dense
 from evaluators.compile.products import Product, ProductTile
 from evaluators.compile.rules.product import Operands, Position, product_loops, storing
 from evaluators.compile.rules.spread import with_spread
-from evaluators.compile.rules.stages import Expr, open_sum
+from evaluators.compile.rules.stages import Expr, loads_of, open_sum
 from evaluators.compile.rules.views import Axes, Views
 from hw_profiles.profile import Profile
 
@@ -20,9 +20,10 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
     if kernel is None:
         return None
     left, right = kernel.factors
+    (panels,) = (load.source for load in loads_of(right))
     main = kernel.main
     rows = tuple(zip(main.variables[:-1], main.extents[:-1], strict=True))
-    inner = int(right.source.shape[1])
+    inner = main.lengths[0]
     source = Axes((rows, ((main.reduced[0], inner),)))
     views = Views()
 
@@ -30,7 +31,7 @@ def apply(function: PrimFunc, profile: Profile) -> PrimFunc | None:
         return source.place(left, [at.row + row, k], views)
 
     def right_at(at: Position, k: Expr, lane: Expr) -> Expr:
-        return BufferLoad(right.source, [at.panel, k, lane])
+        return dense.widened(lambda row: BufferLoad(panels, [at.panel, row, lane]), str(panels.dtype), k)
 
     product = Product(source.shape[0], inner, main.extents[-1])
     operands = Operands(left_at, right_at, *storing(kernel, (len(rows), 1), views))

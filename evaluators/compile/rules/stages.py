@@ -153,17 +153,21 @@ def inlined(stages: Sequence[Stage], kept: Buffer | None = None) -> Stage:
     return last
 
 
-def _reads(stage: Stage, buffer: Buffer) -> list[TensorLoad]:
-    """Where a stage reads a buffer."""
+def loads_of(value: Expr) -> list[TensorLoad]:
+    """What an expression reads."""
     found: list[TensorLoad] = []
 
     def note(load: TensorLoad) -> Expr:
-        if load.source.same_as(buffer):
-            found.append(load)
+        found.append(load)
         return load
 
-    structural_map(stage.value, (TensorLoad, note))
+    structural_map(value, (TensorLoad, note))
     return found
+
+
+def _reads(stage: Stage, buffer: Buffer) -> list[TensorLoad]:
+    """Where a stage reads a buffer."""
+    return [load for load in loads_of(stage.value) if load.source.same_as(buffer)]
 
 
 def _reads_in_place(stage: Stage, buffer: Buffer) -> bool:
