@@ -128,7 +128,7 @@ class SearchConfig:
     quantise: str = _option(
         "none",
         "none; int8: students learn and compute in 8-bit integers; mixed: each part of a student or float32; "
-        "int8-weights, int4-weights: dense layers and tables of tokens have weights of so many bits, and compute in "
+        "int8-weights, int4-weights: dense layers and tables of tokens have weights of so many bits, all else is "
         "float32",
     )
     tune: float | None = _option(

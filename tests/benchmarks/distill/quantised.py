@@ -1,6 +1,7 @@
 """One student in float32 and the same in integers: what accuracy it costs, how much faster and smaller it is.
 
     python -m tests.benchmarks.distill.quantised [--data digits] [--space mobile] [--seeds 3] [--epochs N]
+        [--quantise int8|int8-weights|int4-weights]
 
 Same initial weights, data order, teacher and number of steps. Latencies are of one thread, timed in turn with
 those of onnxruntime on the same two networks' ONNX files (its own float32 and int8 kernels). On digits, both
@@ -22,7 +23,6 @@ import torch
 from torch import nn
 
 from evaluators.compile.compiler import compile_module
-from evaluators.compile.integers import weight_bits
 from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import accuracy, predict_logits
@@ -34,12 +34,13 @@ from evaluators.onnx_twin import export_onnx
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import import_student
 from evaluators.quantise.phases import calibrate, phases, training_batches
-from evaluators.quantise.prepare import prepare
+from evaluators.quantise.precision import WEIGHTS, Precision
 from evaluators.tasks.load import load_task
 from evaluators.tasks.task import Task
 from evaluators.teachers.builtin import builtin_teacher
 from hw_profiles.profile import Profile, load_profile
 from results.bundle.runner import CompiledStudent
+from spaces.batch import single
 from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.space import Space
@@ -66,7 +67,7 @@ class Subject:
         """On a data set, for one thread of this computer."""
         cache.mkdir(parents=True, exist_ok=True)
         task = load_task(data, cache=cache, seed=0)
-        found = load_space(space, channels=task.channels, image_size=task.image_size, classes=task.classes)
+        found = load_space(space, **task.sizes)
         return Subject(task, found, load_profile("x86-host").with_threads(1))
 
     @property
@@ -121,7 +122,7 @@ def accuracies(
     outputs: TeacherOutputs | None,
     schedule: Schedule,
     seed: int,
-    bits: int,
+    precision: Precision,
 ) -> Accuracies:
     """Teach the network that ``build`` makes from torch's seed, in float32 and in integers."""
     scores = []
@@ -129,7 +130,7 @@ def accuracies(
         torch.manual_seed(seed)
         network = build()
         if integers:
-            prepare(network, task.batch("train", np.arange(4), resolution), bits)
+            precision.prepare(network, {}, single(task.batch("train", np.arange(4), resolution)))
         train_student(
             network,
             task,
@@ -142,21 +143,20 @@ def accuracies(
         )
         scores.append(_tested(delivered(network), task, resolution))
         if not integers:
-            prepare(network, task.batch("train", np.arange(4), resolution), bits)
+            precision.prepare(network, {}, single(task.batch("train", np.arange(4), resolution)))
             calibrate(network, training_batches(task, resolution))
             scores.append(_tested(delivered(network), task, resolution))
     return Accuracies(*scores)
 
 
-def costs(build: Callable[[], nn.Module], images: torch.Tensor, profile: Profile) -> Costs:
+def costs(build: Callable[[], nn.Module], images: torch.Tensor, profile: Profile, precision: Precision) -> Costs:
     """Compile the network that ``build`` makes both ways and time them; ``images`` are a few of its inputs."""
     with tempfile.TemporaryDirectory() as folder:
         compiled, runners = [], []
         for integers in (False, True):
             network = build().eval()
             if integers:
-                prepare(network, images, weight_bits(profile))
-                calibrate(network, [images])
+                precision.prepare(network, {}, images)
             network = delivered(network)
             path = Path(folder) / f"{integers}.onnx"
             export_onnx(network, images[:1], path)
@@ -196,24 +196,26 @@ def _tested(network: nn.Module, task: Task, resolution: int) -> float:
 
 def int8_drop(cache: Path, tell: Tell, seeds: int = 3) -> float:
     """Points of test accuracy that a student of digits loses by computing in integers: the mean of seeds."""
-    return drop(Subject.of("digits", "mobile", cache), "soft-targets", EPOCHS, cache, tell, seeds)
+    return drop(Subject.of("digits", "mobile", cache), "int8", "soft-targets", EPOCHS, cache, tell, seeds)
 
 
 def int8_speedup(cache: Path, tell: Tell, seeds: int = 3) -> float:
     """How many times as fast that student is compiled to integers as compiled to float32 (no seed matters)."""
-    return speed(Subject.of("digits", "mobile", cache), tell).speedup
+    return speed(Subject.of("digits", "mobile", cache), "int8", tell).speedup
 
 
-def drop(subject: Subject, distill: str, epochs: int | None, cache: Path, tell: Tell, seeds: int) -> float:
+def drop(
+    subject: Subject, quantise: str, distill: str, epochs: int | None, cache: Path, tell: Tell, seeds: int
+) -> float:
     """The mean of seeds of the points lost in integers, under the built-in teacher."""
     task = subject.task
-    schedule = final_schedule(task.size("train"), epochs)
+    schedule = final_schedule(task.size("train"), epochs, task.optimiser, task.dense)
     teacher = builtin_teacher(task, cache=cache, seed=0)
     outputs = compute_outputs(teacher, task, views=schedule.views, cache=cache)
-    distiller, bits = load_distiller(distill), weight_bits(subject.profile)
+    distiller, precision = load_distiller(distill), Precision.of(quantise, [subject.profile])
     drops = []
     for seed in range(seeds):
-        scores = accuracies(subject.build, task, subject.resolution, distiller, outputs, schedule, seed, bits)
+        scores = accuracies(subject.build, task, subject.resolution, distiller, outputs, schedule, seed, precision)
         drops.append(100 * (scores.in_float - scores.in_integers))
         tell(
             f"seed {seed}: float32 {100 * scores.in_float:.2f} %, rounded afterwards "
@@ -222,10 +224,10 @@ def drop(subject: Subject, distill: str, epochs: int | None, cache: Path, tell: 
     return float(np.mean(drops))
 
 
-def speed(subject: Subject, tell: Tell) -> Costs:
+def speed(subject: Subject, quantise: str, tell: Tell) -> Costs:
     """The student compiled both ways, and timed."""
-    images = subject.task.batch("val", np.arange(4), subject.resolution)
-    found = costs(subject.build, images, subject.profile)
+    images = single(subject.task.batch("val", np.arange(4), subject.resolution))
+    found = costs(subject.build, images, subject.profile, Precision.of(quantise, [subject.profile]))
     tell(
         f"us a call: float32 {1e6 * found.float_s:.1f}, integers {1e6 * found.integer_s:.1f} (quartiles of the "
         f"ratio {found.speedups[0]:.2f} to {found.speedups[2]:.2f}); onnxruntime "
@@ -240,6 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A student in float32 and in integers.")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--space", default="mobile")
+    parser.add_argument("--quantise", default="int8", choices=("int8", *WEIGHTS))
     parser.add_argument("--distill", default="soft-targets")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, help="length of the training (default: the full schedule)")
@@ -247,10 +250,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     subject = Subject.of(options.data, options.space, options.cache)
-    found = speed(subject, _say)
-    lost = drop(subject, options.distill, options.epochs, options.cache, _say, options.seeds)
+    found = speed(subject, options.quantise, _say)
+    lost = drop(subject, options.quantise, options.distill, options.epochs, options.cache, _say, options.seeds)
     ratio = found.integer_bytes / found.float_bytes
-    print(f"RESULT int8 int8_drop={lost:.2f} int8_speedup={found.speedup:.2f} size_ratio={ratio:.2f}")
+    name = options.quantise
+    print(f"RESULT {name} {name}_drop={lost:.2f} {name}_speedup={found.speedup:.2f} size_ratio={ratio:.2f}")
 
 
 def _say(text: str) -> None:
