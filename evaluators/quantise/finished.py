@@ -37,8 +37,8 @@ class Quantised:
 
     ``weight_bits``, ``weights_only`` where layers compute in float32, ``layers`` (how many have such weights),
     ``in_float`` (those that do not), ``float_epochs`` and ``epochs`` of its training, ``images`` on which the
-    compiled student was compared with the simulated one, the share of ``agreement`` and the largest difference of a
-    logit in ``steps`` of an 8-bit grid.
+    compiled student was compared with the simulated one, the share of ``agreement`` and the largest difference of
+    a logit in ``steps`` of an 8-bit grid.
     """
 
     figures: Mapping[str, Measurement]
