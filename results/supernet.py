@@ -23,7 +23,8 @@ def supernet_sentences(run_facts: Mapping[str, Any], candidates: Sequence[Candid
 def supernet_sentence(facts: Mapping[str, Any]) -> str:
     """Where a supernet comes from, what it cost, and whether its scores rank students."""
     made = f"taken from {facts['from']}" if "from" in facts else "trained here"
-    cost = f"{facts['epochs']} epochs in {format_time(facts['seconds'])} on {facts['workers']} workers"
+    way = ", block by block," if facts.get("origin", {}).get("supervision") == "blocks" else ""
+    cost = f"{facts['epochs']} epochs{way} in {format_time(facts['seconds'])} on {facts['workers']} workers"
     taught = [each for each in facts["sample"].values() if each is not None]
     ranks = (
         f"on {len(taught)} sub-networks at random, inherited scores rank as trained accuracies with Kendall "

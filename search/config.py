@@ -20,6 +20,9 @@ from understudy import ConfigError, unknown_name
 
 TRAIN = "train"
 """The ``supernet`` that a search trains for itself."""
+OUTPUTS, BLOCKS = "outputs", "blocks"
+SUPERVISIONS = (OUTPUTS, BLOCKS)
+"""What the parts of a supernet learn from."""
 PRECISIONS = ("none", "int8", "mixed", "int8-weights", "int4-weights")
 SAMPLERS = ("understudy", "tpe", "nsga2", "gp", "random")
 _LEAST = {
@@ -140,6 +143,11 @@ class SearchConfig:
         "earlier run whose supernet is used (default: every candidate is taught by itself)",
     )
     supernet_epochs: int | None = _option(None, "epochs that a supernet is taught (default: from the data)")
+    supervision: str = _option(
+        OUTPUTS,
+        "what the parts of a supernet learn from: outputs (answers of the teacher and of the largest part), or "
+        "blocks (stage by stage, the teacher's features)",
+    )
     image_size: int | None = _option(
         None, "largest input size in pixels, or tokens of a text that are seen at once (default: from the data)"
     )
@@ -215,6 +223,15 @@ class SearchConfig:
         if self.supernet_epochs is not None and self.supernet != TRAIN:
             raise ConfigError(
                 f"supernet_epochs is for a supernet that is taught here: add --supernet {TRAIN}, or leave it out"
+            )
+        if self.supervision not in SUPERVISIONS:
+            raise ConfigError(unknown_name("supervision", self.supervision, SUPERVISIONS))
+        if self.supervision == BLOCKS and self.supernet is None:
+            raise ConfigError(f"supervision is for a supernet: add --supernet {TRAIN}, or leave it out")
+        if self.supervision == BLOCKS and len(self.teachers) != 1:
+            raise ConfigError(
+                f"blocks learn from features of one teacher, and there are to be {len(self.teachers)}: name one, "
+                "or leave out --supervision blocks"
             )
         for objective in self.objectives:
             if objective not in METRICS:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.measurement import metric_of
 from results.store import RunStore
-from search.config import TRAIN, SearchConfig
+from search.config import BLOCKS, TRAIN, SearchConfig
 from search.display import Display
 from search.plan import Plan
 from search.synthesis import NONE, synthetic_data
@@ -107,6 +107,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
     data or on another processor than it began with.
     """
     from evaluators.distill.allocator import keep_freed_memory
+    from evaluators.supernet.blocks import BlockWise, check_features, check_stages
 
     keep_freed_memory()
     cache = _cache(config)
@@ -122,10 +123,15 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
             kept = _check_smallest(plan, task)
         if kept:
             display.note(f"note: these layers have no integer form and stay in float32: {', '.join(kept)}")
+    if config.supervision == BLOCKS:
+        check_stages(plan.space(), task)
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
     assistant = None if teacher is None else _load_assistant(config, task, cache, teacher, display)
     nearest = assistant or teacher
     plan = replace(plan, methods=_methods(plan, task, nearest, store))
+    if config.supervision == BLOCKS and nearest is not None:
+        check_features(nearest)
+        _check_distiller(BlockWise(), plan, task, nearest)
     _check_same(store, _origin(plan, task, nearest))
     if nearest is not None:
         with display.stage("teacher's answers") as advance:

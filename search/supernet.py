@@ -27,7 +27,7 @@ from evaluators.supernet.kept import FOLDER, is_trained, read_facts, write_facts
 from evaluators.tasks.task import UNLABELLED
 from hw_profiles.host import usable_cores
 from results.supernet import supernet_sentence
-from search.config import TRAIN
+from search.config import BLOCKS, OUTPUTS, TRAIN
 from search.display import Display
 from search.plan import Plan
 from search.preparation import check_supernet
@@ -60,9 +60,13 @@ def with_supernet(
     if wanted is None:
         return plan, {}
     folder = plan.run / FOLDER
-    known = {**_space_origin(plan), **{name: origin[name] for name in ("data", "teacher")}}
+    known = {
+        **_space_origin(plan),
+        **{name: origin[name] for name in ("data", "teacher")},
+        "supervision": plan.config.supervision,
+    }
     facts = read_facts(folder)
-    if not is_trained(folder) or facts.get("origin") != known:
+    if not is_trained(folder) or _origin(facts) != known:
         check_supernet(plan.config)
         facts = (
             _taught(plan, devices, folder, workers, display) if wanted == TRAIN else _taken(wanted, folder, known)
@@ -87,11 +91,17 @@ def _space_origin(plan: Plan) -> dict[str, str]:
     return {"space": f"{space.name}, {hashlib.sha256(held.encode()).hexdigest()[:16]}"}
 
 
+def _origin(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What the weights of a supernet depend on; one that does not say what it learnt from learnt from outputs."""
+    return {"supervision": OUTPUTS, **facts.get("origin", {})}
+
+
 def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
     """Copy the supernet of an earlier run; its facts."""
     source = Path(run) / FOLDER
     facts = read_facts(source)
-    differ = [name for name in origin if facts.get("origin", {}).get(name) != origin[name]]
+    before = _origin(facts)
+    differ = [name for name in origin if before.get(name) != origin[name]]
     if differ:
         raise ConfigError(
             f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
@@ -119,17 +129,19 @@ class _Worker:
 
     def teach(self, rank: int, size: int, meeting: Path, folder: Path) -> float:
         """Train to the end with the others; the seconds that it took."""
+        from evaluators.supernet.blocks import BlockWise
         from evaluators.supernet.course import supernet_schedule, teach_supernet
         from evaluators.supernet.crew import join, leave
-        from evaluators.supernet.training import Lesson
+        from evaluators.supernet.lesson import Lesson
 
         bench = self._plan.open(self._devices, settle_worker())
-        assert bench.distiller is not None
+        distiller = BlockWise() if self._plan.config.supervision == BLOCKS else bench.distiller
+        assert distiller is not None
         lesson = Lesson(
             task=bench.task,
-            distiller=bench.distiller,
+            distiller=distiller,
             outputs=bench.teacher_outputs,
-            teacher=bench.teacher_for(bench.distiller),
+            teacher=bench.teacher_for(distiller),
             schedule=supernet_schedule(
                 bench.task.size("train"), self._plan.config.supernet_epochs, bench.task.optimiser
             ),

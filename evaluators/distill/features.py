@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -30,12 +30,16 @@ ATTENTION = "attention"
 class FeatureCapture:
     """While entered, ``features`` holds each named layer's output of the network's latest forward pass.
 
-    A layer that runs more than once in a pass keeps its last output. Gradients flow through what is captured.
+    A layer that runs more than once in a pass keeps its last output. Gradients flow through what is captured, but
+    none flow back into layers of ``cut`` from what follows them in the network.
     Raises ``ConfigError`` for a name that is no layer of the network, and in the forward pass for a layer
     whose output is not one tensor.
     """
 
-    def __init__(self, network: nn.Module, layers: Iterable[str], owner: str = "network") -> None:
+    def __init__(
+        self, network: nn.Module, layers: Iterable[str], owner: str = "network", *, cut: Collection[str] = ()
+    ) -> None:
+        self._cut = cut
         self.features: dict[str, Tensor] = {}
         self._chosen = {name: find_layer(network, name.partition("@")[0], owner) for name in layers}
         self._handles: list[RemovableHandle] = []
@@ -52,16 +56,17 @@ class FeatureCapture:
         self._handles = []
         self.features.clear()
 
-    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def _keep(self, name: str) -> Callable[[nn.Module, Any, Any], Tensor | None]:
         layer, _, form = name.partition("@")
 
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
             if not isinstance(output, Tensor):
                 raise ConfigError(
                     f"layer {layer!r} gives {type(output).__name__}, but a feature must be one tensor: "
                     "name a layer inside it"
                 )
             self.features[name] = in_form(output, form)
+            return output.detach() if name in self._cut else None
 
         return hook
 

@@ -13,7 +13,8 @@ from evaluators.distill.schedule import Optimiser, Schedule, final_schedule
 from evaluators.distill.stretch import Stretch
 from evaluators.supernet.crew import Crew
 from evaluators.supernet.kept import TRAINING, write_supernet
-from evaluators.supernet.training import Lesson, SupernetTraining
+from evaluators.supernet.lesson import Lesson
+from evaluators.supernet.training import SupernetTraining
 from spaces.space import Space
 from spaces.supernet import Supernet
 

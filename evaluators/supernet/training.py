@@ -1,8 +1,7 @@
-"""Teaching a supernet by the sandwich rule: the largest sub-network is taught by the teacher and teaches the rest.
+"""Teaching a supernet by the sandwich rule: its largest sub-network, its smallest and some between in each step.
 
-In each step the largest sub-network, the smallest and some drawn at random learn from the same batch (Yu and
-Huang, 2019, universally slimmable networks, arXiv:1903.05134; BigNAS). The largest learns by the chosen method;
-the others from the mean of its answers and the teacher's, softened.
+The largest, the smallest and some drawn at random learn from the same batch (Yu and Huang, 2019, universally
+slimmable networks, arXiv:1903.05134; BigNAS). What they learn from it is their ``Supervision``.
 """
 
 from __future__ import annotations
@@ -10,56 +9,30 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evaluators.distill.depthwise import quick_depthwise
-from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import Guard
-from evaluators.distill.features import FeatureCapture
 from evaluators.distill.layout import lay_out
-from evaluators.distill.methods.response import SoftTargets
-from evaluators.distill.schedule import Schedule
-from evaluators.distill.signals import Signals
-from evaluators.distill.steps import MAX_GRADIENT_NORM, labelled_batches, make_optimiser
-from evaluators.distill.teacher_outputs import TeacherOutputs
-from evaluators.distill.teacher_signals import check_teacher, teacher_signals
+from evaluators.distill.steps import MAX_GRADIENT_NORM, make_optimiser
 from evaluators.distill.trainer import seeded
+from evaluators.supernet.blocks import BlockWise, FromBlocks
 from evaluators.supernet.crew import Crew
-from evaluators.tasks.task import UNLABELLED
-from spaces.batch import single
+from evaluators.supernet.lesson import Lesson
+from evaluators.supernet.supervision import FromOutputs
+from spaces.batch import moved
 from spaces.choice import Choice
 from spaces.space import random_choice
 from spaces.supernet import SubNetwork, Supernet, holders
 from understudy import TrainError
 
-if TYPE_CHECKING:
-    from evaluators.tasks.task import Task
-    from evaluators.teachers.teacher import Teacher
-
 RANDOM = 2
 """Sub-networks a step beside the largest and the smallest, as in BigNAS."""
 SAME = 4
 """Steps that the same random sub-networks stay: building one takes as long as a small step of it."""
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a supernet is taught with; the fields are those of ``train_student``."""
-
-    task: Task
-    distiller: Distiller
-    outputs: TeacherOutputs | None
-    teacher: Teacher | None
-    schedule: Schedule
-    seed: int
-    device: str = "cpu"
-    guard: Guard = nullcontext
 
 
 class SupernetTraining:
@@ -73,27 +46,14 @@ class SupernetTraining:
     def __init__(self, supernet: Supernet, lesson: Lesson, crew: Crew | None = None) -> None:
         self._supernet, self._lesson, self._crew = supernet, lesson, crew or Crew()
         self._stack = ExitStack()
-        targets = np.array(lesson.task.targets("train"))
-        self._targets, self._labelled = torch.as_tensor(targets), targets != UNLABELLED
         self._holders: dict[nn.Parameter, Tensor] = {}
         self._largest, self._smallest = map(self._sub_network, (supernet.largest, supernet.smallest))
 
     def __enter__(self) -> SupernetTraining:
-        lesson, largest = self._lesson, self._largest.network
-        first = self._images(np.arange(min(2, lesson.task.size("train"))), self._supernet.largest, 0)
-        with seeded(lesson.seed):
-            check_teacher(lesson.distiller, lesson.teacher)
-            distiller = lesson.distiller.attached(largest, lesson.teacher, first)
-            self._source = teacher_signals(
-                distiller, lesson.task, lesson.outputs, lesson.teacher, lesson.device, self._stack
-            )
-            layers = distiller.student_layers
-            self._capture = self._stack.enter_context(FeatureCapture(largest, layers, "largest sub-network"))
-            self._source.open(0, lesson.guard)
-            ids = labelled_batches(np.arange(len(self._labelled)), self._labelled, 32, distiller.uses_teacher)[0]
-            student = Signals(largest(self._images(ids, self._supernet.largest, 0)), self._capture.features)
-            self._distiller = distiller.prepared(student, self._source(ids, 0))
-        self._parameters = [*self._supernet.tensors.values(), *self._distiller.parameters()]
+        lesson = self._lesson
+        kind = FromBlocks if isinstance(lesson.distiller, BlockWise) else FromOutputs
+        self._supervision = kind(lesson, self._supernet.space, self._largest, self._stack)
+        self._parameters = [*self._supernet.tensors.values(), *self._supervision.parameters()]
         self._optimiser = make_optimiser(self._parameters, lesson.schedule)
         if (
             lesson.schedule.optimiser == "sgd"
@@ -110,7 +70,7 @@ class SupernetTraining:
         return {
             "tensors": {name: tensor.detach() for name, tensor in self._supernet.tensors.items()},
             "optimiser": self._optimiser.state_dict(),
-            "distiller": self._distiller.state(),
+            "distiller": self._supervision.state(),
         }
 
     def put_back(self, state: Mapping[str, Any]) -> None:
@@ -119,7 +79,7 @@ class SupernetTraining:
             for name, tensor in self._supernet.tensors.items():
                 tensor.copy_(state["tensors"][name])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._distiller.put_back(state["distiller"])
+        self._supervision.put_back(state["distiller"])
 
     def epoch(self, epoch: int, on_step: Callable[[int, int], None] | None = None) -> float:
         """One pass over the training images, counted from 0; the mean loss of the largest sub-network.
@@ -128,10 +88,10 @@ class SupernetTraining:
         """
         schedule, draw = self._lesson.schedule, random.Random(f"{self._lesson.seed}:{epoch}")
         generator = np.random.default_rng([self._lesson.seed, epoch])
-        order = generator.permutation(len(self._labelled))
-        parts = labelled_batches(order, self._labelled, schedule.batch_size, self._distiller.uses_teacher)
+        order = generator.permutation(self._lesson.task.size("train"))
+        parts = self._supervision.batches(order, schedule.batch_size)
         view, losses = schedule.view(epoch), []
-        self._source.open(view, self._lesson.guard)
+        self._supervision.open(view)
         others: list[SubNetwork] = []
         with seeded(int(generator.integers(2**62))):
             for number, ids in enumerate(parts):
@@ -157,8 +117,9 @@ class SupernetTraining:
             return [*map(self._sub_network, choices), self._smallest]
 
     def _sub_network(self, choice: Choice) -> SubNetwork:
-        made = self._supernet.sub_network(choice)
-        lay_out(made.network, self._images(np.arange(1), choice, 0))
+        made, lesson = self._supernet.sub_network(choice), self._lesson
+        first = lesson.task.batch("train", np.arange(1), self._supernet.space.resolution(choice))
+        lay_out(made.network, moved(first, lesson.device))
         return made
 
     def _step(self, ids: np.ndarray, view: int, moment: float, others: list[SubNetwork]) -> tuple[float, float]:
@@ -181,34 +142,8 @@ class SupernetTraining:
         So each steps as far as in plain training. By the sum, weights that all hold would step several times as
         far, which spoils narrow networks; by the mean over all, those of wide networks alone would lag behind.
         """
-        largest, device = self._largest, self._lesson.device
-        images = self._images(ids, self._supernet.largest, view)
-        logits = self._logits(largest, images)
-        teacher = self._source(ids, view)
-        targets = self._targets[ids].to(device) if self._labelled[ids[0]] else None
-        student = Signals(logits, self._capture.features, images, torch.from_numpy(ids), progress)
-        loss = self._distiller.loss(student, teacher, targets).total
-        loss.backward()  # type: ignore[no-untyped-call]
-        largest.hand_back()
-        answers = logits.detach()
-        if self._distiller.uses_teacher:
-            answers = (answers + teacher.logits) / 2
-        for other in others:
-            own = self._logits(other, self._images(ids, other.choice, view))
-            SoftTargets().loss(Signals(own), Signals(answers), targets).total.backward()  # type: ignore[no-untyped-call]
-            other.hand_back()
+        loss = self._supervision.gradients([self._largest, *others], ids, view, progress)
         for shared, count in self._holders.items():
             if shared.grad is not None:
                 shared.grad /= count
-        return loss.item()
-
-    def _logits(self, sub_network: SubNetwork, images: Tensor) -> Tensor:
-        sub_network.load()
-        autocast = torch.autocast("cuda", torch.bfloat16, enabled=self._lesson.device.startswith("cuda"))
-        with autocast, quick_depthwise(sub_network.network):
-            logits: Tensor = sub_network.network(images)
-        return logits.float()
-
-    def _images(self, ids: np.ndarray, choice: Choice, view: int) -> Tensor:
-        resolution = self._supernet.space.resolution(choice)
-        return single(self._lesson.task.batch("train", ids, resolution, view)).to(self._lesson.device)
+        return loss

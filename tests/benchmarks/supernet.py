@@ -1,6 +1,7 @@
 """What a supernet learns and how its scores rank students, beside what teaching them one by one takes.
 
-    python -m tests.benchmarks.supernet [--data digits] [--space mobile] [--epochs N ...] [--count 16] [--seeds 1]
+    python -m tests.benchmarks.supernet [--data digits] [--space mobile] [--epochs N ...]
+        [--supervision outputs blocks] [--count 16] [--seeds 1] [--final]
 
 Times are the processor's, of one process. See ``tests/benchmarks/README.md``.
 """
@@ -8,6 +9,7 @@ Times are the processor's, of one process. See ``tests/benchmarks/README.md``.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import statistics
 import tempfile
@@ -22,15 +24,17 @@ from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.schedule import Schedule, final_schedule, search_schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
 from evaluators.distill.trainer import train_student
+from evaluators.supernet.blocks import BlockWise
 from evaluators.supernet.course import supernet_schedule, teach_supernet
 from evaluators.supernet.crew import Crew
 from evaluators.supernet.kept import open_supernet
+from evaluators.supernet.lesson import Lesson
 from evaluators.supernet.sample import Correlation, Sampled, correlation
 from evaluators.supernet.score import inherited_logits
-from evaluators.supernet.training import Lesson
 from evaluators.tasks.load import load_task
 from evaluators.tasks.task import Task
 from evaluators.teachers.builtin import builtin_teacher
+from search.config import BLOCKS, OUTPUTS, SUPERVISIONS
 from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.space import Space, random_choice
@@ -49,14 +53,15 @@ def main() -> None:
     lengths = options.epochs or [supernet_schedule(samples).epochs]
     plans = [search_schedule(samples), *([final_schedule(samples)] if options.final else [])]
     views = max(plan.views for plan in [*plans, *(supernet_schedule(samples, length) for length in lengths)])
-    outputs = compute_outputs(builtin_teacher(task, cache=cache, seed=0), task, views=views, cache=cache)
+    teacher = builtin_teacher(task, cache=cache, seed=0)
+    outputs = compute_outputs(teacher, task, views=views, cache=cache)
     draw = random.Random(1)
     choices = [random_choice(space, draw) for _ in range(options.count)]
     alone = [_alone(space, task, outputs, choices, plan) for plan in plans]
-    for length in lengths:
-        for seed in range(options.seeds):
-            lesson = Lesson(task, SoftTargets(), outputs, None, supernet_schedule(samples, length), seed)
-            _report(space, lesson, choices, alone, plans)
+    for length, way, seed in itertools.product(lengths, options.supervision, range(options.seeds)):
+        method = BlockWise() if way == BLOCKS else SoftTargets()
+        lesson = Lesson(task, method, outputs, teacher, supernet_schedule(samples, length), seed)
+        _report(space, lesson, choices, alone, plans)
 
 
 def _alone(
@@ -104,8 +109,9 @@ def _report(
         for plan, found in zip(plans, alone, strict=True)
     ]
     print(
-        f"supernet, {lesson.schedule.epochs} epochs, seed {lesson.seed}: {_spread(scores)}; taught in "
-        f"{took:.0f} s, {apiece:.2f} s a score; Kendall, Spearman to the accuracy {', '.join(ranks)}",
+        f"supernet, {lesson.distiller.name}, {lesson.schedule.epochs} epochs, seed {lesson.seed}: "
+        f"{_spread(scores)}; taught in {took:.0f} s, "
+        f"{apiece:.2f} s a score; Kendall, Spearman to the accuracy {', '.join(ranks)}",
         flush=True,
     )
 
@@ -127,6 +133,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--space", default="mobile")
     parser.add_argument("--image-size", type=int, help="largest input size in pixels (default: from the data)")
     parser.add_argument("--epochs", type=int, nargs="+", help="of supernets (default: from the data)")
+    parser.add_argument("--supervision", nargs="+", choices=SUPERVISIONS, default=[OUTPUTS])
     parser.add_argument("--count", type=int, default=16, help="students at random, scored and taught")
     parser.add_argument("--seeds", type=int, default=1, help="supernets of each length")
     parser.add_argument("--final", action="store_true", help="teach the students to the end as well")

@@ -21,9 +21,10 @@ from evaluators.distill.schedule import Schedule
 from evaluators.supernet.course import teach_supernet
 from evaluators.supernet.crew import Crew, join, leave
 from evaluators.supernet.kept import TRAINING, is_trained, open_supernet, read_facts, write_facts
+from evaluators.supernet.lesson import Lesson
 from evaluators.supernet.sample import Correlation, Sampled, correlation, sample_choices
 from evaluators.supernet.score import inherited_logits, recalibrate
-from evaluators.supernet.training import Lesson, SupernetTraining
+from evaluators.supernet.training import SupernetTraining
 from spaces.catalogue import load_space
 from spaces.nni_adapter import LayerChoice, ModelSpace, NniSpace
 from spaces.space import random_choice

@@ -38,6 +38,11 @@ def test_report_and_sentences_name_the_supernet(tmp_path):
     assert "Kendall 0.71, Spearman 0.83: candidates are scored with inherited weights" in first
 
 
+def test_what_it_learnt_from_is_said():
+    sentence, *_ = supernet_sentences({"supernet": {**FACTS, "origin": {"supervision": "blocks"}}}, [])
+    assert "30 epochs, block by block, in 1 min" in sentence
+
+
 def test_a_supernet_that_ranks_badly_is_said_to():
     sentence, *_ = supernet_sentences({"supernet": {**FACTS, "from": "results/runs/a", "trusted": False}}, [])
     assert "taken from results/runs/a" in sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from results.store import RunStore
-from tests.search.conftest import call_here, command, environment
+from tests.search.conftest import QUICK, call_here, command, environment
 
 OPTIONS = (
     *("--data", "shapes", "--space", "mlp", "--max-latency", "50ms", "--workers", "2", "--trials", "3"),
@@ -80,11 +81,35 @@ def test_one_of_other_students_is_refused(taught, workplace):
     assert not run.with_name("other").exists()
 
 
+def test_one_that_learnt_block_by_block_is_told_apart(taught, workplace):
+    run, _ = taught
+    blocks = run.with_name("blocks")
+    shutil.copytree(run / "supernet", blocks / "supernet")
+    file = blocks / "supernet" / "supernet.json"
+    facts = json.loads(file.read_text())
+    assert facts["origin"]["supervision"] == "outputs"
+    facts["origin"]["supervision"] = "blocks"
+    file.write_text(json.dumps(facts))
+    done = call_here(workplace, "search", *OPTIONS, "--supernet", str(blocks), "--name", "other")
+    assert done.returncode != 0
+    assert "was taught with another supervision" in done.stdout + done.stderr
+
+
+def test_blocks_are_refused_where_there_are_no_stages_before_anything_is_taught(workplace):
+    options = (*QUICK, "--supernet", "train", "--supervision", "blocks", "--workers", "1", "--name", "none")
+    done = call_here(workplace, "search", *options)
+    assert done.returncode != 0
+    assert "of which the space mlp has 0" in done.stdout + done.stderr
+    assert not (workplace / "results" / "runs" / "none").exists()
+
+
 def test_what_does_not_go_with_a_supernet_is_refused_at_once(workplace):
     for options, problem in (
         (("--quantise", "int8"), "leave out --supernet or --quantise"),
         (("--distill", "auto"), "--distill must name it"),
         (("--supernet", "results/runs/nowhere"), "has no trained supernet"),
+        (("--supervision", "blocks"), "features of one teacher, and there are to be 0"),
+        (("--supervision", "block"), "did you mean 'blocks'"),
     ):
         done = call_here(workplace, "search", *OPTIONS, "--supernet", "train", "--name", "none", *options)
         assert done.returncode != 0
