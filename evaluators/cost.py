@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +20,17 @@ from evaluators.compile.verify import TOLERANCE, compare, expected_outputs
 from evaluators.device import Device
 from evaluators.latency.predict.gpu import least_latency
 from evaluators.latency.predict.predictor import Predictor
+from evaluators.programs import STUDENT, programs_of
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import import_student, tolerance_of
 from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
 from hw_profiles.profile import Profile
-from results.bundle.runner import Inputs
+from results.bundle.runner import Inputs, as_tuple
 from results.goals import Goal
 from results.measurement import NOT_MEASURED, Measurement
-from spaces.batch import Batch, parts, sliced
+from spaces.batch import Batch, parts
 from understudy import DeviceLost
 
 Working = Callable[[], AbstractContextManager[object]]
@@ -40,23 +41,40 @@ def cost_of(
 ) -> dict[str, Measurement]:
     """Size, memory, latency and energy of a network on every target, by the names of the record.
 
+    One of several programs costs the sum of their sizes and memories; its latency is that of a call.
+
     Its libraries are left in ``folder`` (``library_name``). ``inputs`` are a few samples as the network gets
     them, such as (n, C, R, R). A network whose size or memory is over a target's budget is not run there, and one
     that disagrees with torch is not timed. Raises ``CompileError`` and ``MeasureError``.
     """
-    with bench.working(), stages.stage("export"):
-        network = delivered(network)
-        module = import_student(network, sliced(inputs, 0, 1))
-        tolerance = tolerance_of(network)
-    with bench.working(), stages.stage("verify"):
-        expected = expected_outputs(network, *parts(inputs))
-    figures: dict[str, Measurement] = {}
-    arrays = as_arrays(inputs)
-    for target in bench.targets:
-        library = folder / library_name(target.goal)
-        found = cost_on(target, module, library, arrays, expected, bench.working, stages, tolerance)
-        figures |= {target.goal.name(metric): figure for metric, figure in found.items()}
-    return figures
+    network = delivered(network)
+    costs: dict[str, dict[str, Measurement]] = {}
+    for program in programs_of(network, inputs):
+        with bench.working(), stages.stage("export"):
+            module = import_student(program.network, program.example)
+            tolerance = tolerance_of(program.network)
+        with bench.working(), stages.stage("verify"):
+            expected = expected_outputs(program.network, *parts(program.inputs))
+        arrays = as_arrays(program.inputs)
+        for target in bench.targets:
+            library = folder / library_name(target.goal, program.name)
+            found = cost_on(target, module, library, arrays, expected, bench.working, stages, tolerance)
+            costs[target.goal.target] = _joined(costs.get(target.goal.target, {}), found, program.metric)
+    return {
+        target.goal.name(metric): figure
+        for target in bench.targets
+        for metric, figure in costs[target.goal.target].items()
+    }
+
+
+def _joined(
+    known: Mapping[str, Measurement], more: Mapping[str, Measurement], metric: str
+) -> dict[str, Measurement]:
+    """The figures of a student that another program is added to, whose time is the figure ``metric``."""
+    if not known:
+        return dict(more)
+    sums = {name: replace(known[name], value=known[name].value + more[name].value) for name in ("size", "memory")}
+    return {**known, **sums, **({metric: more["latency"]} if "latency" in more else {})}
 
 
 def cost_on(
@@ -117,9 +135,9 @@ def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
     return {"energy": Measurement(latency.value * watts, "J", "estimated", low, high, latency.repeats)}
 
 
-def library_name(goal: Goal) -> str:
-    """The file of a student compiled for a goal's target."""
-    return f"student-{goal.target}.so" if goal.target else "student.so"
+def library_name(goal: Goal, program: str = STUDENT) -> str:
+    """The file of a student, or of another program of it, compiled for a goal's target."""
+    return f"{program}-{goal.target}.so" if goal.target else f"{program}.so"
 
 
 def _tuned(target: Target, tuner: Tuner, module: Any) -> Chooser:
@@ -145,8 +163,12 @@ def _measured(
 ) -> Measurement:
     """The latency of a student that agrees with torch on the inputs."""
     with stages.stage("verify"):
-        samples = one_by_one(inputs)
-        compare(expected, np.concatenate([device.run(library, sample) for sample in samples]), tolerance)
+        if isinstance(expected, tuple):  # several outputs, of one call
+            samples = [inputs]
+            compare(expected, as_tuple(device.run(library, inputs)), tolerance)
+        else:
+            samples = one_by_one(inputs)
+            compare(expected, np.concatenate([device.run(library, sample) for sample in samples]), tolerance)
     with stages.stage("measure"):
         return device.measure(library, samples[0])
 

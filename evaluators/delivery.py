@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import nn
@@ -13,28 +14,32 @@ from torch import nn
 from evaluators.candidate import real_inputs
 from evaluators.cost import cost_of, library_name
 from evaluators.half_precision import keep_precise
-from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.onnx_twin import check_onnx, check_twin, export_onnx, write_twin
+from evaluators.programs import PREFILL, STUDENT, Program, device_facts, programs_of
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import is_quantised, tolerance_of
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
-from results.goals import LIBRARY
+from results.goals import LIBRARY, PREFILL_LIBRARY
 from results.measurement import Measurement
-from spaces.batch import sliced
+from spaces.batch import parts
 
-FILES = {"weights": "weights.safetensors", "onnx": "student.onnx"}
-"""Beside a library for each target."""
+WEIGHTS = "weights.safetensors"
+PROGRAMS, TWINS = {STUDENT: LIBRARY, PREFILL: PREFILL_LIBRARY}, {STUDENT: "onnx", PREFILL: "prefill_onnx"}
+"""What a program's library for a target, and its ONNX file, are called among a student's files."""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """What was delivered: on which ``bench`` (where float16 costs too much, its targets compute in float32), the
-    figures by the names of the record, the ``files`` by what they are, whether its weights are whole numbers."""
+    figures by the names of the record, the ``files`` by what they are, whether its weights are whole numbers, and
+    what a device does to a sample."""
 
     bench: Workbench
     figures: Mapping[str, Measurement]
     files: Mapping[str, str]
     quantised: bool
+    preprocess: Mapping[str, Any]
 
 
 def deliver(
@@ -51,12 +56,30 @@ def deliver(
     cost = cost_of(bench, network, inputs, folder, stages)
     quantised = is_quantised(network)
     with stages.stage("export_onnx"), bench.working():
-        export_onnx(network, sliced(inputs, 0, 1), folder / FILES["onnx"])
-        tolerance = tolerance_of(network)
-        check_onnx(folder / FILES["onnx"], network, inputs, tolerance=tolerance, as_written=quantised)
-    save_file(trained.state_dict(), folder / FILES["weights"])
+        programs = programs_of(network, inputs)
+        for program in programs:
+            _write_twin(program, folder / f"{program.name}.onnx", quantised)
+    save_file(trained.state_dict(), folder / WEIGHTS)
     for path in bench.task.device_files.values():
         shutil.copyfile(path, folder / path.name)
-    libraries = {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
+    libraries = {
+        target.goal.name(PROGRAMS[program.name]): library_name(target.goal, program.name)
+        for target in bench.targets
+        for program in programs
+    }
+    twins = {TWINS[program.name]: f"{program.name}.onnx" for program in programs}
     more = {what: path.name for what, path in bench.task.device_files.items()}
-    return Delivery(bench, {**half, **cost}, {**FILES, **libraries, **more}, quantised)
+    files = {"weights": WEIGHTS, **twins, **libraries, **more}
+    preprocess = {**bench.task.preprocess(resolution), **device_facts(network)}
+    return Delivery(bench, {**half, **cost}, files, quantised, preprocess)
+
+
+def _write_twin(program: Program, path: Path, quantised: bool) -> None:
+    """Write a program as an ONNX file, and compare it with torch."""
+    network, example = program.network, parts(program.example)
+    if program.outs:
+        write_twin(network, example, path, program.ins, program.outs)
+        check_twin(path, network, example, program.ins, program.outs)
+        return
+    export_onnx(network, program.example, path)
+    check_onnx(path, network, program.inputs, tolerance=tolerance_of(network), as_written=quantised)

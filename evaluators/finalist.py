@@ -69,7 +69,7 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
         on_front=broken is None,
         note=broken or "",
         files={name: str(Path("students") / str(number) / file) for name, file in files.items()},
-        preprocess=made.bench.task.preprocess(resolution),
+        preprocess=made.preprocess,
         seconds=stages.seconds,
         taught_by=method_text(distiller),
         quantised=in_whole.facts,

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evaluators.compile.verify import compare, expected_outputs
+from results.bundle.runner import as_tuple
 from results.store import write_atomically
 from spaces.batch import Batch, parts
 from understudy import CompileError
@@ -74,6 +76,18 @@ def check_onnx(
     return difference
 
 
+def check_twin(
+    path: Path, network: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Compare a file that ``write_twin`` wrote with its network, on the example.
+
+    Raises ``CompileError`` where an output is off from torch, and when onnxruntime does not take the file.
+    """
+    expected = expected_outputs(network, *example)
+    arrays = dict(zip(inputs, (part.cpu().numpy() for part in example), strict=True))
+    compare(as_tuple(expected), tuple(_answers(path, arrays, outputs, False)), TOLERANCE)
+
+
 def input_names(batch: Batch) -> tuple[str, ...]:
     """What the inputs of a student's ONNX file are called."""
     return (PICTURE, QUESTION) if isinstance(batch, tuple) else (INPUT,)
@@ -117,6 +131,11 @@ def _exported(
 
 
 def _run(path: Path, inputs: Batch, as_written: bool) -> Any:
+    arrays = (part.cpu().numpy() for part in parts(inputs))
+    return _answers(path, dict(zip(input_names(inputs), arrays, strict=True)), [OUTPUT], as_written)[0]
+
+
+def _answers(path: Path, arrays: Mapping[str, Any], outputs: Sequence[str], as_written: bool) -> Sequence[Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -124,8 +143,8 @@ def _run(path: Path, inputs: Batch, as_written: bool) -> Any:
     if as_written:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     try:
-        arrays = [part.cpu().numpy() for part in parts(inputs)]
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return session.run([OUTPUT], dict(zip(input_names(inputs), arrays, strict=True)))[0]
+        session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        found: Sequence[Any] = session.run(list(outputs), dict(arrays))
+        return found
     except Exception as error:  # onnxruntime's errors share no base of their own
         raise CompileError(f"onnxruntime cannot run {path}: {error}") from error

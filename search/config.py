@@ -42,6 +42,7 @@ _NAMES: dict[Any, str] = {
 }
 _UNITS = {
     "max_latency": "a time with its unit, such as 2ms",
+    "max_first_token": "a time with its unit, such as 20ms",
     "time": "a time with its unit, such as 2h",
     "max_size": "a size with its unit, such as 4MB",
     "max_memory": "a size with its unit, such as 1MB",
@@ -99,7 +100,13 @@ class SearchConfig:
         "boards that measure, as TRACKER:KEY, such as 127.0.0.1:9190:pi, or rpi5=TRACKER:KEY for one of several",
     )
     threads: int | None = _option(None, "threads a student runs on (default: all cores of the profile)")
-    max_latency: tuple[str, ...] = _option((), "hard limit on latency, such as 2ms, or rpi5=8ms on one of several")
+    max_latency: tuple[str, ...] = _option(
+        (),
+        "hard limit on latency (a token, for plain text), such as 2ms, or rpi5=8ms on one of several",
+    )
+    max_first_token: tuple[str, ...] = _option(
+        (), "hard limit on the time from a prompt to the first token, of students of plain text, such as 20ms"
+    )
     max_size: tuple[str, ...] = _option((), "hard limit on the compiled student's size, such as 4MB")
     max_memory: tuple[str, ...] = _option((), "hard limit on peak memory of one inference, such as 1MB")
     max_energy: tuple[str, ...] = _option((), "hard limit on the energy of one inference, such as 5mJ")

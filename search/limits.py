@@ -12,6 +12,7 @@ from understudy import ConfigError, unknown_name
 LIMITS: Mapping[str, tuple[str, Callable[[str], float]]] = MappingProxyType(
     {
         "max_latency": ("latency", parse_time),
+        "max_first_token": ("first_token", parse_time),
         "max_size": ("size", parse_size),
         "max_memory": ("memory", parse_size),
         "max_energy": ("energy", parse_energy),

@@ -169,6 +169,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
     from evaluators.distill.auto import auto_methods
     from evaluators.distill.catalogue import load_distiller
     from evaluators.distill.places import check_answers
+    from evaluators.tasks.language_task import LanguageTask
 
     distill = config.distill or task.distill
     if auto_methods(distill) is None:
@@ -179,6 +180,11 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
         "--assistant": config.assistant is not None,
         "more than one --teacher": len(config.teachers) > 1,
     }
+    limited = any("first_token" in (*goal.objectives, *goal.budget.limits) for goal in config.goals.each)
+    if limited and not isinstance(task, LanguageTask):
+        raise ConfigError(
+            f"first_token is a figure of students of plain text, and the data are {task.kind}: leave it out"
+        )
     for option, given in asked.items():
         if task.dense and given:
             raise ConfigError(f"{option} is not for {task.kind} yet: leave it out")

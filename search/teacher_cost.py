@@ -121,12 +121,14 @@ def _cost_on(
     from evaluators.compile.export import import_network
     from evaluators.compile.verify import expected_outputs
     from evaluators.cost import as_arrays, cost_on
+    from evaluators.programs import programs_of
     from evaluators.stages import Stages
     from spaces.batch import parts
 
-    images = task.images("val", np.arange(1), teacher.resolution)
-    expected, module = expected_outputs(network, *parts(images)), import_network(network, images)
-    library, inputs = _library(plan, goal), as_arrays(images)
+    program, *_ = programs_of(network, task.images("val", np.arange(1), teacher.resolution))
+    expected = expected_outputs(program.network, *parts(program.inputs))
+    module = import_network(program.network, program.example)
+    library, inputs = _library(plan, goal), as_arrays(program.inputs)
     library.parent.mkdir(parents=True, exist_ok=True)
     np.savez(library.with_name(_INPUTS), *as_tuple(inputs), allow_pickle=False)
     free = replace(target, goal=Goal("", plan.config.objectives, Budget()))

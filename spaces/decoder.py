@@ -52,6 +52,11 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.reduce = nn.Identity() if embedding == width else nn.Linear(width, embedding)
 
+    @property
+    def cache_shape(self) -> tuple[int, ...]:
+        """Of the cache of one text."""
+        return (len(self.layers), 2, self.heads, self.window, self.width // self.heads)
+
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) int64, T at most ``window`` -> logits of what comes next, (B, T, tokens)."""
         hidden = self.dropout(self.project(self.words(ids)) + self.places.weight[: ids.shape[1]])

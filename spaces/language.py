@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from spaces.blocks import draw_seed, initialise
 from spaces.decoder import Decoder
@@ -43,6 +43,12 @@ class LanguageSpace(ModelSpace):
         """(N, T) int64 -> logits of what comes next, (N, T, channels)."""
         logits: Tensor = self.decoder(ids)
         return logits
+
+
+def decoder_of(network: nn.Module) -> Decoder | None:
+    """The decoder that a network is, or is around; None where it goes on with no text."""
+    found = network if isinstance(network, Decoder) else getattr(network, "decoder", None)
+    return found if isinstance(found, Decoder) else None
 
 
 class _Decoder(ParametrizedModule, Decoder, wraps=Decoder):  # type: ignore[call-arg]

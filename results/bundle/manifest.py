@@ -9,7 +9,8 @@ Format 2 (1 had a single ``input`` and ``output``)::
     preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks or
                   boxes; of
                   vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
-                  vocabulary (its size), lowercase; of pictures with questions those of both; what
+                  vocabulary (its size), lowercase; of pictures with questions those of both; of
+                  texts to go on with: window (tokens seen at once), vocabulary, cache (its shape); what
                   is done to one (``runner.preprocess``)
     labels        of students: names of the outputs, in order
     figures       by metric: value, unit, quartiles, repeats, source, and how it was obtained
@@ -33,6 +34,7 @@ from results.tensors import TensorSpec
 from understudy import BundleError
 
 _HOW: Mapping[str, str] = {
+    "first_token": "as latency, of the program that reads a prompt, a whole window of it",
     "accuracy": "share of the validation split answered right, after full training",
     "test_accuracy": "share of the test split answered right; the search never saw that split",
     "scratch_accuracy": "as test_accuracy, for the same network taught without the teacher",
@@ -46,13 +48,14 @@ _HOW: Mapping[str, str] = {
     "energy": "the latency times the power that the profile gives for the whole device at work",
     "memory": "planned by the compiler: input, weights, activations and output held at once",
 }
-Takes = Literal["images", "vectors", "recordings", "texts", "questions", "masks", "boxes"]
+Takes = Literal["images", "vectors", "recordings", "texts", "language", "questions", "masks", "boxes"]
 _TEXTS = ("length", "vocabulary", "lowercase")
 _KEPT: Mapping[Takes, tuple[str, ...]] = {
     "images": ("channels", "size", "mean", "std"),
     "vectors": ("features", "mean", "std"),
     "recordings": ("features", "mean", "std", "sample_rate"),
     "texts": _TEXTS,
+    "language": ("window", "vocabulary", "cache"),
     "questions": ("channels", "size", "mean", "std", *_TEXTS),
     "masks": ("channels", "size", "mean", "std", "grid"),
     "boxes": ("channels", "size", "mean", "std", "grid", "boxes"),
@@ -94,7 +97,8 @@ def _figures(measurements: Mapping[str, Measurement], metric: str = "accuracy") 
     for name in ("accuracy", "test_accuracy") if metric != "accuracy" else ():
         if name in told:
             split = "test" if name.startswith("test") else "validation"
-            told[name]["how"] = f"{metric} on the {split} split, after full training"
+            inverse = "one over the " if metric == "perplexity" else ""
+            told[name]["how"] = f"{inverse}{metric} on the {split} split, after full training"
     return told
 
 
@@ -116,9 +120,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "format": FORMAT,
         "name": f"{facts.get('name', 'run')}-{student.number}",
         "inputs": input_specs(preprocess),
-        "outputs": [
-            {**TensorSpec("logits", _answer(preprocess, len(labels)), "float32").to_json(), "meaning": "logits"}
-        ],
+        "outputs": _outputs(preprocess, len(labels)),
         "preprocess": preprocess,
         "labels": labels,
         "figures": _figures(student.measurements, str(facts["task"].get("metric", "accuracy"))),
@@ -128,6 +130,16 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "versions": dict(facts.get("versions", {})),
         "files": dict(files),
     }
+
+
+def _outputs(preprocess: Mapping[str, Any], labels: int) -> list[dict[str, Any]]:
+    """A student's logits; of one that goes on with texts also what belongs into its cache at the token's place."""
+    if takes(preprocess) != "language":
+        shape = _answer(preprocess, labels)
+        return [{**TensorSpec("logits", shape, "float32").to_json(), "meaning": "logits"}]
+    layers, two, heads, _, size = preprocess["cache"]
+    logits = TensorSpec("logits", (1, preprocess["vocabulary"]), "float32").to_json()
+    return [{**logits, "meaning": "logits"}, TensorSpec("entry", (layers, two, heads, size), "float32").to_json()]
 
 
 def _answer(preprocess: Mapping[str, Any], labels: int) -> tuple[int, ...]:
@@ -142,6 +154,8 @@ def takes(preprocess: Mapping[str, Any]) -> Takes:
     """The kind of samples that a student takes, by what is done to one; ``masks`` and ``boxes`` are of images."""
     if "grid" in preprocess:
         return "boxes" if "boxes" in preprocess else "masks"
+    if "window" in preprocess:
+        return "language"
     if "vocabulary" in preprocess:
         return "questions" if "size" in preprocess else "texts"
     if "sample_rate" in preprocess:
@@ -154,6 +168,13 @@ def input_specs(preprocess: Mapping[str, Any]) -> list[dict[str, Any]]:
     kind = takes(preprocess)
     if kind == "questions":
         return [_picture("picture", preprocess), _tokens("question", preprocess)]
+    if kind == "language":
+        token, place = (TensorSpec(name, (1,), "int64").to_json() for name in ("token", "position"))
+        return [
+            {**token, "below": preprocess["vocabulary"]},
+            {**place, "below": preprocess["window"]},
+            TensorSpec("cache", tuple(preprocess["cache"]), "float32").to_json(),
+        ]
     if kind == "texts":
         return [_tokens("input", preprocess)]
     if kind in ("vectors", "recordings"):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from results.bundle.program import Machine
 
-Takes = Literal["images", "vectors", "recordings", "texts", "questions", "masks", "boxes", "arrays"]
+Takes = Literal["images", "vectors", "recordings", "texts", "language", "questions", "masks", "boxes", "arrays"]
 
 
 def make_readme(title: str, takes: Takes, machine: Machine | None) -> str:
@@ -33,6 +33,9 @@ _VECTORS = "    .venv/bin/python run.py predict rows.npy      # three labels of 
 _TEXTS = (
     '    .venv/bin/python run.py predict "a sentence"   # its three likeliest labels; or a .txt of a text a line'
 )
+_LANGUAGE = (
+    '    .venv/bin/python run.py predict "Once upon"   # goes on with it; --tokens 200 --temperature 0.5 --seed 1'
+)
 _QUESTIONS = '    .venv/bin/python run.py predict photo.jpg "how many?"   # the three likeliest answers'
 _RECORDINGS = "    .venv/bin/python run.py predict word.wav      # the three likeliest words"
 _MASKS = "    .venv/bin/python run.py predict photo.jpg --to out/   # its mask, and the picture in its colours"
@@ -42,6 +45,7 @@ _USES: Mapping[Takes, str] = {
     "vectors": _VECTORS,
     "recordings": _RECORDINGS,
     "texts": _TEXTS,
+    "language": _LANGUAGE,
     "questions": _QUESTIONS,
     "masks": _MASKS,
     "boxes": _BOXES,

@@ -4,6 +4,7 @@
     python run.py predict photo.jpg [more.png ...]     the three likeliest labels of each image
     python run.py predict nodes.npy                    ... of each vector, for a student of vectors (.npy, .csv)
     python run.py predict "a sentence" texts.txt       ... of each text, a line of a .txt file, for one of texts
+    python run.py predict "Once upon"                  how a text goes on, for a student of plain text
     python run.py predict word.wav [more.wav ...]      ... of each recording, for a student of spoken words
     python run.py predict photo.jpg --to out/          the mask or the boxes of each image, for students of those
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
@@ -16,8 +17,9 @@ or, from Python::
     bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
-One file (two where ``sound.py`` reads WAV files, ``wordpiece.py`` makes numbers of texts, ``masks.py`` masks or
-``boxes.py`` boxes of answers), so that a bundle needs nothing else: numpy and the TVM runtime (apache-tvm,
+One file (more where ``sound.py`` reads WAV files, ``wordpiece.py`` or ``bytepair.py`` makes numbers of texts,
+``continuation.py`` goes on with them, ``masks.py`` makes masks or ``boxes.py`` boxes of answers), so that
+a bundle needs nothing else: numpy and the TVM runtime (apache-tvm,
 apache-tvm-ffi), and Pillow to decode image files (``.npy`` arrays work without it).
 """
 
@@ -540,6 +542,10 @@ def cpu_features(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset(next((line.split()[1:] for line in lines if line.startswith(heading)), []))
 
 
+TOKENS, TEMPERATURE = 100, 0.8
+"""How far a text is gone on with, and how daringly, where nothing is asked for."""
+
+
 class Bundle:
     """A bundle in a folder (by default the one this file lies in), checked and loaded."""
 
@@ -550,8 +556,10 @@ class Bundle:
         self.student = CompiledStudent(self.folder / "student.so", target["threads"], "gpu" in target)
         spec = self.manifest.get("preprocess", {})
         self._tokenizer = (
-            open_tokenizer(self.folder / "vocab.txt", spec["lowercase"]) if "vocabulary" in spec else None
+            open_tokenizer(self.folder / "vocab.txt", spec["lowercase"]) if "lowercase" in spec else None
         )
+        if "window" in spec:
+            self._open_continuation(spec)
 
     def logits(self, source: str | Path | Array) -> Floats:
         """The network's output (labels,) for an image file, a uint8 array (H, W, C), a vector or a text.
@@ -575,6 +583,51 @@ class Bundle:
         shares = odds / odds.sum()
         order = np.argsort(-shares, kind="stable")[:top]
         return [(str(self.manifest["labels"][index]), float(shares[index])) for index in order]
+
+    def _open_continuation(self, spec: Mapping[str, Any]) -> None:
+        """What goes on with texts: the pieces, and the program for prompts beside that for a token."""
+        try:
+            self._pieces = _beside("bytepair").BytePair.read(self.folder / "bytepair.json")
+        except (OSError, ValueError) as error:
+            raise BundleProblem(f"the vocabulary in {self.folder} cannot be used ({error})") from error
+        target, figures = self.manifest["target"], self.manifest["figures"]
+        self._prefill = CompiledStudent(self.folder / "prefill.so", target["threads"], "gpu" in target)
+        costs = [figures[name]["value"] for name in ("first_token", "latency") if name in figures]
+        few = int(costs[0] / costs[1]) if len(costs) == 2 else 0
+        cache = _aligned(tuple(spec["cache"]), np.dtype(np.float32))
+        self._continuation = _beside("continuation").Continuation(self._prefill, self.student, cache, few)
+
+    def generate(
+        self, prompt: str, tokens: int = TOKENS, temperature: float = TEMPERATURE, seed: int = 0
+    ) -> Iterator[str]:
+        """How a text goes on, in pieces as they come: ``tokens`` of them, or fewer where it comes to its end.
+
+        ``temperature`` 1 draws each by its probability, 0 takes the likeliest. Of a long text the latest half of
+        the window is kept in sight (``continuation.py``). Raises ``BundleProblem`` for an empty prompt, settings
+        out of range, and a student that is not one of plain text.
+        """
+        if "window" not in self.manifest.get("preprocess", {}):
+            raise BundleProblem(f"{self.folder} goes on with no texts: use predict")
+        if tokens < 1 or not 0 <= temperature < math.inf or seed < 0:
+            raise BundleProblem(
+                f"tokens must be at least 1, temperature and seed at least 0, but got {tokens}, {temperature} and "
+                f"{seed}"
+            )
+        try:
+            read = self._pieces.encode(prompt)
+        except ValueError as error:
+            raise BundleProblem(f"the prompt has characters that cannot be written ({error})") from error
+        if not read:
+            raise BundleProblem("the prompt is empty: give it the beginning of a text")
+        more = self._continuation.go_on(read, tokens, temperature, seed, self._pieces.end)
+        return self._pieces.stream(more)  # type: ignore[no-any-return]
+
+    def first_token(self, limit_s: float = 3.0) -> dict[str, float]:
+        """As ``bench``, of the program that reads a prompt: the time to the first token, of a full window."""
+        spec = self.manifest["preprocess"]
+        prompt = {"dtype": "int64", "shape": (1, spec["window"]), "below": spec["vocabulary"]}
+        place = {"dtype": "int64", "shape": (1,), "below": spec["window"]}
+        return measure_latency(self._prefill, random_inputs([prompt, place]), limit_s)
 
     @property
     def labels(self) -> list[str]:
@@ -666,12 +719,28 @@ def read_arrays(path: str | Path, specs: Sequence[Mapping[str, Any]]) -> tuple[A
         raise BundleProblem(f"{path} cannot be read as .npy or .npz ({_line(error)})") from error
 
 
-def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = None) -> None:
+def print_predictions(
+    bundle: Bundle, files: Sequence[str], to: str | None = None, how: Mapping[str, Any] | None = None
+) -> None:
     """Print the three likeliest labels of each image, vector or text; of a network that takes arrays, its outputs.
+
+    A text to go on with (or a ``.txt`` file of it) is printed, and how it goes on as it comes; ``how`` are the
+    settings of ``generate`` that are asked for.
 
     The outputs of one file of arrays can be written ``to`` an ``.npz`` file, by name; masks or boxes, and images
     with them, into the folder ``to``. Raises ``BundleProblem`` for what cannot be read or written.
     """
+    if "window" in bundle.manifest.get("preprocess", {}):
+        if to is not None:
+            raise BundleProblem("--to writes the outputs of networks that take arrays, not of students")
+        for number, prompt in enumerate(map(_prompt, files)):
+            print("\n" * (number > 0) + prompt, end="", flush=True)
+            for piece in bundle.generate(prompt, **(how or {})):
+                print(piece, end="", flush=True)
+            print()
+        return
+    if how:
+        raise BundleProblem(f"{', '.join(f'--{name}' for name in how)} is for students that go on with texts only")
     if "grid" in bundle.manifest.get("preprocess", {}):
         _print_maps(bundle, files, to)
         return
@@ -691,6 +760,16 @@ def print_predictions(bundle: Bundle, files: Sequence[str], to: str | None = Non
             print(f"{file}:  {name} {array.dtype} {array.shape}  {_values(array)}")
         if to is not None:
             _write_arrays(to, named)
+
+
+def _prompt(text: str) -> str:
+    """The text that is meant: of a file, what it holds."""
+    if not (text.endswith(".txt") and os.path.isfile(text)):
+        return text
+    try:
+        return Path(text).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise BundleProblem(f"{text} cannot be read as UTF-8 text ({error})") from error
 
 
 def _print_maps(bundle: Bundle, files: Sequence[str], to: str | None) -> None:
@@ -750,9 +829,18 @@ def _write_arrays(path: str, named: Mapping[str, Array]) -> None:
 
 
 def print_latency(bundle: Bundle) -> None:
-    """Measure the latency here and print it beside the manifest's."""
-    here, claimed = bundle.bench(), bundle.manifest["figures"].get("latency")
-    count = bundle.student.threads
+    """Measure the latency here and print it beside the manifest's; of a student of plain text both of its own."""
+    if "window" not in bundle.manifest.get("preprocess", {}):
+        _print_beside(bundle, bundle.bench(), "latency")
+        return
+    print("a token:")
+    _print_beside(bundle, bundle.bench(), "latency")
+    print("to the first token, of a prompt that fills the window:")
+    _print_beside(bundle, bundle.first_token(), "first_token")
+
+
+def _print_beside(bundle: Bundle, here: Mapping[str, float], figure: str) -> None:
+    claimed, count = bundle.manifest["figures"].get(figure), bundle.student.threads
     print(
         f"here:      {1e3 * here['median_s']:.4g} ms a call (quartiles {1e3 * here['low_s']:.4g} to "
         f"{1e3 * here['high_s']:.4g} ms, {here['repeats']} samples, {count} thread{'s' * (count != 1)})"
@@ -766,6 +854,14 @@ def print_latency(bundle: Bundle) -> None:
         )
 
 
+CONTINUED: Mapping[str, tuple[type, str]] = {
+    "tokens": (int, f"how far a text is gone on with ({TOKENS})"),
+    "temperature": (float, f"0 takes the likeliest token, 1 draws by probabilities ({TEMPERATURE})"),
+    "seed": (int, "of what is drawn (0)"),
+}
+"""Options of ``predict`` for students of plain text."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status (0, or 1 after one sentence on standard error)."""
     parser = argparse.ArgumentParser(prog="run.py", description="Run the compiled network of this bundle.")
@@ -777,13 +873,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "files",
         nargs="+",
         metavar="file",
-        help="an image or WAV file; a sentence, or a .txt file of a text a line; or a .npy or .npz file of inputs",
+        help="an image or WAV file; a sentence, or a .txt file of a text a line; the beginning of a text; "
+        "or a .npy or .npz file of inputs",
     )
     predict.add_argument(
         "--to",
         metavar="PATH",
         help="write the outputs of a network that takes arrays (.npz), or masks and boxes (a folder)",
     )
+    for name, (kind, said) in CONTINUED.items():
+        predict.add_argument(f"--{name}", type=kind, help=said)
     commands.add_parser("bench", help="measure the latency on this machine")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the compiler (260 MB) is not needed to run
@@ -792,7 +891,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         bundle = Bundle()
         if options.command == "predict":
-            print_predictions(bundle, options.files, options.to)
+            how = {name: getattr(options, name) for name in CONTINUED if getattr(options, name) is not None}
+            print_predictions(bundle, options.files, options.to, how)
         else:
             print_latency(bundle)
     except BundleProblem as problem:

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
-from results.bundle import boxes, masks, runner, sound, wordpiece
+from results.bundle import boxes, bytepair, continuation, masks, runner, sound, wordpiece
 from results.bundle.manifest import manifest, takes
 from results.bundle.program import Machine, add_program
 from results.bundle.readme import make_readme
@@ -26,7 +26,19 @@ LIBRARY, ONNX = "student.so", "student.onnx"
 _PINNED = ("apache-tvm", "apache-tvm-ffi")
 _RANGES = ("numpy>=1.26", "pillow>=10")
 """What any version serves for, so that a device's older Python finds one."""
-
+_NEEDED: Mapping[str, Mapping[str, str]] = {
+    "texts": {"vocabulary": wordpiece.VOCABULARY},
+    "language": {"vocabulary": bytepair.PIECES, "prefill": "prefill.so", "prefill_onnx": "prefill.onnx"},
+}
+"""By what a student takes, further files of it that a bundle holds, and their names there."""
+_BESIDE: Mapping[str, tuple[ModuleType, ...]] = {
+    "texts": (wordpiece,),
+    "language": (bytepair, continuation),
+    "recordings": (sound,),
+    "masks": (masks,),
+    "boxes": (boxes,),
+}
+"""By what a student takes, modules beside the runner."""
 
 MakeManifest = Callable[[Mapping[str, str]], Mapping[str, Any]]
 """From the SHA-256 of the bundle's files by name to its manifest."""
@@ -47,22 +59,22 @@ def write_bundle(
     student, or when it cannot be written or its program not be built.
     """
     facts, sources = view.facts, dict(more)
-    needed = {"library": LIBRARY, "onnx": ONNX}
-    if takes(student.preprocess) == "texts":
-        needed["vocabulary"] = wordpiece.VOCABULARY
+    kind = takes(student.preprocess)
+    needed = {"library": LIBRARY, "onnx": ONNX, **_NEEDED.get(kind, {})}
     for what, name in needed.items():
         sources[name] = run / student.files.get(what, "")
         if not sources[name].is_file():
             raise BundleError(f"student #{student.number} has no {name} in {run}: restore it, or search again")
-    kind = takes(student.preprocess)
     if with_program and kind != "images":
         raise BundleError(f"the program without Python takes images, not {kind}: deploy with --runtime python")
-    beside = {"texts": wordpiece, "recordings": sound, "masks": masks, "boxes": boxes}.get(kind)
-    if beside is not None:
-        path = Path(str(beside.__file__))
+    for module in _BESIDE.get(kind, ()):
+        path = Path(str(module.__file__))
         sources[path.name] = path
     machine = Machine.of_profile(facts["profile"]) if with_program else None
-    readme = make_readme(f"{facts.get('name', 'run')}, student {student.number}", kind, machine)
+    title = f"{facts.get('name', 'run')}, student {student.number}"
+    if kind == "language" and "test_accuracy" in student.measurements:
+        title += f": perplexity {student.measurements['test_accuracy']} a token"
+    readme = make_readme(title, kind, machine)
     return write_folder(
         folder, sources, readme, facts.get("versions", {}), lambda sums: manifest(student, facts, sums), machine
     )
