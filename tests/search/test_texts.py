@@ -23,7 +23,7 @@ from results.store import RunStore
 from results.view import read_view
 from search.config import SearchConfig
 from search.display import Display
-from search.finals import _input
+from search.finals import _inputs
 from search.former import open_former
 from search.preparation import prepare
 from spaces.choice import Choice
@@ -87,7 +87,7 @@ def test_the_student_learns_and_is_measured(run: tuple[RunStore, Path]) -> None:
     (student,) = run[0].students()
     assert student.measurements["test_accuracy"].value > 0.8
     assert {"latency", "size", "memory", "agreement"} <= student.measurements.keys()
-    assert _input(student).dtype == np.int64
+    assert [each.dtype for each in _inputs(student)] == [np.int64]
 
 
 def test_a_report_shows_where_student_and_teacher_differ(run: tuple[RunStore, Path]) -> None:
