@@ -9,6 +9,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from evaluators.candidate import build_student, share_figures, teach
+from evaluators.confusion import FILE as CONFUSION
+from evaluators.confusion import write_confusion
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import predict_logits
@@ -92,12 +94,15 @@ def _taught(
 
 
 def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
-    """What a student answers on test, where people can see it: masks, boxes and texts; by what they are."""
+    """What a student answers on test, where people can see it: masks, boxes, texts, classes; by what they are."""
     teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
     if isinstance(bench.task, MapTask):
         write_examples(bench.task, logits, teacher, folder / FILE)
         return {"examples": FILE}
+    if bench.task.dense:
+        return {}
+    write_confusion(bench.task, logits, folder / CONFUSION)
     if isinstance(bench.task, TextTask):
         write_text_examples(bench.task, logits, teacher, folder / TEXTS)
-        return {"texts": TEXTS}
-    return {}
+        return {"confusion": CONFUSION, "texts": TEXTS}
+    return {"confusion": CONFUSION}

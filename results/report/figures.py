@@ -8,6 +8,7 @@ from typing import Any
 
 from results.measurement import METRICS
 from results.report.comparison import Bars, TimeSeries
+from results.report.confusion import Confusion
 from results.report.importance import Importance
 from results.report.palette import COLOURS, STEPS
 from results.report.parallel import ParallelSeries
@@ -150,6 +151,30 @@ def bars_figure(bars: Bars) -> Figure:
     drawn.update_xaxes(type="log" if bars.logarithmic else "linear", range=list(bars.ends), **marks)
     drawn.update_yaxes(automargin=True, autorange="reversed")
     drawn.update_layout(title={"text": bars.title, "font": {"size": 14}, "x": 0, "xref": "container", "y": 0.98})
+    return drawn
+
+
+def confusion_figure(found: Confusion) -> Figure:
+    """A square for each pair of classes: darker, the more of the row's samples are given the column's class."""
+    labels = list(found.labels)
+    drawn = figure(height=150 + 26 * len(labels), margin={"l": 10, "r": 20, "t": 16, "b": 10})
+    drawn.add_heatmap(
+        x=labels,
+        y=labels,
+        z=found.shares,
+        customdata=found.counts,
+        text=[[str(count) if count else "" for count in row] for row in found.counts],
+        texttemplate="%{text}",
+        zmin=0,
+        zmax=1,
+        colorscale=[[0, "rgba(47,125,225,0.04)"], [1, COLOURS["front"]]],
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hovertemplate="%{y}: %{customdata} of its samples are taken for %{x} (%{z:.1%})<extra></extra>",
+    )
+    drawn.update_xaxes(title="the student's answer", type="category", automargin=True, showgrid=False)
+    drawn.update_yaxes(title="class", type="category", automargin=True, autorange="reversed", showgrid=False)
     return drawn
 
 

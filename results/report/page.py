@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from results.report.comparison import teacher_bars, time_series
+from results.report.confusion import confusion_hint, confusion_of
 from results.report.details import details
 from results.report.examples import examples_hint, examples_html
 from results.report.figures import (
     Figure,
     bars_figure,
+    confusion_figure,
     importance_figure,
     parallel_figure,
     progress_figure,
@@ -54,6 +56,9 @@ def report_html(view: RunView, run: Path) -> str:
     ]
     said = details(view, run)
     figures = _figures(view, weights, said)
+    confusion = confusion_of(view, run)
+    if confusion is not None:
+        figures["confusion"] = confusion_figure(confusion)
     data = {
         "figures": {name: json.loads(drawn.to_json()) for name, drawn in figures.items()},
         "details": {label: asdict(detail) for label, detail in said.items()},
@@ -123,6 +128,8 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
             )
     if "teaching" in plots:
         parts.append(section_html("Accuracy by way of teaching", _TEACHING, plots["teaching"]))
+    if confusion := confusion_of(view, run):
+        parts.append(section_html("What is taken for what", confusion_hint(confusion), plots["confusion"]))
     if supernet := supernet_html(view):
         parts.append(section_html("The supernet", SUPERNET, supernet))
     if "progress" in plots:
