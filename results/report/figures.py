@@ -174,7 +174,13 @@ def confusion_figure(found: Confusion) -> Figure:
         hovertemplate="%{y}: %{customdata} of its samples are taken for %{x} (%{z:.1%})<extra></extra>",
     )
     drawn.update_xaxes(title="the student's answer", type="category", automargin=True, showgrid=False)
-    drawn.update_yaxes(title="class", type="category", automargin=True, autorange="reversed", showgrid=False)
+    drawn.update_yaxes(
+        title={"text": "class", "standoff": 12},
+        type="category",
+        automargin=True,
+        autorange="reversed",
+        showgrid=False,
+    )
     return drawn
 
 
