@@ -9,6 +9,7 @@ from typing import Any
 
 from results.report.details import Detail
 from results.report.figures import Figure, figure
+from results.report.labels import Side, label_sides
 from results.report.palette import COLOURS
 from results.report.series import FrontSeries, Kind, Spot, ticks
 
@@ -32,6 +33,12 @@ _MARKERS: Mapping[Kind, Mapping[str, Any]] = {
     "fallen": {"size": 12, "symbol": "diamond-open", "line": {"width": 2}},
     "teacher": {"size": 18, "symbol": "star"},
 }
+_POSITIONS: Mapping[Side, str] = {
+    "above": "top center",
+    "below": "bottom center",
+    "right": "middle right",
+    "left": "middle left",
+}
 _STRIP = (0.0, 0.07)
 
 
@@ -41,13 +48,14 @@ def front_figure(series: FrontSeries, said: Mapping[str, Detail]) -> Figure:
     Spots that were never scored lie on a strip under the axes, at their cost.
     """
     low, high = series.cost_range()
+    sides = label_sides(series)
     strip = any(spot.y is None for spot in series.spots)
     drawn = figure(height=560, clickmode="event")
     _add_front_line(drawn, series)
     for kind in _NAMES:
-        _add_spots(drawn, kind, [spot for spot in series.of(kind) if spot.y is not None], said, "y")
+        _add_spots(drawn, kind, [spot for spot in series.of(kind) if spot.y is not None], said, "y", sides)
         unscored = [spot for spot in series.of(kind) if spot.y is None]
-        _add_spots(drawn, kind, unscored, said, "y2")
+        _add_spots(drawn, kind, unscored, said, "y2", sides)
     _add_moves(drawn, series)
     _add_teacher_line(drawn, series)
     if series.limit is not None:
@@ -86,7 +94,14 @@ def _add_front_line(drawn: Figure, series: FrontSeries) -> None:
     )
 
 
-def _add_spots(drawn: Figure, kind: Kind, spots: Sequence[Spot], said: Mapping[str, Detail], axis: str) -> None:
+def _add_spots(
+    drawn: Figure,
+    kind: Kind,
+    spots: Sequence[Spot],
+    said: Mapping[str, Detail],
+    axis: str,
+    sides: Mapping[str, Side],
+) -> None:
     if not spots:
         return
     numbered = kind in ("student", "fallen")
@@ -96,7 +111,7 @@ def _add_spots(drawn: Figure, kind: Kind, spots: Sequence[Spot], said: Mapping[s
         yaxis=axis,
         mode="markers+text" if numbered or kind == "teacher" else "markers",
         text=[f"#{spot.label[1:]}" if numbered else spot.label for spot in spots],
-        textposition="top center",
+        textposition=[_POSITIONS[sides.get(spot.label, "above")] for spot in spots],
         textfont={"color": COLOURS[kind], "size": 12},
         hovertext=[hover_text(said[spot.label]) for spot in spots],
         hoverinfo="text",
@@ -157,9 +172,9 @@ def _add_limit(drawn: Figure, series: FrontSeries, high: float) -> None:
         x=math.log10(limit),
         yref="paper",
         y=1,
-        xanchor="left",
+        xanchor="right" if series.limit_is_far else "left",
         yanchor="top",
-        xshift=4,
+        xshift=-4 if series.limit_is_far else 4,
         showarrow=False,
         font={"color": colour},
     )

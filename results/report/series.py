@@ -59,6 +59,12 @@ class FrontSeries:
         """The spots of some kinds, cheapest first."""
         return sorted((spot for spot in self.spots if spot.kind in kinds), key=lambda spot: spot.x)
 
+    @property
+    def limit_is_far(self) -> bool:
+        """Whether the budget's limit stands so far right that what is written beside it stands on its left."""
+        low, high = self.cost_range()
+        return self.limit is not None and math.log(self.limit / low) > 0.8 * math.log(high / low)
+
     def cost_range(self) -> tuple[float, float]:
         """Ends of the cost axis, with room on both sides."""
         seen = [value for spot in self.spots for value in (spot.x, spot.low, spot.high) if value > 0]

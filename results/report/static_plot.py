@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.report.labels import Side, label_sides
 from results.report.palette import COLOURS
 from results.report.series import FrontSeries, Kind, Spot, front_series, ticks
 from results.store import write_atomically
@@ -21,6 +22,13 @@ _LOOKS: dict[Kind, dict[str, Any]] = {
     "student": {"label": "student, fully taught", "marker": "D", "s": 62, "linewidths": 0},
     "fallen": {"label": "student, off the front", "marker": "D", "s": 52, "facecolors": "none"},
     "teacher": {"label": "teacher", "marker": "*", "s": 190, "linewidths": 0},
+}
+
+_BESIDE: dict[Side, dict[str, Any]] = {
+    "above": {"xytext": (0, 7), "ha": "center"},
+    "below": {"xytext": (0, -14), "ha": "center"},
+    "right": {"xytext": (7, 0), "ha": "left", "va": "center"},
+    "left": {"xytext": (-7, 0), "ha": "right", "va": "center"},
 }
 
 
@@ -50,8 +58,9 @@ def _draw(axes: Any, series: FrontSeries, name: str) -> None:
     unscored = [spot for spot in series.spots if spot.y is None]
     strip = bottom - 0.06 * (top - bottom)
     _draw_front(axes, series)
+    sides = label_sides(series)
     for kind, look in _LOOKS.items():
-        _draw_spots(axes, series.of(kind), kind, look, strip)
+        _draw_spots(axes, series.of(kind), kind, look, strip, sides)
     _draw_goals(axes, series, low, high)
     axes.set(xscale="log", xlim=(low, high), ylim=(strip - 0.05 * (top - bottom) if unscored else bottom, top))
     marks = ticks(low, high)
@@ -81,7 +90,9 @@ def _draw_front(axes: Any, series: FrontSeries) -> None:
             axes.plot(*ends, color=COLOURS["student"], linewidth=1, linestyle=":")
 
 
-def _draw_spots(axes: Any, spots: Sequence[Spot], kind: Kind, look: dict[str, Any], strip: float) -> None:
+def _draw_spots(
+    axes: Any, spots: Sequence[Spot], kind: Kind, look: dict[str, Any], strip: float, sides: Mapping[str, Side]
+) -> None:
     if not spots:
         return
     hollow = "facecolors" in look
@@ -100,7 +111,7 @@ def _draw_spots(axes: Any, spots: Sequence[Spot], kind: Kind, look: dict[str, An
     )
     if kind in ("student", "fallen"):
         for spot in scored:
-            place = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+            place = {**_BESIDE[sides.get(spot.label, "above")], "textcoords": "offset points", "fontsize": 8}
             axes.annotate(f"#{spot.label[1:]}", (spot.x, spot.y), color=COLOURS[kind], **place)
 
 
@@ -112,7 +123,7 @@ def _draw_goals(axes: Any, series: FrontSeries, low: float, high: float) -> None
     if series.limit is not None:
         axes.axvspan(series.limit, high, color=COLOURS["limit"], alpha=0.06, linewidth=0)
         axes.axvline(series.limit, color=COLOURS["limit"], linewidth=1)
-        text = f" budget {series.limit:g} {series.unit}"
+        text = f" budget {series.limit:g} {series.unit} "
         axes.text(
             series.limit,
             1,
@@ -120,5 +131,6 @@ def _draw_goals(axes: Any, series: FrontSeries, low: float, high: float) -> None
             transform=axes.get_xaxis_transform(),
             color=COLOURS["limit"],
             va="top",
+            ha="right" if series.limit_is_far else "left",
             fontsize=8,
         )
