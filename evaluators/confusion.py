@@ -20,10 +20,12 @@ def write_confusion(task: Task, logits: Tensor, path: Path) -> None:
     """Write how often test samples of each class were given each class, as JSON.
 
     ``labels`` are class names, ``counts`` a row a true class and a column an answer, ``classes`` how many the task
-    has. ``logits`` are of the test split, (N, classes).
+    has. ``logits`` are of the test split, (N, classes); samples of none of the classes are left out.
     """
     counts = np.zeros((task.classes, task.classes), np.int64)
-    np.add.at(counts, (np.array(task.targets("test")), logits.argmax(1).numpy()), 1)
+    targets = np.array(task.targets("test"))
+    known = targets >= 0
+    np.add.at(counts, (targets[known], logits.argmax(1).numpy()[known]), 1)
     wrong = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
     kept = np.sort(np.argsort(-wrong, kind="stable")[:_MOST])
     told = {

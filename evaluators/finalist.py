@@ -20,8 +20,10 @@ from evaluators.distill.schedule import Schedule
 from evaluators.examples import FILE, write_examples
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
+from evaluators.question_examples import write_question_examples
 from evaluators.stages import Stages
 from evaluators.tasks.map_task import MapTask
+from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.text_task import TextTask
 from evaluators.text_examples import FILE as TEXTS
 from evaluators.text_examples import write_text_examples
@@ -104,5 +106,8 @@ def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
     write_confusion(bench.task, logits, folder / CONFUSION)
     if isinstance(bench.task, TextTask):
         write_text_examples(bench.task, logits, teacher, folder / TEXTS)
+        return {"confusion": CONFUSION, "texts": TEXTS}
+    if isinstance(bench.task, QuestionTask):
+        write_question_examples(bench.task, logits, teacher, folder / TEXTS)
         return {"confusion": CONFUSION, "texts": TEXTS}
     return {"confusion": CONFUSION}

@@ -46,6 +46,11 @@ def open_former(store: RunStore, config: SearchConfig, number: int, display: Dis
     look = student.preprocess
     if "mean" not in look or "size" not in look:
         raise RunError(f"student #{number} does not take images, and only students of images can learn later data")
+    if "vocabulary" in look:
+        raise RunError(
+            f"student #{number} answers questions about images, and only students that classify images can learn "
+            "later data"
+        )
     if "grid" in look:
         raise RunError(
             f"student #{number} answers with maps, and only students that classify images can learn later data"

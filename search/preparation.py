@@ -186,7 +186,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
             f"first_token is a figure of students of plain text, and the data are {task.kind}: leave it out"
         )
     for option, given in asked.items():
-        if task.dense and given:
+        if (task.dense or task.several) and given:
             raise ConfigError(f"{option} is not for {task.kind} yet: leave it out")
 
 

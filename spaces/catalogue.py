@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from torch import nn
 
 _HUB_PREFIX = "nni:"
-_OWN = ("mobile", "residual", "mlp", "text", "language", "speech", "segment", "detect")
+_OWN = ("mobile", "residual", "mlp", "text", "language", "speech", "segment", "detect", "answer")
 _OF_TEXTS = "text"
 _OF_LANGUAGE = "language"
 _OF_IMAGES = ("mobile", "residual")
 _OF_SPEECH = "speech"
 _OF_MAPS = ("segment", "detect")
+_OF_QUESTIONS = "answer"
 
 
 def space_names() -> tuple[str, ...]:
@@ -36,6 +37,7 @@ def load_space(
     tokens: bool = False,
     sample_rate: int | None = None,
     dense: bool = False,
+    question: tuple[int, int] | None = None,
 ) -> Space:
     """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
 
@@ -44,6 +46,7 @@ def load_space(
     a ``sample_rate`` (Hz) for recordings of so many samples. With ``tokens`` it is for texts of up to
     ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image, or
     with what comes after each token.
+    With a ``question``, a vocabulary's size and a number of tokens, samples are images with such questions.
     Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
@@ -73,6 +76,10 @@ def load_space(
         raise SpaceError(f"space {spec} gives no maps: use --space {' or '.join(_OF_MAPS)}, or leave it out")
     if spec in _OF_MAPS and not dense:
         raise SpaceError(f"space {spec} is for images with masks or boxes, and the data are none: leave it out")
+    if question is not None and spec != _OF_QUESTIONS:
+        raise SpaceError(f"space {spec} reads no questions: use --space {_OF_QUESTIONS}, or leave it out")
+    if spec == _OF_QUESTIONS and question is None:
+        raise SpaceError(f"space {spec} is for pictures with questions, and the data are none: leave it out")
     if spec.startswith(_HUB_PREFIX):
         from spaces.hub import hub_space
 
@@ -85,12 +92,20 @@ def load_space(
     if spec not in _OWN:
         known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
         raise SpaceError(unknown_name("space", spec, known))
-    return _own(spec, **sizes, tokens=tokens, sample_rate=sample_rate)
+    return _own(spec, **sizes, tokens=tokens, sample_rate=sample_rate, question=question)
 
 
 def _own(
-    name: str, *, channels: int, image_size: int, classes: int, tokens: bool, sample_rate: int | None
+    name: str,
+    *,
+    channels: int,
+    image_size: int,
+    classes: int,
+    tokens: bool,
+    sample_rate: int | None,
+    question: tuple[int, int] | None,
 ) -> Space:
+    from spaces.answer import AnswerSpace
     from spaces.detect import DetectSpace
     from spaces.language import LanguageSpace
     from spaces.mlp import MlpSpace
@@ -109,11 +124,13 @@ def _own(
         _OF_LANGUAGE: LanguageSpace,
         "segment": SegmentSpace,
         "detect": DetectSpace,
+        _OF_QUESTIONS: AnswerSpace,
     }
+    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
     make: Callable[[], nn.Module] = (
         partial(SpeechSpace, channels, sample_rate or 0, classes)
         if name == _OF_SPEECH
-        else partial(own[name], channels, image_size, classes)
+        else partial(own[name], channels, image_size, classes, *(question or ()))
     )
-    sizes = {"channels": channels, "image_size": image_size, "classes": classes}
-    return NniSpace(name, make, **sizes, tokens=tokens, dense=name in (*_OF_MAPS, _OF_LANGUAGE))
+    dense = name in (*_OF_MAPS, _OF_LANGUAGE)
+    return NniSpace(name, make, **sizes, tokens=tokens, dense=dense, question=question[1] if question else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -36,6 +37,11 @@ class Plan(Generic[AnyStage]):
     stem_stride: int
     stages: tuple[AnyStage, ...]
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the picture to a place of the last stage's map, each way."""
+        return self.stem_stride * math.prod(stage.stride for stage in self.stages)
+
 
 class StagedSpace(ModelSpace):
     """A family by its outline and by what builds a stage: (label, stage, inputs, outputs) -> module.
@@ -55,13 +61,7 @@ class StagedSpace(ModelSpace):
         super().__init__()
         seed = draw_seed()
         self.add_mutable(choice(RESOLUTION, list(resolutions(image_size))))
-        width: Size = outline.stem_width
-        self.stem = conv_norm(channels, width, 3, stride=outline.stem_stride, act=activation(ACTIVATION))
-        self.stages = nn.Sequential()
-        for index, stage in enumerate(outline.stages):
-            outputs = choice(f"stages.{index}.width", list(stage.widths))
-            self.stages.append(make_stage(f"stages.{index}", stage, width, outputs))
-            width = outputs
+        self.stem, self.stages, width = build_stages(channels, outline, make_stage)
         self.head = Head(width, classes)
         initialise(self, seed)
 
@@ -69,3 +69,17 @@ class StagedSpace(ModelSpace):
         """(N, channels, R, R) -> logits (N, classes)."""
         logits: Tensor = self.head(self.stages(self.stem(images)))
         return logits
+
+
+def build_stages(
+    channels: int, outline: Plan[AnyStage], make_stage: Callable[[str, AnyStage, Size, Size], nn.Module]
+) -> tuple[nn.Module, nn.Sequential, Size]:
+    """A stem and stages (N, channels, R, R) -> (N, width, R / stride, R / stride), and that width."""
+    width: Size = outline.stem_width
+    stem = conv_norm(channels, width, 3, stride=outline.stem_stride, act=activation(ACTIVATION))
+    stages = nn.Sequential()
+    for index, stage in enumerate(outline.stages):
+        outputs = choice(f"stages.{index}.width", list(stage.widths))
+        stages.append(make_stage(f"stages.{index}", stage, width, outputs))
+        width = outputs
+    return stem, stages, width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,23 +50,30 @@ class TextSpace(ModelSpace):
         seed = draw_seed()
         width, heads, ratio = choice("width", _WIDTHS), choice("heads", _HEADS), choice("feed", _RATIOS)
         length = choice(RESOLUTION, list(lengths(image_size)))
-        self.stem = _Embedding(channels, length, choice("embedding", _EMBEDDINGS), width)
-        self.stages = Repeat(lambda index: _Layer(width, heads, ratio), choice("depth", _DEPTHS))
-        self.head = _Head(width, classes)
+        self.stem = TokenEmbedding(channels, length, choice("embedding", _EMBEDDINGS), width)
+        self.stages = Repeat(lambda index: EncoderLayer(width, heads, ratio), choice("depth", _DEPTHS))
+        self.head = TextHead(width, classes)
         initialise(self, seed)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(N, T) int64 token ids, ``PAD`` after the text -> logits (N, classes)."""
-        hidden = self.stem(ids)
-        kept = (ids != PAD).to(hidden.dtype)
-        bias = ((1 - kept) * HIDDEN)[:, None, None, :]
-        for layer in self.stages:
-            hidden = layer(hidden, bias)
-        logits: Tensor = self.head(hidden, kept)
-        return logits
+        return encoded(ids, self.stem, self.stages, self.head)
 
 
-class _Embedding(nn.Module):
+def encoded(ids: Tensor, stem: nn.Module, layers: Iterable[nn.Module], head: nn.Module) -> Tensor:
+    """What ``head`` makes of the tokens, (N, T) int64, that an embedding and layers read, padding hidden."""
+    hidden = stem(ids)
+    kept = (ids != PAD).to(hidden.dtype)
+    bias = ((1 - kept) * HIDDEN)[:, None, None, :]
+    for layer in layers:
+        hidden = layer(hidden, bias)
+    found: Tensor = head(hidden, kept)
+    return found
+
+
+class TokenEmbedding(nn.Module):
+    """Token ids (N, T) -> (N, T, width): a factorised table, and what is learnt of each place."""
+
     def __init__(self, tokens: int, length: Size, small: Size, width: Size) -> None:
         super().__init__()
         self.words = MutableEmbedding(tokens, small)
@@ -79,7 +87,7 @@ class _Embedding(nn.Module):
         return out
 
 
-class _Head(nn.Module):
+class TextHead(nn.Module):
     """The mean over the tokens that are kept, normalised and classified."""
 
     def __init__(self, width: Size, classes: int) -> None:
@@ -124,7 +132,9 @@ class _Attention(ParametrizedModule, SelfAttention, wraps=SelfAttention):  # typ
     """The same, of a width and heads that are choices."""
 
 
-class _Layer(nn.Module):
+class EncoderLayer(nn.Module):
+    """Self-attention and a feed-forward network, each beside a way around it: (N, T, width) -> the same shape."""
+
     def __init__(self, width: Size, heads: Size, ratio: Size) -> None:
         super().__init__()
         self.attention = _Attention(width, heads)

@@ -12,21 +12,25 @@ from evaluators.distill.trainer import seeded
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.language_task import LanguageTask
+from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
+from evaluators.teachers.answers import AnswerNet
+from evaluators.teachers.given import as_given
 from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.language import language_schedule, small_gpt
 from evaluators.teachers.residual import ResidualNet
 from evaluators.teachers.segmenter import SegmenterNet
-from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher
+from evaluators.teachers.teacher import ModuleTeacher, Teacher
 from evaluators.teachers.text import small_bert
 from spaces.log_mel import LogMel
 
 NAME, OF_VECTORS, OF_SPEECH = "builtin-residual", "builtin-perceptron", "builtin-residual-log-mel"
 OF_TEXTS, OF_MASKS, OF_BOXES = "builtin-bert", "builtin-segmenter", "builtin-detector"
 OF_LANGUAGE = "builtin-gpt"
+OF_QUESTIONS = "builtin-residual-bert"
 WIDTH = 512
 """Of the hidden layers of a teacher of vectors."""
 BANDS, OVERLAP = 40, 50
@@ -67,6 +71,7 @@ def builtin_teacher(
         (WaveformTask, OF_SPEECH),
         (TextTask, OF_TEXTS),
         (LanguageTask, OF_LANGUAGE),
+        (QuestionTask, OF_QUESTIONS),
     )
     name = next((each for kind, each in kinds if isinstance(task, kind)), OF_VECTORS)
     parts = (task.fingerprint, str(task.augment), str(network), str(schedule), str(seed))
@@ -78,10 +83,8 @@ def builtin_teacher(
             {"name": name} | trained_alone(network, task, schedule, seed, unfinished, progress, device)
         ),
     )
-    vectors = not isinstance(task, ImageTask)
-    whole = network if task.tokens else Normalised(network.eval(), task.mean, task.std, vectors=vectors)
     return ModuleTeacher(
-        whole,
+        as_given(network.eval(), task),
         name=name,
         classes=task.classes,
         channels=task.channels,
@@ -114,6 +117,8 @@ def _network(task: Task) -> nn.Module:
         return ResidualNet(task.channels, task.classes, task.image_size)
     if isinstance(task, TextTask):
         return small_bert(task)
+    if isinstance(task, QuestionTask):
+        return AnswerNet(task)
     if isinstance(task, WaveformTask):
         features = LogMel(task.channels, task.sample_rate, BANDS, OVERLAP)  # halved twice: learnt in a minute
         return nn.Sequential(features, ResidualNet(1, task.classes, 2 * max(features.frames, BANDS)))

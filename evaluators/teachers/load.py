@@ -10,16 +10,19 @@ from torch.nn import functional
 
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.language_task import LanguageTask
+from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.vector_task import VectorTask
 from evaluators.tasks.waveform_task import WaveformTask
+from evaluators.teachers.answers import load_answer_teacher
+from evaluators.teachers.given import as_given
 from evaluators.teachers.language import load_language_teacher
 from evaluators.teachers.onnx_teacher import OnnxTeacher
 from evaluators.teachers.pretrained import load_pretrained
 from evaluators.teachers.program import Program
 from evaluators.teachers.speech import load_speech_teacher
-from evaluators.teachers.teacher import ModuleTeacher, Normalised, Teacher, hash_files, hash_weights
+from evaluators.teachers.teacher import ModuleTeacher, Teacher, hash_files, hash_weights
 from evaluators.teachers.text import load_text_teacher
 from evaluators.teachers.weights import build_network, load_weights
 from spaces.batch import mapped
@@ -38,8 +41,9 @@ def load_teacher(spec: str, model: str | None, task: Task) -> Teacher:
     first take images normalised by the task's mean and std. The input size is the one that the file fixes,
     else the task's. For vectors, (N, features), it is any but a folder; for recordings, (N, samples), a folder
     too, of a network that takes the waveform; for texts a program, weights or a function, taking token ids, or a
-    folder. Loading runs no code but what ``file.py:function`` names. Raises ``TeacherError`` when the teacher
-    cannot be loaded, takes other images, answers with NaN, or has other classes than the task.
+    folder; for pictures with questions weights or a function, taking both, or the folder of a ViLT. Loading runs
+    no code but what ``file.py:function`` names. Raises ``TeacherError`` when the teacher cannot be loaded, takes
+    other images, answers with NaN, or has other classes than the task.
     """
     teacher = _open(spec, model, task)
     if task.channels > teacher.channels:
@@ -63,6 +67,8 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
             return load_language_teacher(spec, task)
         if isinstance(task, TextTask):
             return load_text_teacher(spec, task)
+        if isinstance(task, QuestionTask):
+            return load_answer_teacher(spec, task)
         if isinstance(task, WaveformTask):
             return load_speech_teacher(spec, task)
         module, resolution = load_pretrained(spec, _images(spec, task))
@@ -72,6 +78,11 @@ def _open(spec: str, model: str | None, task: Task) -> Teacher:
         raise TeacherError(f"there is no teacher file {path}: check the path")
     if path.suffix == ".onnx":
         return OnnxTeacher(path, task if isinstance(task, VectorTask) else _images(spec, task))
+    if path.suffix == ".pt2" and task.several:
+        raise TeacherError(
+            f"{path} takes one tensor, and questions about pictures are two: name weights with --teacher-model, "
+            "file.py:function, or a transformers folder"
+        )
     if path.suffix == ".pt2":
         return _open_program(path, task)
     if model is None:
@@ -111,12 +122,7 @@ def _as_task(
     network: nn.Module, name: str, task: Task, channels: int, resolution: int, fingerprint: str
 ) -> Teacher:
     """A teacher whose network takes what the task's students take."""
-    if task.tokens:
-        return _teacher(network, name, task, channels, resolution, fingerprint)
-    widen = channels if task.channels == 1 else 1
-    vectors = not isinstance(task, ImageTask)
-    module = Normalised(network, list(task.mean) * widen, list(task.std) * widen, vectors=vectors)
-    return _teacher(module, name, task, channels, resolution, fingerprint)
+    return _teacher(as_given(network, task, channels), name, task, channels, resolution, fingerprint)
 
 
 def _teacher(
@@ -135,7 +141,7 @@ def _teacher(
 def _input_channels(network: nn.Module, task: Task) -> int:
     """Channels that the network's first convolution takes; those of the task where it has none."""
     first = next((layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)), None)
-    return first if isinstance(task, ImageTask) and first in (1, 3) else task.channels
+    return first if isinstance(task, (ImageTask, QuestionTask)) and first in (1, 3) else task.channels
 
 
 def _try(teacher: Teacher, task: Task) -> None:

@@ -74,7 +74,7 @@ def _as_it_was_trained(network: nn.Module, spec: str, task: ImageTask) -> tuple[
     config: Any = network.config
     facts = preprocessor_facts(spec)
     channels = int(getattr(config, "num_channels", None) or 3)
-    mean, std = _normalisation(facts, task, channels)
+    mean, std = normalisation(facts, task, channels)
     size = _size(facts.get("crop_size") if facts.get("do_center_crop") else facts.get("size"))
     fixed = getattr(config, "image_size", None)
     order = label_order(class_names(config), task.labels)
@@ -128,10 +128,13 @@ def preprocessor_facts(spec: str) -> Mapping[str, Any]:
     return dict(facts)
 
 
-def _normalisation(
+def normalisation(
     facts: Mapping[str, Any], task: ImageTask, channels: int
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and std for images in 0..1; a model without a preprocessor takes them as the task's students do."""
+    """Mean and std for images in 0..1, by what ``preprocessor_facts`` found.
+
+    A model without a preprocessor takes images as the task's students do.
+    """
     if not facts:
         widen = channels if task.channels == 1 else 1
         return list(task.mean) * widen, list(task.std) * widen

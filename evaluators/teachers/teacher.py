@@ -107,9 +107,13 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, R, R) in 0..1 -> (N, classes)."""
-        wide = images if images.ndim == 2 else images.expand(-1, self.mean.shape[1], *images.shape[2:])
-        logits = first_tensor(self.network((wide - self.mean) / self.std))
+        logits = first_tensor(self.network(self.normalised(images)))
         return logits if self.order is None else logits[:, self.order]
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """The images as the network takes them."""
+        wide = images if images.ndim == 2 else images.expand(-1, self.mean.shape[1], *images.shape[2:])
+        return (wide - self.mean) / self.std
 
 
 def resized(images: Tensor, resolution: int) -> Tensor:

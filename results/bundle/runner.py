@@ -7,6 +7,7 @@
     python run.py predict "Once upon"                  how a text goes on, for a student of plain text
     python run.py predict word.wav [more.wav ...]      ... of each recording, for a student of spoken words
     python run.py predict photo.jpg --to out/          the mask or the boxes of each image, for students of those
+    python run.py predict photo.jpg "how many?" [...]  ... answers to questions about an image, for one of those
     python run.py predict inputs.npz [--to out.npz]    the outputs of a network that is no student of images
     python run.py bench                                the latency on this machine, beside the claimed one
 
@@ -210,6 +211,16 @@ def encode(text: str, tokenizer: Any, length: int) -> Array:
     return ids
 
 
+def ask(question: str | None, tokenizer: Any, length: int) -> Array:
+    """A question -> int64 (1, length); raises ``BundleProblem`` where there is none, or too long a one."""
+    if question is None:
+        raise BundleProblem("the student answers questions about images: give it one with the image")
+    tokens = len(tokenizer.ids(question)) + 2
+    if tokens > length:
+        raise BundleProblem(f"the student reads {length} tokens, but the question has {tokens}: ask a shorter one")
+    return encode(question, tokenizer, length)
+
+
 def read_lines(path: str | Path) -> list[str]:
     """The lines of a UTF-8 file that are not empty; raises ``BundleProblem`` for a file that holds none."""
     try:
@@ -258,7 +269,8 @@ def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
     """An image file or a uint8 array (H, W, C) -> the network's input, float32 (1, C, size, size).
 
     ``spec`` is the manifest's description: ``{"channels": int, "size": int, "mean": [...], "std": [...]}``,
-    mean and std by channel for pixels in 0..1 (with a ``grid``, the places a side of answers, nothing is cropped);
+    mean and std by channel for pixels in 0..1 (with a ``grid``, the places a side of answers, or a ``vocabulary``,
+    of questions, nothing is cropped);
     or ``{"features": int, "mean": [...], "std": [...]}`` (lists of one number for all) for an array (features,),
     which becomes (1, features), with a ``sample_rate`` (Hz) also for a WAV file.
     """
@@ -268,7 +280,8 @@ def preprocess(source: str | Path | Array, spec: Mapping[str, Any]) -> Floats:
         heard = "sample_rate" in spec and not is_table(source)
         return standardise(hear(source, spec) if heard else read_vectors(source)[0], spec)
     image = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
-    scaled = stretch(image, spec["size"]) if "grid" in spec else resize(image, spec["size"])
+    whole = "grid" in spec or "vocabulary" in spec
+    scaled = stretch(image, spec["size"]) if whole else resize(image, spec["size"])
     return normalise(scaled, spec["mean"], spec["std"])
 
 
@@ -561,24 +574,30 @@ class Bundle:
         if "window" in spec:
             self._open_continuation(spec)
 
-    def logits(self, source: str | Path | Array) -> Floats:
+    def logits(self, source: str | Path | Array, question: str | None = None) -> Floats:
         """The network's output (labels,) for an image file, a uint8 array (H, W, C), a vector or a text.
 
-        Raises ``BundleProblem`` when the network is no student.
+        A student of those wants a ``question`` about the image. Raises ``BundleProblem`` when the network is no
+        student.
         """
         spec = self.manifest.get("preprocess")
         if spec is None:
             raise BundleProblem(f"{self.folder} takes arrays, not images: give it .npy or .npz files")
+        inputs: Inputs
         if self._tokenizer is None:
             inputs = preprocess(source, spec)
+        elif "size" in spec:
+            inputs = preprocess(source, spec), ask(question, self._tokenizer, spec["length"])
         else:
             inputs = encode(source, self._tokenizer, spec["length"])  # type: ignore[arg-type]
-        logits: Floats = self.student(inputs)[0]
+        logits: Floats = self.student(*as_tuple(inputs))[0]
         return logits
 
-    def predict(self, source: str | Path | Array, top: int = 3) -> list[tuple[str, float]]:
-        """The ``top`` likeliest labels with their probabilities, likeliest first."""
-        logits = self.logits(source).astype(np.float64)
+    def predict(
+        self, source: str | Path | Array, top: int = 3, question: str | None = None
+    ) -> list[tuple[str, float]]:
+        """The ``top`` likeliest labels with their probabilities, likeliest first; see ``logits``."""
+        logits = self.logits(source, question).astype(np.float64)
         odds = np.exp(logits - logits.max())
         shares = odds / odds.sum()
         order = np.argsort(-shares, kind="stable")[:top]
@@ -747,9 +766,9 @@ def print_predictions(
     if "preprocess" in bundle.manifest:
         if to is not None:
             raise BundleProblem("--to writes the outputs of networks that take arrays, not of students")
-        for name, source in _samples(files, bundle.manifest["preprocess"]):
-            best = "   ".join(f"{label} {100 * share:.1f} %" for label, share in bundle.predict(source))
-            print(f"{name}:  {best}")
+        for name, source, question in _samples(files, bundle.manifest["preprocess"]):
+            found = bundle.predict(source, question=question)
+            print(f"{name}:  " + "   ".join(f"{label} {100 * share:.1f} %" for label, share in found))
         return
     if to is not None and len(files) != 1:
         raise BundleProblem(f"--to takes the outputs of one file, but got {len(files)} files")
@@ -795,20 +814,54 @@ def _print_maps(bundle: Bundle, files: Sequence[str], to: str | None) -> None:
             raise BundleProblem(f"cannot write into {to} ({error})") from error
 
 
-def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array]]:
-    """What to predict of, with its name: each image or recording, vector of a file, or text and line of a file."""
+def _samples(files: Sequence[str], spec: Mapping[str, Any]) -> Iterator[tuple[str, str | Array, str | None]]:
+    """What to predict of, with its name: each image or recording, vector of a file, or text and line of a file.
+
+    And the question about it, where the student wants one.
+    """
+    if "vocabulary" in spec and "size" in spec:
+        yield from _questions(files, spec["channels"])
+        return
     for file in files:
         if "vocabulary" in spec:
             named = file.endswith(".txt") and len(file.split()) == 1
             for text in read_lines(file) if named or os.path.isfile(file) else [file]:
-                yield text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...", text
+                yield _shortened(text), text, None
             continue
         if "features" not in spec or ("sample_rate" in spec and not is_table(file)):
-            yield file, file
+            yield file, file, None
             continue
         held = read_vectors(file)
         for number, vector in enumerate(held):
-            yield f"{file}[{number}]" if len(held) > 1 else file, vector
+            yield f"{file}[{number}]" if len(held) > 1 else file, vector, None
+
+
+def _questions(given: Sequence[str], channels: int) -> Iterator[tuple[str, Array, str]]:
+    """Each question with the image that was named last before it; a question is what is no file's name.
+
+    Raises ``BundleProblem`` for a question without an image, and an image without questions.
+    """
+    image, asked, picture = "", True, np.empty(0, np.uint8)
+    for each in given:
+        if os.path.isfile(each) or (Path(each).suffix.lower() in _IMAGES and len(each.split()) == 1):
+            if not asked:
+                break
+            image, asked, picture = each, False, decode_image(each, channels)
+        elif not image:
+            raise BundleProblem(f"{each!r} is no file: name an image first, and then questions about it")
+        else:
+            asked = True
+            yield f"{image}, {_shortened(each)}", picture, each
+    if not asked:
+        raise BundleProblem(f"there is no question about {image}: name one after it, in quotes")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+_IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".npy")
+"""Endings by which a file that is not there is not taken for a question."""
 
 
 _SHOWN = 60
@@ -873,8 +926,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "files",
         nargs="+",
         metavar="file",
-        help="an image or WAV file; a sentence, or a .txt file of a text a line; the beginning of a text; "
-        "or a .npy or .npz file of inputs",
+        help="an image or WAV file; an image and then questions about it; a sentence, or a .txt file of a text a "
+        "line; the beginning of a text; or a .npy or .npz file of inputs",
     )
     predict.add_argument(
         "--to",

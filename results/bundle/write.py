@@ -28,11 +28,13 @@ _RANGES = ("numpy>=1.26", "pillow>=10")
 """What any version serves for, so that a device's older Python finds one."""
 _NEEDED: Mapping[str, Mapping[str, str]] = {
     "texts": {"vocabulary": wordpiece.VOCABULARY},
+    "questions": {"vocabulary": wordpiece.VOCABULARY},
     "language": {"vocabulary": bytepair.PIECES, "prefill": "prefill.so", "prefill_onnx": "prefill.onnx"},
 }
 """By what a student takes, further files of it that a bundle holds, and their names there."""
 _BESIDE: Mapping[str, tuple[ModuleType, ...]] = {
     "texts": (wordpiece,),
+    "questions": (wordpiece,),
     "language": (bytepair, continuation),
     "recordings": (sound,),
     "masks": (masks,),

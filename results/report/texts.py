@@ -1,14 +1,18 @@
-"""Texts on which the best student goes its own way, as a table of the page."""
+"""Texts, or questions about pictures, on which the best student goes its own way, as a table of the page."""
 
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from results.report.sections import best_student
 from results.view import RunView
+
+_HEADS = {"label": "right answer", "text": "question"}
+"""What columns are called where there are pictures."""
 
 
 def texts_html(view: RunView, run: Path) -> str:
@@ -18,22 +22,28 @@ def texts_html(view: RunView, run: Path) -> str:
     if not path.is_file():
         return ""
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    heads = ("text", "label", *(("teacher",) if view.teacher is not None else ()), "student")
-    head = "".join(f"<th>{name}</th>" for name in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[name])}</td>' for name in heads)}</tr>" for row in rows)
+    pictured = bool(rows) and "picture" in rows[0]
+    heads = (
+        *(("picture",) if pictured else ()),
+        *("text", "label", *(("teacher",) if view.teacher is not None else ()), "student"),
+    )
+    head = "".join(f"<th>{_HEADS.get(name, name) if pictured else name}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(name, row[name])}</td>' for name in heads)}</tr>" for row in rows)
     table = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f'<div class="wide"><table class="figures">{table}</table></div>'
 
 
 def texts_hint(view: RunView) -> str:
     """What the table shows."""
-    other = "its label" if view.teacher is None else "its teacher"
-    return f"Of the test split, the texts on which the student agrees least with {other}, and how sure each is."
+    other = "what is right" if view.teacher is None else "its teacher"
+    return f"Of the test split, those on which the student agrees least with {other}, and how sure each is."
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if value is None:
         return "–"
+    if name == "picture":
+        return f'<img alt="the picture" src="data:image/png;base64,{re.sub("[^A-Za-z0-9+/=]", "", value)}">'
     if isinstance(value, str):
         return escape(value)
     label, share = value

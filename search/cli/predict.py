@@ -19,7 +19,7 @@ import click
 def command(bundle: Path, files: tuple[str, ...], to: str | None, **how: float | None) -> None:
     """What the network in BUNDLE says of FILES: pictures, WAV files, vectors or sentences; else arrays.
 
-    One of plain text goes on with the beginning of a text.
+    One of plain text goes on with the beginning of a text; one of questions answers those named after a picture.
     """
     from results.bundle.runner import print_predictions
     from search.cli.bundles import opened

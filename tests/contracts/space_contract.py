@@ -10,10 +10,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from spaces.batch import Batch, parts
 from spaces.catalogue import load_space
 from spaces.choice import Choice, Value
 from spaces.scales import answer_shape
@@ -36,12 +38,14 @@ class Case:
     tokens: bool = False
     sample_rate: int | None = None
     dense: bool = False
+    question: tuple[int, int] | None = None
 
     @property
-    def sizes(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, Any]:
         sizes = {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
         sizes |= {"tokens": True} if self.tokens else {}
         sizes |= {"dense": True} if self.dense else {}
+        sizes |= {"question": self.question} if self.question else {}
         return sizes | ({"sample_rate": self.sample_rate} if self.sample_rate else {})
 
     @property
@@ -52,13 +56,18 @@ class Case:
         generator = random.Random(seed)
         return [random_choice(self.space, generator) for _ in range(count)]
 
-    def images(self, choice: Choice, count: int) -> torch.Tensor:
+    def images(self, choice: Choice, count: int) -> Batch:
         size = self.space.resolution(choice)
         if self.tokens:
-            ids = torch.randint(1, self.channels, (count, size), generator=torch.Generator().manual_seed(1))
-            return ids * (torch.arange(size) < size - 3)
+            return _ids(count, self.channels, size)
         shape = sample_shape(self.channels, size)
-        return torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
+        images = torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
+        return images if self.question is None else (images, _ids(count, *self.question))
+
+
+def _ids(count: int, pieces: int, length: int) -> torch.Tensor:
+    ids = torch.randint(1, pieces, (count, length), generator=torch.Generator().manual_seed(1))
+    return ids * (torch.arange(length) < length - 3)
 
 
 @functools.cache
@@ -82,7 +91,7 @@ def random_networks_classify_images(case):
         network = case.space.build(choice)
         assert network.training
         with torch.no_grad():
-            logits = network.eval()(case.images(choice, 2))
+            logits = network.eval()(*parts(case.images(choice, 2)))
         assert logits.shape == (2, *answer_shape(case.classes, case.image_size, case.dense, case.tokens))
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
@@ -91,10 +100,10 @@ def random_networks_classify_images(case):
 def networks_export(case):
     choice = case.choices(1, seed=1)[0]
     network = case.space.build(choice).eval()
-    images = case.images(choice, 1)
-    exported = torch.export.export(network, (images,)).module()
+    images = parts(case.images(choice, 1))
+    exported = torch.export.export(network, images).module()
     with torch.no_grad():
-        torch.testing.assert_close(exported(images), network(images))
+        torch.testing.assert_close(exported(*images), network(*images))
 
 
 def equal_networks_get_equal_weights_from_a_seed(case):
