@@ -22,7 +22,7 @@ from evaluators.stages import Stages
 from evaluators.supernet.score import inherited_logits
 from evaluators.workbench import Workbench
 from results.candidate import State
-from results.measurement import Measurement
+from results.measurement import Measurement, Unit, unit_of
 from spaces.batch import Batch, single
 from spaces.choice import Choice
 
@@ -67,13 +67,15 @@ def evaluate_candidate(
     if bench.trusted:
         with stages.stage("score"):
             score = scored(bench, network, choice)
-        learnt = share_figures(INHERITED, accuracy=score.val_accuracy, agreement=score.agreement)
+        learnt = share_figures(
+            unit_of(bench.task.metric), INHERITED, accuracy=score.val_accuracy, agreement=score.agreement
+        )
         return Outcome("done", {**learnt, **figures}, stages.seconds)
     distiller = bench.distiller_for(choice)
     with stages.stage("train"):
         part = _training(bench, choice, number, bench.schedule.epochs if until is None else until)
         trained = teach(bench, network, choice, number, distiller, bench.schedule, part)
-    learnt = share_figures(accuracy=trained.val_accuracy, agreement=trained.agreement)
+    learnt = share_figures(unit_of(bench.task.metric), accuracy=trained.val_accuracy, agreement=trained.agreement)
     return Outcome("done", {**learnt, **figures}, stages.seconds, taught_by=method_text(distiller))
 
 
@@ -170,10 +172,10 @@ def real_inputs(bench: Workbench, resolution: int) -> Batch:
     return bench.task.batch("val", np.arange(count), resolution)
 
 
-def share_figures(conditions: str = "", **shares: float | None) -> dict[str, Measurement]:
-    """Measured shares in 0..1 by name; those that are None are left out."""
+def share_figures(unit: Unit, conditions: str = "", **shares: float | None) -> dict[str, Measurement]:
+    """Figures in 0..1 by name, accuracies in their ``unit``; those that are None are left out."""
     return {
-        name: Measurement(share, "share", conditions=conditions)
+        name: Measurement(share, "share" if name == "agreement" else unit, conditions=conditions)
         for name, share in shares.items()
         if share is not None
     }

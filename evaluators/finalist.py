@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from evaluators.candidate import build_student, share_figures, teach
 from evaluators.confusion import FILE as CONFUSION
 from evaluators.confusion import write_confusion
+from evaluators.continuations import FILE as CONTINUATIONS
+from evaluators.continuations import write_continuations
 from evaluators.delivery import deliver
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import predict_logits
@@ -22,6 +24,7 @@ from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
 from evaluators.question_examples import write_question_examples
 from evaluators.stages import Stages
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.text_task import TextTask
@@ -29,6 +32,7 @@ from evaluators.text_examples import FILE as TEXTS
 from evaluators.text_examples import write_text_examples
 from evaluators.workbench import Workbench
 from results.candidate import Candidate, Student
+from results.measurement import unit_of
 from spaces.choice import Choice
 
 
@@ -56,9 +60,10 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     in_whole = (
         quantised_facts(made.bench, choice, trained, folder, stages) if made.quantised else Quantised({}, {})
     )
-    files = {**made.files, **_examples(bench, logits, folder)}
+    files = {**made.files, **_examples(bench, trained, logits, folder)}
     broken = made.bench.goals.violation(made.figures)
     figures = share_figures(
+        unit_of(bench.task.metric),
         accuracy=learnt["val"],
         test_accuracy=learnt["test"],
         agreement=learnt.get("agreement"),
@@ -95,8 +100,12 @@ def _taught(
     return network, figures, logits
 
 
-def _examples(bench: Workbench, logits: Tensor, folder: Path) -> dict[str, str]:
+def _examples(bench: Workbench, trained: nn.Module, logits: Tensor, folder: Path) -> dict[str, str]:
     """What a student answers on test, where people can see it: masks, boxes, texts, classes; by what they are."""
+    if isinstance(bench.task, LanguageTask):
+        network = None if bench.reference is None else bench.teacher.module
+        write_continuations(bench.task, trained, network, folder / CONTINUATIONS)
+        return {"continuations": CONTINUATIONS}
     teacher = None if bench.reference is None else np.array(bench.reference.logits("test"))
     if isinstance(bench.task, MapTask):
         write_examples(bench.task, logits, teacher, folder / FILE)

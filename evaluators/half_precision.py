@@ -17,10 +17,11 @@ from evaluators.distill.evaluate import predict_logits
 from evaluators.tasks.task import Task
 from evaluators.workbench import Workbench
 from results.goals import HALF_ACCURACY
-from results.measurement import Measurement
+from results.measurement import Measurement, unit_of
 
 MOST_LOST = 0.005
-"""Accuracy on validation that float16 may cost; a student that loses more is delivered in float32."""
+"""Accuracy on validation that float16 may cost; a student that loses more is delivered in float32. Of a likelihood
+this share of it."""
 
 Guard = Callable[[], AbstractContextManager[object]]
 
@@ -59,8 +60,9 @@ def keep_precise(
     if not halves:
         return bench, {}
     found = half_accuracy(network, bench.task, resolution, bench.working)
-    lossy = single - found > MOST_LOST
-    figure = Measurement(found, "share", "estimated", conditions="delivered in float32" if lossy else "")
+    unit = unit_of(bench.task.metric)
+    lossy = single - found > MOST_LOST * (single if unit == "likelihood" else 1)
+    figure = Measurement(found, unit, "estimated", conditions="delivered in float32" if lossy else "")
     figures = {target.goal.name(HALF_ACCURACY): figure for target in halves}
     if not lossy:
         return bench, figures

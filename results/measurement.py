@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from results.units import format_energy, format_size, format_time
 
 Source = Literal["measured", "emulated", "predicted", "estimated"]
-Unit = Literal["s", "byte", "share", "J"]
+Unit = Literal["s", "byte", "share", "likelihood", "J"]
+"""``likelihood`` is the geometric mean of the probabilities of what came, one over the perplexity."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,10 @@ def metric_of(name: str) -> Metric:
 class Measurement:
     """One figure.
 
-    ``value`` is in ``unit`` (seconds, bytes, joules or a share in 0..1); ``low`` and ``high`` are the quartiles of
-    the repeats (or the prediction interval); ``repeats`` is how many samples stand behind it; ``source``
-    is how it was obtained (``emulated``: timed on an emulator of the device, which says nothing of the device);
-    ``conditions`` is what the device told of itself meanwhile.
+    ``value`` is in ``unit`` (seconds, bytes, joules, a share or a likelihood in 0..1); ``low`` and ``high`` are
+    the quartiles of the repeats (or the prediction interval); ``repeats`` is how many samples stand behind it;
+    ``source`` is how it was obtained (``emulated``: timed on an emulator of the device, which says nothing of
+    the device); ``conditions`` is what the device told of itself meanwhile.
 
     Raises ``ValueError`` when the value is not finite or the interval does not hold it.
     """
@@ -89,13 +90,29 @@ class Measurement:
         return Measurement(**data)
 
     def __str__(self) -> str:
-        return {"s": format_time, "byte": format_size, "share": _percent, "J": format_energy}[self.unit](
-            self.value
-        )
+        return _FORMATS[self.unit](self.value)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
+
+
+def _perplexity(likelihood: float) -> str:
+    return f"perplexity {1 / likelihood:.4g}" if likelihood > 0 else "perplexity infinite"
+
+
+_FORMATS: Mapping[Unit, Callable[[float], str]] = {
+    "s": format_time,
+    "byte": format_size,
+    "share": _percent,
+    "likelihood": _perplexity,
+    "J": format_energy,
+}
+
+
+def unit_of(metric: str) -> Unit:
+    """The unit of what a task keeps as accuracy, by the name of its metric."""
+    return "likelihood" if metric == "perplexity" else "share"
 
 
 def noise_floor(figure: Measurement) -> float:

@@ -143,10 +143,13 @@ def figure_text(figure: Measurement | None) -> str:
 
 
 def gain_text(student: Student) -> str:
-    """What teaching bought a student over itself trained alone, points of test accuracy; empty if not compared."""
+    """What teaching bought a student over itself trained alone, points of test accuracy, or the change of its
+    perplexity; empty if not compared."""
     taught, alone = (student.measurements.get(name) for name in ("test_accuracy", "scratch_accuracy"))
     if taught is None or alone is None:
         return ""
+    if taught.unit == "likelihood":
+        return f"{1 / taught.value - 1 / alone.value:+.2f} of perplexity"
     return f"{100 * (taught.value - alone.value):+.2f} points"
 
 

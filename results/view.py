@@ -11,7 +11,7 @@ from results.candidate import Candidate, Student
 from results.finalists import compared_for
 from results.front import pareto_front
 from results.goals import facts_on, goal_on, target_names
-from results.measurement import Measurement, Unit
+from results.measurement import Measurement, Unit, unit_of
 from results.store import RunStore
 
 
@@ -96,11 +96,11 @@ def teacher_of(run_facts: Mapping[str, Any], role: str = "teacher") -> TeacherFa
     facts = run_facts.get(role)
     if not facts:
         return None
-    parameters = facts.get("parameters")
+    parameters, unit = facts.get("parameters"), unit_of(str(run_facts.get("task", {}).get("metric")))
     return TeacherFacts(
         name=str(facts.get("name", role)),
-        accuracy=_figure(facts.get("accuracy"), "share"),
-        val_accuracy=_figure(facts.get("val_accuracy"), "share"),
+        accuracy=_figure(facts.get("accuracy"), unit),
+        val_accuracy=_figure(facts.get("val_accuracy"), unit),
         latency=_figure(facts.get("latency"), "s"),
         size=_figure(facts.get("size"), "byte"),
         parameters=None if parameters is None else int(parameters),

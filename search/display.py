@@ -156,7 +156,7 @@ class Board:
 
 def _outcome(candidate: Candidate) -> str:
     figures = [
-        f"{metric_of(name).heading} {figure_text(figure)}"
+        figure_text(figure) if figure.unit == "likelihood" else f"{metric_of(name).heading} {figure_text(figure)}"
         for name, figure in candidate.measurements.items()
         if name.partition("@")[0] in ("accuracy", "latency", "size")
     ]

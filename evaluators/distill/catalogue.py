@@ -16,6 +16,7 @@ from evaluators.distill.methods.decoupled import Decoupled
 from evaluators.distill.methods.features import AttentionTransfer, Hints, Information, SimilarityPreserving
 from evaluators.distill.methods.minilm import MiniLM
 from evaluators.distill.methods.mutual import Mutual
+from evaluators.distill.methods.on_policy import Gkd
 from evaluators.distill.methods.own import ProgressiveSelf
 from evaluators.distill.methods.relations import Congruence, Relational, RelationGraph
 from evaluators.distill.methods.response import HardDistillation, HardLabels, SoftTargets
@@ -32,7 +33,7 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "maps": (ChannelWise,),
         "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
         "relations": (Relational, RelationGraph, Congruence),
-        "texts": (MiniLM,),
+        "texts": (MiniLM, Gkd),
         "graphs": (LocalStructure,),
     }
 )

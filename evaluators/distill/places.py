@@ -39,8 +39,9 @@ def check_answers(distiller: Distiller, task: Task) -> None:
             f"distiller {distiller.name!r} is not for answers to each place ({task.kind}): use one of outputs, "
             "such as --distill soft-targets or hard-labels"
         )
-    if distiller.only_maps and (task.tokens or not task.dense):
-        raise ConfigError(f"distiller {distiller.name!r} is for answers that are maps (masks, boxes): use another")
+    if distiller.only_maps and (not task.dense or task.tokens != distiller.only_texts):
+        fitting = "plain text to go on with" if distiller.only_texts else "answers that are maps (masks, boxes)"
+        raise ConfigError(f"distiller {distiller.name!r} is for {fitting}: use another")
     if distiller.only_texts and not task.tokens:
         raise ConfigError(
             f"distiller {distiller.name!r} compares the tokens of texts, and the data are none: use another "

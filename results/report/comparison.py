@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results.measurement import Measurement
-from results.report.series import display, ticks
+from results.report.series import accuracy_title, display, ticks
 from results.table import stage_seconds
 from results.units import format_time
 from results.view import RunView
@@ -53,13 +53,13 @@ def teacher_bars(view: RunView) -> list[Bars]:
             if name in each.measurements
         ]
         if view.students and rows:
-            bars.append(_bars(name, rows))
+            bars.append(_bars(name, rows, accuracy_title(view, "test")))
     return bars
 
 
-def _bars(name: str, rows: Sequence[tuple[str, Measurement, str]]) -> Bars:
+def _bars(name: str, rows: Sequence[tuple[str, Measurement, str]], accuracy: str) -> Bars:
     title = {
-        "test_accuracy": "accuracy (%, test)",
+        "test_accuracy": accuracy,
         "latency": "latency (ms, logarithmic)",
         "size": "size (MB, logarithmic)",
     }

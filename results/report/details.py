@@ -23,6 +23,7 @@ _HEADINGS = {
     "float_size": "size in float32",
     "agreement": "agrees with the teacher",
     "latency": "latency",
+    "first_token": "time to first token",
     "size": "size",
     "memory": "peak memory",
     "energy": "energy a call",

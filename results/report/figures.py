@@ -199,7 +199,7 @@ def teaching_figure(series: TeachingSeries) -> Figure:
         middle = statistics.median(values)
         mark = {"symbol": "line-ns", "size": 16, "line": {"width": 2.5, "color": COLOURS["student"]}}
         drawn.add_scatter(x=[middle], y=[method], mode="markers", marker=mark, hoverinfo="skip")
-    drawn.update_xaxes(title="accuracy (%, validation)")
+    drawn.update_xaxes(title=series.height)
     drawn.update_yaxes(automargin=True, autorange="reversed")
     return drawn
 

@@ -70,9 +70,7 @@ def front_figure(series: FrontSeries, said: Mapping[str, Detail]) -> Figure:
         anchor="y2" if strip else "y",
     )
     bottom = 0.13 if strip else 0.0
-    drawn.update_layout(
-        yaxis={"title": "accuracy (%, validation)", "range": series.accuracy_range(), "domain": [bottom, 1]}
-    )
+    drawn.update_layout(yaxis={"title": series.height, "range": series.accuracy_range(), "domain": [bottom, 1]})
     if strip:
         label = {"tickvals": [0], "ticktext": ["not<br>trained"], "ticks": ""}
         plain = {"showgrid": False, "zeroline": False, "fixedrange": True, "anchor": "x"}

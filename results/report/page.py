@@ -41,7 +41,7 @@ from results.report.sections import (
 from results.report.series import front_series, progress_series
 from results.report.supernet import SUPERNET, supernet_html
 from results.report.teaching import teaching_hint, teaching_html, teaching_series
-from results.report.texts import texts_hint, texts_html
+from results.report.texts import CONTINUATIONS, continuations_html, texts_hint, texts_html
 from results.view import RunView
 
 
@@ -116,6 +116,8 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
         parts.append(section_html("What the best student sees", examples_hint(view), pictures))
     if texts := texts_html(view, run):
         parts.append(section_html("Where the best student goes its own way", texts_hint(view), texts))
+    if texts := continuations_html(view, run):
+        parts.append(section_html("How the best student goes on", CONTINUATIONS, texts))
     if view.students:
         parts.append(section_html("The students", students_hint(view), students_html(view)))
         parts.append(section_html("Teacher against students", "", f'<div class="triple">{bars}</div>'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _outcome(view: RunView) -> str:
         return f"None of {len(view.candidates)} candidates so far is within the budget."
     leader = view.front[0].measurements
     first = view.objectives[0]
-    heading = "accuracy on the validation split" if first == "accuracy" else METRICS[first].heading
+    heading = f"{view.metric} on the validation split" if first == "accuracy" else METRICS[first].heading
     state = "so far" if "ended" not in view.facts else "in all"
     return (
         f"{len(view.candidates)} candidates {state}, {len(view.front)} of them on the front; the best in "
@@ -80,6 +81,9 @@ def _compared(view: RunView, best: Student) -> str:
     shares = view.metric == "accuracy"
     verb = "answers" if shares else "reaches"
     of = f"of the {split} samples right" if shares else f"{view.metric} on the {split} split"
+    if accuracy.unit == "likelihood":
+        bits = -math.log2(accuracy.value) / float(view.facts["task"]["bytes_per_token"])
+        of = f"a token on the {split} split, {bits:.3g} bits a byte,"
     text = f"Student #{best.number} {verb} <strong>{accuracy}</strong> {of}"
     if tested and teacher is not None and teacher.accuracy is not None:
         text += f" where the teacher, {escape(teacher.name)}, {verb} {teacher.accuracy}"
@@ -146,6 +150,7 @@ _COLUMNS = (
     ("half_accuracy", "accuracy in float16 (validation)"),
     ("agreement", "agreement (test)"),
     ("latency", "latency"),
+    ("first_token", "first token"),
     ("float_latency", "in float32"),
     ("size", "size"),
     ("float_size", "in float32"),

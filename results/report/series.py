@@ -18,6 +18,7 @@ _SCALES: Mapping[str, tuple[float, str]] = {
     "s": (1e3, "ms"),
     "byte": (1e-6, "MB"),
     "share": (100.0, "%"),
+    "likelihood": (100.0, "%"),
     "J": (1e3, "mJ"),
 }
 
@@ -41,7 +42,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class FrontSeries:
-    """The front against the budget; ``limit`` in display units; ``teacher`` its accuracy in per cent."""
+    """The front against the budget; ``limit`` in display units; ``teacher`` its accuracy in per cent.
+
+    ``height`` is the heading of the accuracy axis.
+    """
 
     cost: str
     unit: str
@@ -49,6 +53,7 @@ class FrontSeries:
     limit: float | None
     teacher: float | None
     teacher_name: str
+    height: str
 
     @property
     def title(self) -> str:
@@ -92,6 +97,11 @@ class ProgressSeries:
     volumes: tuple[float, ...]
 
 
+def accuracy_title(view: RunView, split: str) -> str:
+    """The heading of an axis of accuracies; a perplexity is drawn so that up is better, too."""
+    return f"{'1 / perplexity' if view.metric == 'perplexity' else view.metric} (%, {split})"
+
+
 def front_series(view: RunView) -> FrontSeries:
     """The front's figure of a run: accuracy against the first cost among the objectives."""
     cost = next((name for name in view.objectives if not METRICS[name].maximise), "latency")
@@ -112,6 +122,7 @@ def front_series(view: RunView) -> FrontSeries:
         limit=None if limit is None else limit * scale,
         teacher=None if accuracy is None else 100 * accuracy.value,
         teacher_name="" if teacher is None else teacher.name,
+        height=accuracy_title(view, "validation"),
     )
 
 

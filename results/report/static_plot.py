@@ -66,7 +66,7 @@ def _draw(axes: Any, series: FrontSeries, name: str) -> None:
     marks = ticks(low, high)
     axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
     axes.minorticks_off()
-    axes.set(xlabel=series.title + ", logarithmic", ylabel="accuracy (%, validation)")
+    axes.set(xlabel=series.title + ", logarithmic", ylabel=series.height)
     axes.set_title(name.replace("$", r"\$"), loc="left", fontsize=11)
     if unscored:
         place = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}

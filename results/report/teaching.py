@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from results.candidate import Student
+from results.report.series import accuracy_title
 from results.table import ABSENT, figure_text, gain_text
 from results.view import RunView
 
@@ -16,12 +17,14 @@ from results.view import RunView
 class TeachingSeries:
     """Validation accuracies, in per cent, of the candidates by the method that taught them, best median first.
 
-    ``labels`` are those of the candidates, with the whole text of the method.
+    ``labels`` are those of the candidates, with the whole text of the method; ``height`` is the heading of
+    the axis.
     """
 
     methods: tuple[str, ...]
     accuracies: tuple[tuple[float, ...], ...]
     labels: tuple[tuple[str, ...], ...]
+    height: str
 
 
 def teaching_series(view: RunView) -> TeachingSeries | None:
@@ -38,6 +41,7 @@ def teaching_series(view: RunView) -> TeachingSeries | None:
         tuple(ranked),
         tuple(tuple(value for value, _ in found[name]) for name in ranked),
         tuple(tuple(label for _, label in found[name]) for name in ranked),
+        accuracy_title(view, "validation"),
     )
 
 
@@ -57,13 +61,13 @@ def teaching_hint(students: Sequence[Student], inherited: bool = False) -> str:
     compared = any("scratch_accuracy" in student.measurements for student in students)
     if compared and inherited:
         return (
-            "Bought, by supernet and teacher: points of test accuracy over the same student trained alone "
-            "from weights of its own for the whole schedule. One training each: a point or two may be chance."
+            "Bought, by supernet and teacher: what is gained on test over the same student trained alone "
+            "from weights of its own for the whole schedule. One training each: a little may be chance."
         )
     if compared:
         return (
-            "Bought: points of test accuracy over the same student trained alone, from the same weights, same "
-            "steps. One training each: a point or two may be chance."
+            "Bought: what is gained on test over the same student trained alone, from the same weights, same "
+            "steps. One training each: a little may be chance."
         )
     return "`--compare-scratch` also trains each of them alone, and shows what the teacher bought."
 

@@ -22,6 +22,7 @@ from results.bundle.continuation import Continuation
 from results.bundle.runner import Bundle, BundleProblem, print_latency, print_predictions
 from results.bundle.write import write_bundle
 from results.candidate import Candidate
+from results.report import write_report
 from results.store import RunStore
 from results.view import read_view
 from search.config import SearchConfig
@@ -100,6 +101,23 @@ def test_the_student_is_measured_by_token_and_to_the_first(run: tuple[RunStore, 
     sizes = [(run[0].path / student.files[name]).stat().st_size for name in ("library", "prefill")]
     assert student.measurements["size"].value == sum(sizes)
     assert [each.shape for each in _inputs(student)] == [(1,), (1,), (1, 2, 2, WINDOW, 32)]
+
+
+def test_people_read_perplexities_and_how_both_go_on(run: tuple[RunStore, Path]) -> None:
+    store, _ = run
+    view = read_view(store)
+    (student,) = view.students
+    accuracy = student.measurements["test_accuracy"]
+    assert str(accuracy) == f"perplexity {1 / accuracy.value:.4g}"
+    assert view.teacher is not None
+    assert str(view.teacher.accuracy).startswith("perplexity ")
+    rows = json.loads((store.path / student.files["continuations"]).read_text())
+    assert len(rows) == 6
+    assert all(row["prompt"] + row["text"] in TEXT and row["student"] and row["teacher"] for row in rows)
+    write_report(store)
+    page = (store.path / "report.html").read_text()
+    for said in ("How the best student goes on", "1 / perplexity (%, validation)", "bits a byte", "first token"):
+        assert said in page, said
 
 
 def test_a_bundle_goes_on_as_the_trained_network_would(run: tuple[RunStore, Path]) -> None:

@@ -12,6 +12,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from results.measurement import Measurement, unit_of
 from tests.benchmarks.distill.report import facts
 from tests.benchmarks.tasks.data import MISSING, TASKS
 from tests.benchmarks.tasks.delivered import Figures, measured, searched
@@ -61,10 +62,11 @@ def table(found: list[Figures]) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for each in found:
-        alone = "-" if each.alone is None else f"{100 * each.alone:.2f} %"
+        teacher, student = _shown(each, each.teacher), _shown(each, each.student)
+        alone = "-" if each.alone is None else _shown(each, each.alone)
         ratio, low, high = each.to_onnxruntime
         rows.append(
-            f"| {each.task} | {each.metric} | {100 * each.teacher:.2f} % | {alone} | {100 * each.student:.2f} % | "
+            f"| {each.task} | {each.metric} | {teacher} | {alone} | {student} | "
             f"{each.retained:.3f} | {1e6 * each.latency:.0f} us | {each.speedup:.1f} | "
             f"{ratio:.2f} ({low:.2f} to {high:.2f}) |"
         )
@@ -73,10 +75,15 @@ def table(found: list[Figures]) -> list[str]:
 
 def _line(figures: Figures) -> str:
     return (
-        f"{figures.task}: {figures.metric} {100 * figures.student:.2f} % from the bundle (in the record "
-        f"{100 * figures.recorded:.2f} %; teacher {100 * figures.teacher:.2f} %), {figures.speedup:.1f} times as "
-        "fast"
+        f"{figures.task}: {figures.metric} {_shown(figures, figures.student)} from the bundle (in the record "
+        f"{_shown(figures, figures.recorded)}; teacher {_shown(figures, figures.teacher)}), {figures.speedup:.1f} "
+        "times as fast"
     )
+
+
+def _shown(figures: Figures, value: float) -> str:
+    """What the record keeps as accuracy, as people read it."""
+    return str(Measurement(value, unit_of(figures.metric))).removeprefix(f"{figures.metric} ")
 
 
 def _options() -> argparse.Namespace:

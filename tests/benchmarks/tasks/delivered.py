@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from evaluators.latency.against import alternate, onnxruntime_run
 from evaluators.latency.quiet import QuietCores
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.tasks.task import Task
 from results.bundle.runner import Bundle, as_tuple, random_inputs
 from results.candidate import Student
@@ -30,7 +32,8 @@ KEPT = 0.97
 class Figures:
     """What came of a task.
 
-    ``teacher``, ``alone`` (the same student without the teacher) and ``student`` are shares on the test split, the
+    ``teacher``, ``alone`` (the same student without the teacher) and ``student`` are what the record keeps as
+    accuracy (a share, or one over the perplexity) on the test split, the
     student's measured again through its bundle, beside what the run ``recorded``; times are seconds;
     ``to_onnxruntime`` is the ratio of ours to ONNX Runtime's time on the same student, with its quartiles.
     """
@@ -117,12 +120,27 @@ def measured(name: str, store: RunStore) -> Figures:
 
 
 def _score(bundle: Bundle, task: Task, student: Student) -> float:
+    if isinstance(task, LanguageTask):
+        return _language_score(bundle, task)
     resolution = int(student.choice.get("resolution", task.image_size))
     answers = [
         as_tuple(bundle.student(task.batch("test", [index], resolution).numpy()))[0][0]
         for index in range(task.size("test"))
     ]
     return task.score(np.stack(answers), task.targets("test"))
+
+
+def _language_score(bundle: Bundle, task: LanguageTask) -> float:
+    """Every window token by token, as the device goes on with a text."""
+    cache, kept = random_inputs(bundle.manifest["inputs"])[-1], []
+    for index in range(task.size("test")):
+        logits = []
+        for place, token in enumerate(task.batch("test", [index], task.image_size)[0].tolist()):
+            answer, entry = bundle.student(np.array([token]), np.array([place]), cache)
+            cache[:, :, :, place] = entry
+            logits.append(torch.from_numpy(answer.copy()))
+        kept.append(task.kept(torch.cat(logits)[None], "test", [index]))
+    return task.score(torch.cat(kept), task.targets("test"))
 
 
 def _task(store: RunStore) -> Task:
