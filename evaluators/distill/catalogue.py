@@ -14,6 +14,7 @@ from evaluators.distill.methods.contrastive import Contrastive
 from evaluators.distill.methods.correlation import Dist
 from evaluators.distill.methods.decoupled import Decoupled
 from evaluators.distill.methods.features import AttentionTransfer, Hints, Information, SimilarityPreserving
+from evaluators.distill.methods.map_features import ObjectFeatures, PixelAffinity
 from evaluators.distill.methods.minilm import MiniLM
 from evaluators.distill.methods.mutual import Mutual
 from evaluators.distill.methods.on_policy import Gkd
@@ -30,7 +31,7 @@ FAMILIES: Mapping[str, tuple[type[Distiller], ...]] = MappingProxyType(
         "labels": (HardLabels,),
         "self and peers": (ProgressiveSelf, Mutual),
         "response": (SoftTargets, HardDistillation, Decoupled, Dist, StandardisedTargets),
-        "maps": (ChannelWise,),
+        "maps": (ChannelWise, PixelAffinity, ObjectFeatures),
         "features": (Hints, AttentionTransfer, SimilarityPreserving, Information, Review, Contrastive),
         "relations": (Relational, RelationGraph, Congruence),
         "texts": (MiniLM, Gkd),

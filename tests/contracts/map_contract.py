@@ -32,6 +32,7 @@ def a_student_learns_from_the_builtin_teacher(task: MapTask, space: Space, metho
         teacher_outputs=outputs,
         schedule=Schedule(8, batch_size=4, views=0),
         seed=0,
+        teacher=teacher,
         reference=outputs,
     )
     assert taught.history[-1].loss < taught.history[0].loss

@@ -98,7 +98,7 @@ def test_the_score_is_cocos_average_precision(task):
     assert average_precision(found, [box, box], 1) == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize("method", ["soft-targets", "hard-labels"])
+@pytest.mark.parametrize("method", ["soft-targets", "hard-labels", "object-features"])
 def test_a_student_learns_boxes(task, tmp_path, method):
     space = load_space("detect", **task.sizes)
     a_student_learns_from_the_builtin_teacher(task, space, method, tmp_path)

@@ -15,6 +15,8 @@ from PIL import Image
 from torch.nn import functional
 
 from evaluators.distill.catalogue import load_distiller
+from evaluators.distill.methods.layered import Compared
+from evaluators.distill.methods.map_features import near_objects
 from evaluators.distill.places import each_place, maps
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.signals import Signals
@@ -143,7 +145,35 @@ def test_channel_wise_asks_where_and_not_how_much():
     assert distance(brighter) > 0.1
 
 
-@pytest.mark.parametrize("method", ["channel-wise", "soft-targets", "dist", "standardised-targets"])
+def test_places_that_are_alike_to_the_teacher_are_to_be_alike():
+    torch.manual_seed(0)
+    teacher = torch.randn(2, 6, 4, 4)
+    turned = torch.einsum("dc,bchw->bdhw", torch.linalg.qr(torch.randn(6, 6))[0], teacher)
+    compared = load_distiller("pixel-affinity").comparison([turned], [teacher])
+    logits = (torch.zeros(32, 3), torch.zeros(32, 3))
+    assert compared(Compared([turned], [teacher], logits, None)) == pytest.approx(0, abs=1e-5)
+    assert compared(Compared([torch.randn(2, 6, 4, 4)], [teacher], logits, None)) > 0.05
+
+
+def test_features_are_copied_near_objects_only():
+    targets = torch.zeros(1, 4, 4, dtype=torch.int64)
+    targets[0, 0, 1] = 2
+    assert near_objects(targets.flatten(), (1, 2, 2)).tolist() == [[[1, 0], [0, 0]]]
+    assert near_objects(targets.flatten(), (1, 8, 8)).sum() == 4
+    compared = load_distiller("object-features").comparison([torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 5, 4, 4)])
+    teacher, other = torch.zeros(1, 5, 4, 4), torch.zeros(1, 5, 4, 4)
+    other[:, :, 3] = 9.0  # far from the object
+    first, second = (
+        compared(Compared([torch.zeros(1, 3, 4, 4)], [each], (torch.zeros(16, 3),) * 2, targets.flatten()))
+        for each in (teacher, other)
+    )
+    assert first.item() == second.item()
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["channel-wise", "pixel-affinity", "object-features", "soft-targets", "dist", "standardised-targets"],
+)
 def test_a_student_learns_masks_from_a_teacher(task, space, tmp_path, method):
     a_student_learns_from_the_builtin_teacher(task, space, method, tmp_path)
 
