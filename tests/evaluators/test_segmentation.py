@@ -179,7 +179,7 @@ def test_a_student_learns_masks_from_a_teacher(task, space, tmp_path, method):
 
 
 def test_methods_that_do_not_know_maps_are_refused(task, space):
-    with pytest.raises(ConfigError, match=r"'dkd' is not for answers that are maps \(masks, boxes\)"):
+    with pytest.raises(ConfigError, match=r"'dkd' is not for answers to each place \(masks\)"):
         train_student(
             space.build(space.smallest()),
             task,
