@@ -67,7 +67,7 @@ class SearchConfig:
     data: str = _option(
         "digits",
         "digits, a folder of images or WAV files, an .npz file, a .csv or .tsv table of vectors or texts, a .txt "
-        "file or a folder of such, a "
+        "file or a folder of such, pictures with questions.csv, a "
         "graph, a Hugging Face dataset, file.py:function or none (images are made from the teacher)",
     )
     name: str | None = _option(None, "name of the run (default: from the data)")
@@ -89,7 +89,8 @@ class SearchConfig:
     space: str | None = _option(
         None,
         "mobile, residual, mlp, speech, text, language, nni:NAME or file.py:Class (default: mobile for images, "
-        "mlp for vectors, speech for WAV files, text for texts, language for plain text)",
+        "mlp for vectors, speech for WAV files, text for texts, language for plain text, answer for pictures with "
+        "questions)",
     )
     profile: tuple[str, ...] = _option(
         ("x86-host",),

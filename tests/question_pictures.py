@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 
 COLOURS = {"red": (220, 50, 40), "green": (50, 170, 70), "blue": (50, 90, 220), "yellow": (235, 200, 50)}
 SHAPES = ("circle", "square", "triangle")
-_CELLS, _MOST = 3, 4
+_CELLS, _MOST = 2, 3
 _SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What it is, and where: its cell's row and column of 3 x 3."""
+    """What it is, and where: its cell's row and column of 2 x 2."""
 
     kind: str
     colour: str
@@ -25,7 +25,7 @@ class Shape:
     column: int
 
 
-def draw_questions(folder: Path, pictures: int, side: int = 48, each: int = 5, seed: int = 0) -> Path:
+def draw_questions(folder: Path, pictures: int, side: int = 32, each: int = 5, seed: int = 0) -> Path:
     """``pictures`` PNG files in ``images`` and ``questions.csv`` with ``each`` questions a picture; the folder.
 
     Seven tenths of the pictures are for training, and of the rest half to validate and half to test.
@@ -84,10 +84,8 @@ def _asked(shapes: list[Shape], random: np.random.Generator) -> list[tuple[str, 
     for shape in shapes:
         if sum(other.kind == shape.kind for other in shapes) == 1:
             asked.append((f"What colour is the {shape.kind}?", shape.colour))
-            if shape.column != 1:
-                asked.append((f"On which side is the {shape.kind}?", "left" if shape.column == 0 else "right"))
-            if shape.row != 1:
-                asked.append((f"Is the {shape.kind} at the top?", "yes" if shape.row == 0 else "no"))
+            asked.append((f"On which side is the {shape.kind}?", "left" if shape.column == 0 else "right"))
+            asked.append((f"Is the {shape.kind} at the top?", "yes" if shape.row == 0 else "no"))
         if sum(other.colour == shape.colour for other in shapes) == 1:
             asked.append((f"What is the {shape.colour} shape?", shape.kind))
     return asked

@@ -9,19 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluators.distill.schedule import MANY
+from evaluators.distill.schedule import MANY, Schedule
 from evaluators.tasks.question_task import QuestionTask
 from evaluators.tasks.vocabulary import read_vocabulary
 from evaluators.teachers.pretrained import class_names, network_of, normalisation, preprocessor_facts
-from evaluators.teachers.residual import Block, ResidualNet
+from evaluators.teachers.residual import Block
 from evaluators.teachers.teacher import ModuleTeacher, Normalised, first_tensor, hash_weights
 from understudy import TeacherError
 
-LAYERS, HEAD, DROPOUT, FUSED = 2, 32, 0.1, 128
-"""Of the teacher that is trained here: layers of its reader of questions, the width of a head, what is dropped
-while it learns, and the channels of the fusion."""
+LAYERS, HEAD, DROPOUT = 2, 32, 0.1
+"""Of the reader of questions of the teacher that is trained here: layers, the width of a head, and what is dropped
+while it learns."""
+FIRST, FUSED, LARGEST = 32, 64, 32
+"""Of its reader of pictures: channels of the first stage and of the fusion, and the most pixels a side that the
+first stage sees."""
 WIDTH, WIDE = 128, 256
 """The width of that reader with few questions, and with ``MANY``."""
+
+
+SAMPLES = 80_000
+"""Questions that its training sees by default, in 12 to 40 epochs: to look for what is asked is learnt late."""
+
+
+def question_schedule(samples: int, epochs: int | None = None) -> Schedule:
+    """The training of that teacher on ``samples`` questions; ``epochs`` overrules its length."""
+    length = min(40, max(12, round(SAMPLES / samples))) if epochs is None else epochs
+    return Schedule(length, 32 if samples < MANY else 128, 1e-3, 0.01, views=length, optimiser="adamw")
 
 
 class NormalisedPictures(Normalised):
@@ -56,12 +69,14 @@ class AnswerNet(nn.Module):
             max_position_embeddings=questions.image_size,
         )
         self.reader = BertModel(config, add_pooling_layer=False)
-        residual = ResidualNet(task.channels, task.classes, task.image_size)
-        self.stem, self.blocks = residual.stem, residual.blocks[:-1]
-        with torch.no_grad():
-            seen = self.blocks(self.stem(torch.zeros(1, task.channels, task.image_size, task.image_size)))
-        self.project = nn.Conv2d(seen.shape[1], FUSED, 1)
-        self.places = nn.Parameter(torch.zeros(1, FUSED, *seen.shape[2:]))
+        self.stem, side = nn.Sequential(), task.image_size
+        while side > LARGEST or not self.stem:
+            before = FIRST if self.stem else task.channels
+            self.stem.append(nn.Conv2d(before, FIRST, 3, 2, padding=1, bias=False))
+            side = -(-side // 2)
+        self.blocks = nn.Sequential(Block(FIRST, 2 * FIRST, 2), Block(2 * FIRST, FUSED, 1))
+        side = -(-side // 2)
+        self.places = nn.Parameter(torch.zeros(1, FUSED, side, side))
         self.weigh = nn.ModuleList(nn.Linear(width, 2 * FUSED) for _ in range(2))
         self.mix = nn.ModuleList(Block(FUSED, FUSED, 1) for _ in range(2))
         self.head = nn.Sequential(
@@ -74,7 +89,7 @@ class AnswerNet(nn.Module):
         read = self.reader(input_ids=ids, attention_mask=kept).last_hidden_state
         shares = kept / kept.sum(1, keepdim=True).clamp(min=1)
         asked = (read * shares[..., None]).sum(1)
-        fused = self.project(self.blocks(self.stem(images))) + self.places
+        fused = self.blocks(self.stem(images)) + self.places
         for weigh, mix in zip(self.weigh, self.mix, strict=True):
             scale, shift = weigh(asked)[:, :, None, None].chunk(2, dim=1)
             fused = mix(fused * (1 + scale) + shift)

@@ -17,7 +17,7 @@ from evaluators.tasks.segmentation_task import SegmentationTask
 from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
-from evaluators.teachers.answers import AnswerNet
+from evaluators.teachers.answers import AnswerNet, question_schedule
 from evaluators.teachers.given import as_given
 from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.language import language_schedule, small_gpt
@@ -57,11 +57,7 @@ def builtin_teacher(
     epochs done and epochs in all. Raises ``TrainError`` when the training diverges, ``RunError`` when the
     cache cannot be written.
     """
-    schedule = (
-        language_schedule(task, epochs)
-        if isinstance(task, LanguageTask)
-        else teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
-    )
+    schedule = _schedule(task, epochs)
     with seeded(seed):
         network = _network(task)
     kinds = (
@@ -91,6 +87,14 @@ def builtin_teacher(
         resolution=task.image_size,
         fingerprint=f"{name}-{key}",
     )
+
+
+def _schedule(task: Task, epochs: int | None) -> Schedule:
+    if isinstance(task, LanguageTask):
+        return language_schedule(task, epochs)
+    if isinstance(task, QuestionTask):
+        return question_schedule(task.size("train"), epochs)
+    return teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
 
 
 def teacher_schedule(

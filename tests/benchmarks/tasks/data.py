@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.question_pictures import draw_questions
+
 TEXTS = {"train": 4000, "dev": 872, "test": 872}
 """Sentences taken of each file."""
+PICTURES = 1200
+"""Pictures drawn, with five questions on each."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,14 @@ def _sentences(shared: Path, out: Path) -> str | None:
     return str(made)
 
 
+def _shapes(shared: Path, out: Path) -> str | None:
+    """Coloured shapes with questions on them, drawn anew."""
+    made = out / "shapes"
+    if not (made / "questions.csv").exists():
+        draw_questions(made, PICTURES)
+    return str(made)
+
+
 TASKS: Mapping[str, Spec] = {
     "image classification": Spec(_as_is("photos10"), ("--image-size", "32")),
     "segmentation": Spec(_pedestrians, ("--image-size", "96")),
@@ -84,7 +96,6 @@ TASKS: Mapping[str, Spec] = {
     "text classification": Spec(_sentences),
     "keyword spotting": Spec(_as_is("spoken-digits")),
     "language model": Spec(_as_is("tinyshakespeare.txt")),
+    "visual question answering": Spec(_shapes),
     "graph nodes": Spec(_as_is("cora/cora.npz")),
 }
-MISSING = ("visual question answering",)
-"""Tasks that are not there yet."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from evaluators.cost import as_arrays
 from evaluators.latency.against import alternate, onnxruntime_run
 from evaluators.latency.quiet import QuietCores
 from evaluators.tasks.language_task import LanguageTask
@@ -124,7 +125,7 @@ def _score(bundle: Bundle, task: Task, student: Student) -> float:
         return _language_score(bundle, task)
     resolution = int(student.choice.get("resolution", task.image_size))
     answers = [
-        as_tuple(bundle.student(task.batch("test", [index], resolution).numpy()))[0][0]
+        as_tuple(bundle.student(*as_tuple(as_arrays(task.batch("test", [index], resolution)))))[0][0]
         for index in range(task.size("test"))
     ]
     return task.score(np.stack(answers), task.targets("test"))
