@@ -140,21 +140,25 @@ def _objects(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """The objects of a JSON list or of lines, each with where it is."""
     if path.suffix == ".json":
         held = _json(path)
-        named = [(f"entry {number} of {path}", each) for number, each in enumerate(held, 1)]
         if not isinstance(held, list):
             raise DataError(f"{path} must hold a list of objects with image, question and answer")
+        named = [(f"entry {number} of {path}", each) for number, each in enumerate(held, 1)]
     else:
-        named = []
-        for line in _read(path).splitlines():
-            number = len(named) + 1
-            try:
-                named.append((f"line {number} of {path}", json.loads(line)))
-            except ValueError as error:
-                raise DataError(f"line {number} of {path} is no JSON ({error}): mend it") from error
+        lines = enumerate(_read(path).splitlines(), 1)
+        named = [
+            (f"line {number} of {path}", _parsed(line, number, path)) for number, line in lines if line.strip()
+        ]
     for where, each in named:
         if not isinstance(each, Mapping):
             raise DataError(f"{where} is no object with image, question and answer: mend or remove it")
     return named
+
+
+def _parsed(line: str, number: int, path: Path) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise DataError(f"line {number} of {path} is no JSON ({error}): mend it") from error
 
 
 def _read(path: Path) -> str:

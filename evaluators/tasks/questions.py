@@ -85,7 +85,8 @@ def create_question_task(
     split_of = {place: name for name, part in zip(SPLITS, parts, strict=True) for place in part.tolist()}
     asked = [replace(each, split=split_of[places[each.picture]]) for each in asked]
     labels = _answers(asked, questions.source)
-    known = [each for each in asked if each.split != "train" or each.answer in labels]
+    learnt = frozenset(labels)
+    known = [each for each in asked if each.split != "train" or each.answer in learnt]
     ordered = [each for name in SPLITS for each in known if each.split == name]
     read = _questions(ordered, labels, questions.source, tokenizer, cache, seed)
     within = {place: number for part in parts for number, place in enumerate(part.tolist())}
@@ -189,18 +190,18 @@ def _pictures(
 def _notes(asked: Sequence[Asked], labels: tuple[str, ...], read: TextTask) -> Iterator[str]:
     """What the user should know: answers that are not learnt or that a split lacks, questions that are cut."""
     for name in SPLITS:
-        answers = [each.answer for each in asked if each.split == name]
-        others = sorted({answer for answer in answers if answer not in labels})
-        count = sum(answer not in labels for answer in answers)
+        answers = Counter(each.answer for each in asked if each.split == name)
+        others = sorted(answers.keys() - set(labels))
+        count = sum(answers[answer] for answer in others)
         if count and name == "train":
             yield (
-                f"{count} of {len(answers)} training questions were left out, whose answers are seen once only or "
-                f"are beyond the {MOST} commonest: {_listed(others)}"
+                f"{count} of {answers.total()} training questions were left out, whose answers are seen once only "
+                f"or are beyond the {MOST} commonest: {_listed(others)}"
             )
         elif count:
             yield (
-                f"{count} of {len(answers)} questions of the {name} split count as wrong, whose answers are not "
-                f"learnt: {_listed(others)}"
+                f"{count} of {answers.total()} questions of the {name} split count as wrong, whose answers are "
+                f"not learnt: {_listed(others)}"
             )
         if absent := [label for label in labels if label not in answers]:
             yield (

@@ -15,7 +15,7 @@ or, from Python::
 
     from run import Bundle
     bundle = Bundle()
-    bundle.predict("photo.jpg")        # [("cat", 0.87), ...]
+    bundle.predict("photo.jpg")        # [("cat", 0.87), ...]; of a student of questions with question="how many?"
     bundle.run(array)                  # (array, ...): inputs and outputs as manifest.json lists them
 
 One file (more where ``sound.py`` reads WAV files, ``wordpiece.py`` or ``bytepair.py`` makes numbers of texts,

@@ -89,7 +89,7 @@ def test_other_tables_are_the_same_task(folder: Path, task: QuestionTask, tmp_pa
     text = {
         "tsv": "".join("\t".join(row) + "\n" for row in (head, *rows)),
         "json": json.dumps(objects),
-        "jsonl": "".join(f"{json.dumps(each)}\n" for each in objects),
+        "jsonl": "".join(f"{json.dumps(each)}\n\n" for each in objects),
     }[suffix]
     (tmp_path / f"questions.{suffix}").write_text(text)
     assert loaded(tmp_path, tmp_path / "cache").fingerprint == task.fingerprint
@@ -192,6 +192,16 @@ def test_what_cannot_be_used_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "columns" / "questions.csv").write_text("image,question\na.png,what?\n")
     with pytest.raises(DataError, match="has no column 'answer'"):
         loaded(tmp_path / "columns", tmp_path / "cache")
+    for name, text, said in (
+        ("questions.json", '{"image": 1}', "must hold a list"),
+        ("questions.jsonl", "{}\n{\n", "line 2 of .* is no JSON"),
+        ("questions.jsonl", "3\n", "line 1 of .* is no object"),
+    ):
+        other = tmp_path / said.partition(" ")[0] / name
+        other.parent.mkdir(exist_ok=True)
+        other.write_text(text)
+        with pytest.raises(DataError, match=said):
+            loaded(other.parent, tmp_path / "cache")
 
 
 def test_a_long_question_is_cut_and_told(folder: Path, tmp_path: Path) -> None:
