@@ -51,7 +51,7 @@ def cost_of(
     costs: dict[str, dict[str, Measurement]] = {}
     for program in programs_of(network, inputs):
         with bench.working(), stages.stage("export"):
-            module = import_student(program.network, program.example)
+            module = import_student(program.network, program.example, program.ins, program.outs)
             tolerance = tolerance_of(program.network)
         with bench.working(), stages.stage("verify"):
             expected = expected_outputs(program.network, *parts(program.inputs))

@@ -169,6 +169,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
     from evaluators.distill.auto import auto_methods
     from evaluators.distill.catalogue import load_distiller
     from evaluators.distill.places import check_answers
+    from evaluators.quantise.precision import WEIGHTS
     from evaluators.tasks.language_task import LanguageTask
 
     distill = config.distill or task.distill
@@ -176,7 +177,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
         check_answers(load_distiller(distill), task)
     asked = {
         "--supernet": config.supernet is not None,
-        "--quantise": config.quantise != "none",
+        "--quantise": config.quantise not in (("none", *WEIGHTS) if isinstance(task, LanguageTask) else ("none",)),
         "--assistant": config.assistant is not None,
         "more than one --teacher": len(config.teachers) > 1,
     }

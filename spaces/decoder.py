@@ -17,6 +17,14 @@ HIDDEN = -1e4
 """What is added to the scores of places that must not be seen: nothing after the softmax."""
 
 
+class Table(nn.Embedding):
+    """A table of tokens that also reads answers."""
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """(..., embedding) -> how well each token fits, (..., tokens)."""
+        return functional.linear(hidden, self.weight)
+
+
 class Decoder(nn.Module):
     """Normalises first, with learnt places and a causal mask; the table of tokens also reads the answer.
 
@@ -44,7 +52,7 @@ class Decoder(nn.Module):
         if width % heads:
             raise ValueError(f"a width of {width} is not divided by {heads} heads")
         self.tokens, self.window, self.heads, self.width = tokens, window, heads, width
-        self.words = nn.Embedding(tokens, embedding)
+        self.words = Table(tokens, embedding)
         self.project = nn.Identity() if embedding == width else nn.Linear(embedding, width)
         self.places = nn.Embedding(window, width)
         self.dropout = nn.Dropout(dropout)
@@ -101,7 +109,8 @@ class Decoder(nn.Module):
         return cast("Iterable[_Layer]", self.layers)
 
     def _read(self, hidden: Tensor) -> Tensor:
-        return functional.linear(self.reduce(self.norm(hidden)), self.words.weight)
+        logits: Tensor = self.words.read(self.reduce(self.norm(hidden)))
+        return logits
 
 
 class _Layer(nn.Module):

@@ -60,6 +60,10 @@ class RoundedEmbedding(_Rounding, nn.Embedding):
         """As ``nn.Embedding``."""
         return functional.embedding(ids, self.used(), self.padding_idx)
 
+    def read(self, hidden: Tensor) -> Tensor:
+        """As ``spaces.decoder.Table``."""
+        return functional.linear(hidden, self.used())
+
 
 RoundedLayer = RoundedLinear | RoundedEmbedding
 
@@ -85,28 +89,30 @@ class StoredLinear(nn.Module):
 class StoredEmbedding(nn.Module):
     """The table that a rounded one becomes: int8 (V, E), or two weights of four bits a byte, uint8 (V, E / 2)."""
 
-    weight: Tensor
+    rows: Tensor
+    whole: Tensor
     scale: Tensor
 
     def __init__(self, layer: RoundedEmbedding) -> None:
         super().__init__()
         whole, scale = whole_weights(layer.weight, layer.weight_bits)
         self._halves = layer.weight_bits == 4 and whole.shape[1] % 2 == 0
-        if self._halves:
-            low, high = (whole + _HALF).to(torch.uint8).chunk(2, 1)
-            held = low + 16 * high
-        else:
-            held = whole.to(torch.int8)
-        self.register_buffer("weight", held)
+        self.register_buffer("whole", whole.to(torch.int8))
+        low, high = (whole + _HALF).to(torch.uint8).chunk(2, 1)
+        self.register_buffer("rows", low + 16 * high if self._halves else self.whole)
         self.register_buffer("scale", scale)
 
     def forward(self, ids: Tensor) -> Tensor:
         """As ``nn.Embedding``."""
-        rows = self.weight[ids].float()
+        rows = self.rows[ids].float()
         if self._halves:
             high = (rows / 16).floor()
             rows = torch.cat([rows - 16 * high, high], -1) - _HALF
         return rows * self.scale[ids][..., None]
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """As ``spaces.decoder.Table``; the compiler packs such weights of four bits by itself."""
+        return functional.linear(hidden, dequantised(self.whole, self.scale))
 
 
 def whole_weights(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:

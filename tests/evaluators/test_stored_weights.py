@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.compile.compiler import compile_module, compile_network
-from evaluators.compile.verify import compare
+from evaluators.compile.verify import compare, expected_outputs
 from evaluators.distill.methods.response import HardLabels
 from evaluators.distill.schedule import Schedule
 from evaluators.distill.trainer import train_student
 from evaluators.latency.host import HostDevice
 from evaluators.onnx_twin import check_onnx, export_onnx
+from evaluators.programs import programs_of
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import import_student, is_quantised, tolerance_of
 from evaluators.quantise.phases import phases, set_simulating
@@ -23,6 +24,7 @@ from evaluators.quantise.prepare import kept_in_float, quantised_layers
 from evaluators.quantise.weights import whole_weights
 from evaluators.tasks.load import load_task
 from hw_profiles.profile import load_profile
+from spaces.batch import parts
 from spaces.catalogue import load_space
 
 HOST = load_profile("x86-host").with_threads(1)
@@ -59,6 +61,23 @@ def test_rounded_is_delivered_is_onnx_is_compiled(tmp_path: Path, quantise: str,
     set_simulating(rounded, False)
     plain = compile_network(rounded, ids(1), HOST, tmp_path / "plain.so")
     assert compiled.size_bytes < plain.size_bytes * (0.5 if bits == 8 else 0.35)
+
+
+@pytest.mark.parametrize(("quantise", "bits"), BITS)
+def test_both_programs_of_a_decoder_store_few_bits(tmp_path: Path, quantise: str, bits: int) -> None:
+    torch.manual_seed(0)
+    space = load_space("language", channels=3000, image_size=8, classes=3000, tokens=True, dense=True)
+    made = space.build(space.smallest()).eval()
+    Precision.of(quantise, [HOST]).prepare(made, space.smallest(), ids())
+    stored = delivered(made)
+    torch.testing.assert_close(stored(ids()), made(ids()))
+    for program in programs_of(stored, ids()):
+        module = import_student(program.network, program.example, program.ins, program.outs)
+        compiled = compile_module(module, HOST, tmp_path / f"{program.name}.so")
+        arrays = tuple(part.numpy() for part in parts(program.inputs))
+        wanted = expected_outputs(program.network, *parts(program.inputs))
+        compare(HostDevice(HOST).run(compiled.library, arrays), wanted)
+        assert compiled.size_bytes < 3000 * 32 * (2 if bits == 8 else 1) + 180_000
 
 
 @pytest.mark.parametrize("width", [6, 7, 40])
