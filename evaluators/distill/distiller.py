@@ -37,7 +37,7 @@ class Distiller(ABC):
     ``Signals.none()`` for the teacher. One that names no teacher layers is served from the stored
     ``TeacherOutputs`` and never meets the teacher itself. With ``maps`` it also teaches networks whose answers are
     maps, of which each place is a sample to it (``evaluators.distill.places``), with ``only_maps`` no others; with
-    ``only_texts`` it teaches networks that take texts and nothing else.
+    ``only_texts`` it teaches networks that take texts and nothing else, with ``only_graphs`` of a graph's nodes.
     """
 
     name: ClassVar[str]
@@ -45,6 +45,7 @@ class Distiller(ABC):
     maps: ClassVar[bool] = False
     only_maps: ClassVar[bool] = False
     only_texts: ClassVar[bool] = False
+    only_graphs: ClassVar[bool] = False
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
 

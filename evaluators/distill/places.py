@@ -47,3 +47,8 @@ def check_answers(distiller: Distiller, task: Task) -> None:
             f"distiller {distiller.name!r} compares the tokens of texts, and the data are none: use another "
             "--distill"
         )
+    if distiller.only_graphs and task.kind != "graph":
+        raise ConfigError(
+            f"distiller {distiller.name!r} compares the neighbourhoods of a graph, and the data are none: use "
+            "another --distill"
+        )

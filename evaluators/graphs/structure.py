@@ -36,6 +36,7 @@ class LocalStructure(Distiller):
     """
 
     name: ClassVar[str] = "local-structure"
+    only_graphs: ClassVar[bool] = True
     weight: float = 10.0
     sigma: float = 1.0
     soft: float = 1.0

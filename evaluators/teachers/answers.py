@@ -145,6 +145,11 @@ def load_answer_teacher(spec: str, task: QuestionTask) -> ModuleTeacher:
             f"teacher {spec} reads {config.max_position_embeddings} tokens at most, but questions have up to "
             f"{task.questions.image_size}: shorten them"
         )
+    if config.vocab_size < task.questions.channels:
+        raise TeacherError(
+            f"teacher {spec} has {config.vocab_size} tokens, but its tokenizer {task.questions.channels}: save "
+            "both again together"
+        )
     mean, std = normalisation(preprocessor_facts(spec), task.pictures, config.num_channels)
     module = NormalisedPictures(OfPatches(network), mean, std, _order(spec, class_names(config), task.labels))
     return ModuleTeacher(
