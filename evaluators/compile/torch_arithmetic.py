@@ -45,6 +45,18 @@ def _of_whole_numbers(operator: Callable[..., relax.Expr]) -> Callable[[fx.Node,
     return convert
 
 
+def _quotient(node: fx.Node, importer: Any) -> relax.Var:
+    """``aten.div``, of whole numbers too, which TVM's importer divides without the fraction."""
+    dtype = str(node.meta["val"].dtype).removeprefix("torch.")
+    operands = []
+    for each in importer.retrieve_args(node)[:2]:
+        if not isinstance(each, Expr):
+            operands.append(relax.const(each, dtype))
+        else:
+            operands.append(each if str(each.ty.dtype) == dtype else relax.op.astype(each, dtype))
+    return importer.block_builder.emit(relax.op.divide(*operands))
+
+
 def _rounded_quotient(node: fx.Node, importer: Any) -> relax.Var:
     """``aten.div`` rounded down or towards zero, of whole numbers or floats."""
     mode, emit = node.kwargs.get("rounding_mode"), importer.block_builder.emit
@@ -94,6 +106,8 @@ def _hypot(node: fx.Node, importer: Any) -> relax.Var:
 CONVERTERS: Mapping[str, Callable[[fx.Node, Any], relax.Var]] = {
     "elu.default": _elu,
     "floor_divide.default": _of_whole_numbers(relax.op.floor_divide),
+    "div.Scalar": _quotient,
+    "div.Tensor": _quotient,
     "div.Tensor_mode": _rounded_quotient,
     "remainder.Scalar": _of_whole_numbers(relax.op.floor_mod),
     **{

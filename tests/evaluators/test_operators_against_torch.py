@@ -245,6 +245,7 @@ OPERATORS: Mapping[str, tuple[Callable[[Tensor], Any], tuple[int, ...]]] = {
     "logical": (lambda x: (x > 0) & ~(x > 1) | (x < -1) ^ (x > 2), ROWS),
     "bits": (lambda x: (whole(x, 9) << 2) | (whole(x, 3) >> 1) & 5, ROWS),
     "truncated_division": (lambda x: torch.div((x * 9).long(), 4, rounding_mode="trunc"), ROWS),
+    "quotients": (lambda x: whole(x, 9) / 4 + whole(x, 9) / (whole(x, 5).abs() + 1), ROWS),
     "whole_division": (lambda x: whole(x, 9) // 2 + whole(x, 9) % 4, ROWS),
     "to_whole": (lambda x: (x * 3).to(torch.int32), ROWS),
     "to_bool": (lambda x: (x > 0).float(), ROWS),

@@ -25,7 +25,7 @@ from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.load import load_teacher
 from evaluators.teachers.teacher import Teacher
 from hw_profiles.profile import load_profile
-from results.bundle.runner import CompiledStudent
+from results.bundle.runner import CompiledStudent, as_tuple
 from spaces.batch import sliced
 from spaces.catalogue import load_space
 from spaces.space import Space
@@ -103,11 +103,15 @@ def test_what_is_for_others_is_refused(task: QuestionTask, space: Space) -> None
         load_space("answer", channels=3, image_size=32, classes=3)
 
 
-def test_the_built_in_teacher_takes_both_and_compiles(task: QuestionTask, teacher: Teacher) -> None:
+def test_the_built_in_teacher_takes_both_and_compiles(
+    task: QuestionTask, teacher: Teacher, tmp_path: Path
+) -> None:
     samples = task.images("val", np.arange(1), task.image_size)
     assert teacher.logits(samples).shape == (1, task.classes)
     assert teacher.module is not None
-    assert import_network(teacher.module, samples)["main"].params[1].ty.dtype == "int64"
+    compile_network(teacher.module, samples, PROFILE, tmp_path / "teacher.so")
+    answer = CompiledStudent(tmp_path / "teacher.so", 1)(*as_tuple(as_arrays(samples)))
+    compare(expected_outputs(teacher.module, *samples), answer)
 
 
 def save_vilt(folder: Path, task: QuestionTask, answers: list[str]) -> Path:
