@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from evaluators.distill.schedule import Optimiser
+from evaluators.distill.schedule import Optimiser, Schedule
 from evaluators.tasks.augment import Augment
 from evaluators.tasks.image_task import ImageTask
 from evaluators.tasks.task import Split, Task, read_facts
@@ -121,6 +121,11 @@ class QuestionTask(Task):
     def picture_of(self, split: Split) -> NDArray[np.int64]:
         """By question of a split, the number of its picture within it, int64 (N,)."""
         return self._picture_of[self._slice(split)]
+
+    def search_schedule(self, epochs: int | None) -> Schedule:
+        """Three times the usual length: to look for what is asked is learnt late; before that all are alike."""
+        usual = super().search_schedule(epochs)
+        return usual if epochs is not None else super().search_schedule(3 * usual.epochs)
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to both, for the manifest of a bundle (see ``results.bundle.runner``)."""

@@ -96,6 +96,6 @@ TASKS: Mapping[str, Spec] = {
     "text classification": Spec(_sentences),
     "keyword spotting": Spec(_as_is("spoken-digits")),
     "language model": Spec(_as_is("tinyshakespeare.txt")),
-    "visual question answering": Spec(_shapes, ("--epochs", "6")),
+    "visual question answering": Spec(_shapes),
     "graph nodes": Spec(_as_is("cora/cora.npz")),
 }
