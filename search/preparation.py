@@ -122,7 +122,7 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         with display.stage("smallest student and the space's inputs"):
             kept = _check_smallest(plan, task)
         if kept:
-            display.note(f"note: these layers have no integer form and stay in float32: {', '.join(kept)}")
+            display.note(f"note: these layers stay in float32: {', '.join(kept)}")
     if config.supervision == BLOCKS:
         check_stages(plan.space(), task)
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
