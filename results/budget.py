@@ -12,7 +12,7 @@ from results.measurement import METRICS, Measurement
 class Budget:
     """Upper limits by metric, all hard at once.
 
-    ``latency`` in seconds, ``size`` and ``memory`` in bytes, ``energy`` in joules.
+    ``latency`` and ``first_token`` in seconds, ``size`` and ``memory`` in bytes, ``energy`` in joules.
 
     Raises ``ValueError`` for a limit on something that is not minimised or is not positive.
     """
@@ -22,7 +22,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
             if name not in METRICS or METRICS[name].maximise:
-                raise ValueError(f"a budget limits latency, size, memory or energy, but got {name!r}")
+                raise ValueError(f"a budget limits latency, first_token, size, memory or energy, but got {name!r}")
             if limit <= 0:
                 raise ValueError(f"the limit on {name} must be above 0, but got {limit}")
 

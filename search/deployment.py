@@ -13,9 +13,11 @@ from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import load_profile
 from results.bundle.runner import as_tuple, random_inputs
 from results.candidate import Student
+from results.goals import PREFILL_LIBRARY
 from results.measurement import Measurement
 from results.view import RunView
 from search.display import Display
+from understudy import CompileError
 
 
 def tuned_student(
@@ -24,8 +26,14 @@ def tuned_student(
     """The student compiled from its ONNX file into ``library``, tuned first.
 
     It is compared with the ONNX file and measured again; the student returned has the new file and figures. Raises
-    ``CompileError``, and ``MeasureError`` when the run's profile is not this computer's.
+    ``CompileError``, also for a student of plain text, and ``MeasureError`` when the run's profile is not this
+    computer's.
     """
+    if PREFILL_LIBRARY in student.files:
+        raise CompileError(
+            f"student #{student.number} goes on with texts by two programs, and kernels are tuned for one at a "
+            "time: leave out --tune, or tune while searching"
+        )
     facts = view.facts["profile"]
     profile = load_profile(facts["name"]).with_threads(facts["threads"])
     quiet = QuietCores.of_this_computer()

@@ -90,10 +90,11 @@ def create_language_task(
     tokens = {name: np.array(tokenizer.encode(texts[name]), np.int32) for name in SPLITS}
     window = window or _usual(min(map(len, tokens.values())))
     for name, found in tokens.items():
-        if len(found) <= window:
+        if len(found) <= (2 if name == "train" else 1) * window:
             raise DataError(
-                f"{prose.source} is too short: its {name} part has {len(found)} tokens, and one window takes "
-                f"{window + 1}; give it more text, or see fewer at once (--image-size, at least {SHORTEST})"
+                f"{prose.source} is too short: its {name} part has {len(found)} tokens, and a window takes "
+                f"{window + 1}, of which train needs two; give it more text, or see fewer at once "
+                f"(--image-size, at least {SHORTEST})"
             )
     counts = {name: (len(found) - 1) // window for name, found in tokens.items()}
     cut = [(found, count * window) for found, count in zip(tokens.values(), counts.values(), strict=True)]

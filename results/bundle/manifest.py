@@ -25,6 +25,7 @@ Format 2 (1 had a single ``input`` and ``output``)::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from results.bundle.runner import FORMAT
@@ -34,7 +35,7 @@ from results.tensors import TensorSpec
 from understudy import BundleError
 
 _HOW: Mapping[str, str] = {
-    "first_token": "as latency, of the program that reads a prompt, a whole window of it",
+    "first_token": "as latency, of the program that reads a prompt",
     "accuracy": "share of the validation split answered right, after full training",
     "test_accuracy": "share of the test split answered right; the search never saw that split",
     "scratch_accuracy": "as test_accuracy, for the same network taught without the teacher",
@@ -91,14 +92,24 @@ def _target(profile: Mapping[str, Any]) -> dict[str, Any]:
     return target if gpu is None else target | {"gpu": gpu["arch"]}
 
 
-def _figures(measurements: Mapping[str, Measurement], metric: str = "accuracy") -> dict[str, Any]:
-    """Each figure with how it was obtained; accuracies of a task with another ``metric`` are that."""
+def _figures(
+    measurements: Mapping[str, Measurement],
+    metric: str = "accuracy",
+    preprocess: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Each figure with how it was obtained; accuracies of a task with another ``metric`` are that.
+
+    Times of students that go on with texts are for the window of ``preprocess``.
+    """
     told = {name: {**figure.to_json(), "how": _HOW[name]} for name, figure in measurements.items() if name in _HOW}
     for name in ("accuracy", "test_accuracy") if metric != "accuracy" else ():
         if name in told:
             split = "test" if name.startswith("test") else "validation"
             inverse = "one over the " if metric == "perplexity" else ""
             told[name]["how"] = f"{inverse}{metric} on the {split} split, after full training"
+    for name in ("latency", "first_token") if "window" in preprocess else ():
+        if name in told:
+            told[name]["how"] += f"; of a token, {preprocess['window']} tokens in sight"
     return told
 
 
@@ -123,7 +134,7 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
         "outputs": _outputs(preprocess, len(labels)),
         "preprocess": preprocess,
         "labels": labels,
-        "figures": _figures(student.measurements, str(facts["task"].get("metric", "accuracy"))),
+        "figures": _figures(student.measurements, str(facts["task"].get("metric", "accuracy")), preprocess),
         "choice": dict(student.choice),
         **({"quantised": dict(student.quantised)} if student.quantised else {}),
         "target": target,

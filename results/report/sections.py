@@ -90,7 +90,8 @@ def _compared(view: RunView, best: Student) -> str:
         if view.assistant is not None:
             text += f" and its assistant, {escape(view.assistant.name)}, who taught it, {view.assistant.accuracy}"
     if "latency" in figures:
-        text += f", in <strong>{figure_text(figures['latency'])}</strong> a call"
+        call = "token" if accuracy.unit == "likelihood" else "call"
+        text += f", in <strong>{figure_text(figures['latency'])}</strong> a {call}"
         if teacher is not None and teacher.latency is not None:
             text += f" against {figure_text(teacher.latency)}: {_faster(figures['latency'], teacher.latency)}"
     return text + "."

@@ -93,7 +93,7 @@ def test_folders_are_parts_or_splits(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b" \n ", "is empty"),
         (b"fine\ncaf\xe9 and more", "line 2: byte 8 is not UTF-8"),
-        (b"Too short a text.", "too short: its train part has .* one window takes 17"),
+        (b"Too short a text.", "too short: its train part has .* a window takes 17"),
     ],
 )
 def test_bad_texts_are_named(tmp_path: Path, content: bytes, said: str) -> None:

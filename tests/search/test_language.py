@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from evaluators.candidate import evaluate_candidate
+from evaluators.compile.tune.tuned import TuningRequest
 from evaluators.finalist import finish_student
 from evaluators.tasks.load import load_task
 from evaluators.teachers import language as teachers
@@ -26,6 +27,7 @@ from results.report import write_report
 from results.store import RunStore
 from results.view import read_view
 from search.config import SearchConfig
+from search.deployment import tuned_student
 from search.display import Display
 from search.finals import _inputs
 from search.former import open_former
@@ -34,10 +36,11 @@ from spaces.catalogue import load_space
 from spaces.choice import Choice
 from spaces.decoder import Decoder
 from spaces.language import decoder_of
-from understudy import BundleError, ConfigError, RunError
+from understudy import BundleError, CompileError, ConfigError, RunError
 
 TEXT = "".join(f"The {['cat', 'dog', 'cow'][n % 3]} sat on mat {n % 10}, then it slept.\n" for n in range(300))
 WINDOW = 16
+QUIET_DISPLAY = Display(Console(file=StringIO()))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunStore, Path]:
         config = SearchConfig(data="mats.txt", runs=str(folder / "runs"), **given).anchored()
         store = RunStore.create(config.run_path)
         store.write_text("config.yaml", config.to_yaml())
-        prepared = prepare(config, store, Display(Console(file=StringIO())))
+        prepared = prepare(config, store, QUIET_DISPLAY)
         store.write_facts({**prepared.facts, "versions": {}})
         bench = prepared.plan.open()
         choice = bench.space.smallest()
@@ -187,9 +190,10 @@ def test_a_bundle_runs_with_nothing_of_ours(run: tuple[RunStore, Path]) -> None:
     assert [each["name"] for each in manifest["inputs"]] == ["token", "position", "cache"]
     assert [each["shape"] for each in manifest["outputs"]][1] == [1, 2, 2, 32]
     assert manifest["preprocess"]["window"] == WINDOW
-    assert {"bytepair.json", "bytepair.py", "continuation.py", "prefill.so", "prefill.onnx"} <= manifest[
-        "files"
-    ].keys()
+    for name in ("latency", "first_token"):
+        assert f"{WINDOW} tokens in sight" in manifest["figures"][name]["how"]
+    needed = {"bytepair.json", "bytepair.py", "continuation.py", "prefill.so", "prefill.onnx"}
+    assert needed <= manifest["files"].keys()
 
 
 def test_what_is_not_for_running_text_is_refused(run: tuple[RunStore, Path], tmp_path: Path) -> None:
@@ -199,8 +203,10 @@ def test_what_is_not_for_running_text_is_refused(run: tuple[RunStore, Path], tmp
         write_bundle(read_view(store), store.path, student, tmp_path / "bundle", with_program=True)
     given = {"data": str(run[1].parent / "mats.txt"), "runs": str(tmp_path / "runs"), "image_size": WINDOW}
     with pytest.raises(RunError, match="does not take images"):
-        open_former(
-            store, SearchConfig(**{**given, "runs": str(store.path.parent)}), 0, Display(Console(file=StringIO()))
+        open_former(store, SearchConfig(**{**given, "runs": str(store.path.parent)}), 0, QUIET_DISPLAY)
+    with pytest.raises(CompileError, match="leave out --tune"):
+        tuned_student(
+            read_view(store), store.path, student, tmp_path / "tuned.so", TuningRequest(1.0), QUIET_DISPLAY
         )
     for option, said in (
         ({"quantise": "int8", "epochs": 2}, "--quantise is not for running text"),
@@ -211,5 +217,5 @@ def test_what_is_not_for_running_text_is_refused(run: tuple[RunStore, Path], tmp
         config = SearchConfig(**given, **option)
         other = RunStore.create(config.run_path)
         with pytest.raises(ConfigError, match=said):
-            prepare(config, other, Display(Console(file=StringIO())))
+            prepare(config, other, QUIET_DISPLAY)
         other.path.rename(tmp_path / said.split()[0])
