@@ -134,7 +134,7 @@ class SearchConfig:
     distill: str | None = _option(
         None,
         "how a student is taught, as NAME or NAME:setting=value,... (see `understudy methods`; default: "
-        "soft-targets, for nodes of a graph with temperature=1,weight=1); auto: chosen for each candidate",
+        "soft-targets, for nodes of a graph and questions with temperature=1); auto: chosen for each candidate",
     )
     quantise: str = _option(
         "none",

@@ -72,12 +72,15 @@ def encoded(ids: Tensor, stem: nn.Module, layers: Iterable[nn.Module], head: nn.
 
 
 class TokenEmbedding(nn.Module):
-    """Token ids (N, T) -> (N, T, width): a factorised table, and what is learnt of each place."""
+    """Token ids (N, T) -> (N, T, width): a factorised table, and what is learnt of each place.
 
-    def __init__(self, tokens: int, length: Size, small: Size, width: Size) -> None:
+    ``forgotten`` is the share of the tokens that are hidden while it learns.
+    """
+
+    def __init__(self, tokens: int, length: Size, small: Size, width: Size, forgotten: float = _FORGOTTEN) -> None:
         super().__init__()
         self.words = MutableEmbedding(tokens, small)
-        self.forget = nn.Dropout1d(_FORGOTTEN)
+        self.forget = nn.Dropout1d(forgotten)
         self.project = MutableLinear(small, width)
         self.places = MutableEmbedding(length, width)
         self.dropout = nn.Dropout(_DROPOUT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,6 +26,8 @@ from results.bundle import runner
 from results.store import write_atomically
 from spaces.batch import Batch
 
+_RATE = 2e-3
+"""Learning rate of students."""
 _FACTS = ("kind", "fingerprint", "notes")
 
 
@@ -53,6 +55,7 @@ class QuestionTask(Task):
     space: ClassVar[str] = "answer"
     several: ClassVar[bool] = True
     optimiser: ClassVar[Optimiser] = "adamw"
+    distill: ClassVar[str] = "soft-targets:temperature=1,weight=0.9"
 
     folder: Path
     pictures: Pictures
@@ -124,8 +127,12 @@ class QuestionTask(Task):
 
     def search_schedule(self, epochs: int | None) -> Schedule:
         """Three times the usual length: to look for what is asked is learnt late; before that all are alike."""
-        usual = super().search_schedule(epochs)
-        return usual if epochs is not None else super().search_schedule(3 * usual.epochs)
+        length = 3 * super().search_schedule(None).epochs if epochs is None else epochs
+        return replace(super().search_schedule(length), learning_rate=_RATE)
+
+    def final_schedule(self, epochs: int | None) -> Schedule:
+        """As of any task, at a pace that convolutions bear."""
+        return replace(super().final_schedule(epochs), learning_rate=_RATE)
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to both, for the manifest of a bundle (see ``results.bundle.runner``)."""
