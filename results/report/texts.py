@@ -63,6 +63,6 @@ def _cell(name: str, value: Any) -> str:
     if name == "picture":
         return f'<img alt="the picture" src="data:image/png;base64,{re.sub("[^A-Za-z0-9+/=]", "", value)}">'
     if isinstance(value, str):
-        return escape(value)
+        return escape(value).replace("\n", "<br>")
     label, share = value
     return f"{escape(str(label))} {100 * float(share):.0f} %"

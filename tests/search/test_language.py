@@ -119,6 +119,7 @@ def test_people_read_perplexities_and_how_both_go_on(run: tuple[RunStore, Path])
     assert all(row["prompt"] + row["text"] in TEXT and row["student"] and row["teacher"] for row in rows)
     write_report(store)
     page = (store.path / "report.html").read_text()
+    assert "<br>" in page, "lines stay lines"
     for said in ("How the best student goes on", "1 / perplexity (%, validation)", "bits a byte", "first token"):
         assert said in page, said
 
