@@ -11,7 +11,7 @@ from results.report.series import FrontSeries, Spot
 def series(*places: tuple[float, float]) -> FrontSeries:
     far = Spot("c0", "done", 10.0, 20.0, 10.0, 10.0)
     spots = [Spot(f"s{number}", "student", x, y, x, x) for number, (x, y) in enumerate(places)]
-    return FrontSeries("latency", "ms", (far, *spots), None, None, "")
+    return FrontSeries("latency", "ms", (far, *spots), None, None, "", "accuracy")
 
 
 def test_a_label_stands_above_where_nothing_is_near():

@@ -66,7 +66,7 @@ def test_what_does_not_go_with_masks_is_refused(run, workplace):
     for options, problem in (
         (("--supernet", "train"), "--supernet is not for masks yet"),
         (("--quantise", "int8"), "--quantise is not for masks yet"),
-        (("--distill", "hints"), "is not for answers that are maps"),
+        (("--distill", "hints"), "is not for answers to each place (masks)"),
     ):
         done = call_here(
             workplace, "search", "--data", "masked", "--teacher", "maps.py:small", "--name", "no", *options
