@@ -48,7 +48,7 @@ def main() -> None:
     if found:
         draw(found, out)
     retained = min((each.retained for each in found), default=float("nan"))
-    speedup = min((each.speedup for each in found), default=float("nan"))
+    speedup = min((each.speedup for each in found if each.speedup is not None), default=float("nan"))
     _say(f"RESULT tasks ok={len(found)}/{len(TASKS)} retained_min={retained:.3f} speedup_min={speedup:.2f}")
 
 
@@ -64,7 +64,7 @@ def table(found: list[Figures]) -> list[str]:
         ratio, low, high = each.to_onnxruntime
         rows.append(
             f"| {each.task} | {each.metric} | {teacher} | {alone} | {student} | "
-            f"{each.retained:.3f} | {1e6 * each.latency:.0f} us | {each.speedup:.1f} | "
+            f"{each.retained:.3f} | {1e6 * each.latency:.0f} us | {_times(each.speedup)} | "
             f"{ratio:.2f} ({low:.2f} to {high:.2f}) |"
         )
     return rows
@@ -73,9 +73,13 @@ def table(found: list[Figures]) -> list[str]:
 def _line(figures: Figures) -> str:
     return (
         f"{figures.task}: {figures.metric} {_shown(figures, figures.student)} from the bundle (in the record "
-        f"{_shown(figures, figures.recorded)}; teacher {_shown(figures, figures.teacher)}), {figures.speedup:.1f} "
-        "times as fast"
+        f"{_shown(figures, figures.recorded)}; teacher {_shown(figures, figures.teacher)}), "
+        f"{_times(figures.speedup)} times as fast"
     )
+
+
+def _times(speedup: float | None) -> str:
+    return "-" if speedup is None else f"{speedup:.1f}"
 
 
 def _shown(figures: Figures, value: float) -> str:

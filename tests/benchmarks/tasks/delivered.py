@@ -45,7 +45,7 @@ class Figures:
     alone: float | None
     student: float
     recorded: float
-    teacher_latency: float
+    teacher_latency: float | None
     latency: float
     to_onnxruntime: tuple[float, float, float]
 
@@ -55,9 +55,9 @@ class Figures:
         return self.student / self.teacher
 
     @property
-    def speedup(self) -> float:
-        """How many times as fast it is."""
-        return self.teacher_latency / self.latency
+    def speedup(self) -> float | None:
+        """How many times as fast it is; None where the teacher is nothing to compile (it reads a whole graph)."""
+        return None if self.teacher_latency is None else self.teacher_latency / self.latency
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain values."""
@@ -114,7 +114,7 @@ def measured(name: str, store: RunStore) -> Figures:
         alone=None if alone is None else alone.value,
         student=_score(bundle, task, student),
         recorded=figures["test_accuracy"].value,
-        teacher_latency=facts["teacher"]["latency"]["value"],
+        teacher_latency=(facts["teacher"]["latency"] or {}).get("value"),
         latency=latency,
         to_onnxruntime=(turn.ratio, turn.low, turn.high),
     )

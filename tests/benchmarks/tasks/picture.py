@@ -22,6 +22,8 @@ def draw(found: Sequence[Figures], folder: Path) -> None:
     axes.axhline(100 * KEPT, color="#888", linewidth=0.8, linestyle="--")
     axes.axvline(FASTER, color="#888", linewidth=0.8, linestyle="--")
     for each in found:
+        if each.speedup is None:
+            continue
         axes.plot(each.speedup, 100 * each.retained, "o", color="#2f7de1")
         axes.annotate(
             each.task, (each.speedup, 100 * each.retained), xytext=(6, 4), textcoords="offset points", fontsize=9
