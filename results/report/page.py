@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.report.comparison import teacher_bars, time_series
-from results.report.confusion import confusion_hint, confusion_of
+from results.report.confusion import Confusion, confusion_hint, confusion_of
 from results.report.details import details
 from results.report.examples import examples_hint, examples_html
 from results.report.figures import (
@@ -65,7 +65,7 @@ def report_html(view: RunView, run: Path) -> str:
         "first": _first(view),
     }
     here = files("results.report")
-    body = "\n".join(_sections(view, weights, figures, run))
+    body = "\n".join(_sections(view, weights, figures, confusion, run))
     return _PAGE.format(
         title=view.name.replace("<", "").replace("&", ""),
         style=here.joinpath("page.css").read_text(encoding="utf-8"),
@@ -105,7 +105,13 @@ def _figures(view: RunView, weights: list[Importance], said: Mapping[str, Any]) 
     return figures
 
 
-def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Figure], run: Path) -> list[str]:
+def _sections(
+    view: RunView,
+    weights: list[Importance],
+    figures: Mapping[str, Figure],
+    confusion: Confusion | None,
+    run: Path,
+) -> list[str]:
     plots = {name: f'<div class="plot" id="{name}"></div>' for name in figures}
     bars = "".join(plot for name, plot in plots.items() if name.startswith("bars"))
     panel = f'<aside id="panel" aria-live="polite">{_EMPTY}</aside>'
@@ -130,7 +136,7 @@ def _sections(view: RunView, weights: list[Importance], figures: Mapping[str, Fi
             )
     if "teaching" in plots:
         parts.append(section_html("Accuracy by way of teaching", _TEACHING, plots["teaching"]))
-    if confusion := confusion_of(view, run):
+    if confusion is not None:
         parts.append(section_html("What is taken for what", confusion_hint(confusion), plots["confusion"]))
     if supernet := supernet_html(view):
         parts.append(section_html("The supernet", SUPERNET, supernet))
