@@ -10,9 +10,9 @@ from results.report.series import FrontSeries
 
 Side = Literal["above", "below", "right", "left"]
 
-_WIDTH, _HEIGHT = 0.03, 0.036
+_WIDTH, _HEIGHT = 0.042, 0.036
 """Of a label, as shares of the figure's."""
-_MARKER = 0.7
+_MARKER = 0.5
 """Of a label's width, how near the middle of a marker may come."""
 _AWAY: Mapping[Side, tuple[float, float]] = {
     "above": (0.0, 0.038),
