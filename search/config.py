@@ -15,7 +15,7 @@ from results.goals import Goal, Goals
 from results.measurement import METRICS
 from results.units import parse_time
 from search.boards import boards_by_profile
-from search.limits import LIMITS, budget_on, check_limits
+from search.limits import LIMITS, are_parts, budget_on, check_limits, in_units
 from understudy import ConfigError, unknown_name
 
 TRAIN = "train"
@@ -58,8 +58,8 @@ def _option(default: Any, text: str) -> Any:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Everything that a search is asked for. Limits and times are text with a unit (``2ms``, ``4MB``, ``2h``).
-    With several profiles, a limit may be for one of them (``rpi5=8ms``).
+    """Everything that a search is asked for. Limits and times are text with a unit (``2ms``, ``4MB``, ``2h``);
+    see ``search.limits`` for limits on one of several profiles, and for parts of the teacher's.
 
     Raises ``ConfigError`` for a value that is out of range or of the wrong type.
     """
@@ -103,12 +103,12 @@ class SearchConfig:
     threads: int | None = _option(None, "threads a student runs on (default: all cores of the profile)")
     max_latency: tuple[str, ...] = _option(
         (),
-        "hard limit on latency (a token, for plain text), such as 2ms, or rpi5=8ms on one of several",
+        "hard limit on latency (a token, for plain text), such as 2ms, teacher/5, or rpi5=8ms on one of several",
     )
     max_first_token: tuple[str, ...] = _option(
         (), "hard limit on the time from a prompt to the first token, of students of plain text, such as 20ms"
     )
-    max_size: tuple[str, ...] = _option((), "hard limit on the compiled student's size, such as 4MB")
+    max_size: tuple[str, ...] = _option((), "hard limit on the compiled student's size, such as 4MB or teacher/5")
     max_memory: tuple[str, ...] = _option((), "hard limit on peak memory of one inference, such as 1MB")
     max_energy: tuple[str, ...] = _option((), "hard limit on the energy of one inference, such as 5mJ")
     objectives: tuple[str, ...] = _option(
@@ -206,6 +206,8 @@ class SearchConfig:
             for name in ("classes", "input_shape", "picture_size", "input_mean", "input_std", "val_data"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} is for a search without data (--data none): leave it out")
+        if self.relative and not self.teachers:
+            raise ConfigError("a limit is a part of the teacher's, and there is to be none: give it with its unit")
         if self.teacher_model and not self.teachers:
             raise ConfigError("teacher_model builds a teacher's network, and there is to be none: leave it out")
         if self.assistant is not None and not self.teachers:
@@ -257,6 +259,19 @@ class SearchConfig:
                 for name in self.profile
             )
         )
+
+    @property
+    def relative(self) -> bool:
+        """Whether some limit is a part of what the teacher takes."""
+        return are_parts(self._limits)
+
+    def within(self, costs: Mapping[str, Mapping[str, float]]) -> SearchConfig:
+        """The same with such limits in units; ``costs`` are the teacher's figures by profile and metric.
+
+        Raises ``ConfigError`` for a figure that is not known.
+        """
+        limits: dict[str, Any] = in_units(self._limits, costs)
+        return replace(self, **limits)
 
     @property
     def boards(self) -> Mapping[str, BoardAddress]:

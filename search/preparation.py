@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.measurement import metric_of
+from results.measurement import Measurement, metric_of
 from results.store import RunStore
 from search.config import BLOCKS, TRAIN, SearchConfig
 from search.display import Display
@@ -118,11 +118,8 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
                 f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) and "
                 "nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures"
             )
-    if not store.candidates():
-        with display.stage("smallest student and the space's inputs"):
-            kept = _check_smallest(plan, task)
-        if kept:
-            display.note(f"note: these layers stay in float32: {', '.join(kept)}")
+    if not config.relative:
+        _hold_smallest(plan, task, store, display)
     if config.supervision == BLOCKS:
         check_stages(plan.space(), task)
     teacher = _load_teacher(config, task, cache, display) if config.teachers else None
@@ -133,12 +130,16 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
         check_features(nearest)
         _check_distiller(BlockWise(), plan, task, nearest)
     _check_same(store, _origin(plan, task, nearest))
+    costs = _costs(plan, task, teacher, store, display)
+    if config.relative:
+        plan = _with_limits(config, plan, costs, store, display)
+        _hold_smallest(plan, task, store, display)
     if nearest is not None:
         with display.stage("teacher's answers") as advance:
             outputs = answers_of(nearest, task, plan.views, cache, advance)
             reference = outputs if teacher is None else answers_of(teacher, task, 0, cache)
         plan = replace(plan, outputs=outputs.folder, reference=reference.folder)
-    facts = _facts(plan, task, teacher, store, display)
+    facts = _facts(plan, task, teacher, costs)
     if assistant is not None:
         facts["assistant"] = _taught_by(plan, task, assistant)
     return Prepared(plan, facts | {"origin": _origin(plan, task, nearest)})
@@ -308,6 +309,16 @@ def _views(config: SearchConfig, task: Task) -> int:
     return max(schedule.views for schedule in schedules)
 
 
+def _hold_smallest(plan: Plan, task: Task, store: RunStore, display: Display) -> None:
+    """Before the first candidate, refuse a budget that no student can be within, and tell what stays in floats."""
+    if store.candidates():
+        return
+    with display.stage("smallest student and the space's inputs"):
+        kept = _check_smallest(plan, task)
+    if kept:
+        display.note(f"note: these layers stay in float32: {', '.join(kept)}")
+
+
 def _check_smallest(plan: Plan, task: Task) -> tuple[str, ...]:
     """Compile and measure the smallest student; raises ``ConfigError`` when even that is over the budget.
 
@@ -353,14 +364,44 @@ def _check_distiller(distiller: Distiller, plan: Plan, task: Task, teacher: Teac
         distiller.attached(space.build(choice), teacher, images)
 
 
-def _facts(plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, display: Display) -> dict[str, Any]:
-    """What is known of the run before its search; the teacher's cost is measured once."""
+def _costs(
+    plan: Plan, task: Task, teacher: Teacher | None, store: RunStore, display: Display
+) -> dict[str, dict[str, Any]]:
+    """What the teacher costs by target, as far as that is known; it is measured once."""
+    return {
+        goal.target: teacher_cost(plan, profile, goal, task, teacher, store, display)
+        for profile, goal in zip(plan.profiles, plan.config.goals.each, strict=True)
+    }
+
+
+def _with_limits(
+    config: SearchConfig, plan: Plan, costs: Mapping[str, dict[str, Any]], store: RunStore, display: Display
+) -> Plan:
+    """The plan with limits in units for parts of the teacher's, which the run keeps from now on."""
+    config = config.within(
+        {
+            name: {metric: figure["value"] for metric, figure in costs[goal.target].items()}
+            for name, goal in zip(config.profile, config.goals.each, strict=True)
+        }
+    )
+    store.write_text("config.yaml", config.to_yaml())
+    for name, goal in zip(config.profile, config.goals.each, strict=True):
+        limits = ", ".join(
+            f"{metric_of(metric).heading} {Measurement(limit, metric_of(metric).unit)}"
+            for metric, limit in goal.budget.limits.items()
+        )
+        display.note(f"Limits on {name}, of the teacher's where they are parts of it: {limits}")
+    return replace(plan, config=replace(config, space=plan.config.space))
+
+
+def _facts(plan: Plan, task: Task, teacher: Teacher | None, costs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is known of the run before its search."""
     by_target: dict[str, dict[str, Any]] = {
         goal.target: {
             "profile": asdict(profile),
             "budget": dict(goal.budget.limits),
             **({"board": str(plan.boards(profile))} if plan.boards(profile) else {}),
-            "teacher_cost": teacher_cost(plan, profile, goal, task, teacher, store, display),
+            "teacher_cost": costs[goal.target],
         }
         for profile, goal in zip(plan.profiles, plan.config.goals.each, strict=True)
     }

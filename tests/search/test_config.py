@@ -30,6 +30,9 @@ def test_options_win_over_the_file_and_hyphens_are_fine(tmp_path):
         ("trials: 0", "trials must be at least 1"),
         ("max-latency: 2", "max_latency must be a time with its unit, such as 2ms, but got 2"),
         ("max-latency: fast", "'fast' is not a time"),
+        ("max-latency: teacher/0", "write by what the teacher's is divided"),
+        ("max-memory: teacher/2", "only latency and size are known"),
+        ("{max-latency: teacher/5, teacher: none, distill: hard-labels}", "there is to be none"),
         ("sampler: tpee", "did you mean 'tpe'"),
         ("objectives: [latency]", "must name accuracy"),
         ("objectives: [accuracy, speed]", "unknown objective 'speed'"),
@@ -51,6 +54,21 @@ def test_limits_are_seconds_and_bytes():
         .budget.limits
     )
     assert limits == pytest.approx({"latency": 250e-6, "size": 4e6, "memory": 1048576.0, "energy": 0.005})
+
+
+def test_limits_that_are_parts_of_the_teachers_follow_when_it_is_known():
+    config = SearchConfig(
+        profile=("x86-host", "rpi5"), max_latency=("teacher/5", "rpi5=8ms"), max_size="teacher/4"
+    )
+    assert config.relative
+    assert [goal.budget.limits for goal in config.goals.each] == [{}, {"latency": 0.008}]
+    known = config.within({"x86-host": {"latency": 1e-3, "size": 4e6}, "rpi5": {"latency": 0.1, "size": 2e6}})
+    assert not known.relative
+    here, there = (goal.budget.limits for goal in known.goals.each)
+    assert here == pytest.approx({"latency": 2e-4, "size": 1e6})
+    assert there == pytest.approx({"latency": 0.008, "size": 5e5})
+    with pytest.raises(ConfigError, match="the teacher's size is not known on rpi5"):
+        config.within({"x86-host": {"latency": 1e-3, "size": 4e6}, "rpi5": {}})
 
 
 def test_paths_mean_the_same_from_any_folder(tmp_path, monkeypatch):
