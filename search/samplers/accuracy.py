@@ -18,6 +18,9 @@ that learn nothing are bad by any figure, and how bad must not bend what is lear
 _HELD = 1.0
 """The trend is held towards none as if by so many more observations."""
 _FEWEST = 2
+_HEEDED = 1_000
+"""Of more candidates, so many are learnt from, as the time grows with their cube: the half that errs least for
+what it costs, and others evenly spread over the search."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +125,22 @@ class AccuracyModel:
 
     def _examples(self, seen: Seen, line: _Line) -> tuple[Array, Array]:
         """Rows and targets to learn from, those of earlier runs first."""
-        rows, targets = _rows(seen.taught.described, self._costs, 0.0), line.standardised(seen.taught)
+        rows, targets = _heeded(_rows(seen.taught.described, self._costs, 0.0), line.standardised(seen.taught))
         if seen.elsewhere is None:
             return rows, targets
         others = _rows(seen.elsewhere.described, self._costs, 1.0)
         return np.concatenate([others, rows]), np.concatenate([seen.elsewhere.errors, targets])
+
+
+def _heeded(rows: Array, targets: Array) -> tuple[Array, Array]:
+    """At most ``_HEEDED`` of (n, columns) rows and their (n,) targets, in their order."""
+    if len(rows) <= _HEEDED:
+        return rows, targets
+    order = np.argsort(targets, kind="stable")
+    others = np.sort(order[_HEEDED // 2 :])
+    spread = others[np.linspace(0, len(others) - 1, _HEEDED - _HEEDED // 2).round().astype(int)]
+    kept = np.sort(np.concatenate([order[: _HEEDED // 2], spread]))
+    return rows[kept], targets[kept]
 
 
 def clipped(errors: Array) -> tuple[Array, float]:

@@ -33,12 +33,19 @@ class Encoding:
         widths += [1 for names in self._families for _ in self.domain[names[0]]]
         ends = list(itertools.accumulate(widths, initial=0))
         self.groups = tuple(itertools.starmap(slice, itertools.pairwise(ends)))
+        self._coded: dict[tuple[Value, ...], list[int]] = {}
 
     def codes(self, choices: Sequence[Mapping[str, Value]]) -> NDArray[np.int64]:
         """The place of every choice's value among the values there are, (n, choices)."""
-        places = {name: {value: at for at, value in enumerate(values)} for name, values in self.domain.items()}
-        rows = [[places[name][choice[name]] for name in self.domain] for choice in choices]
+        rows = [self._code(tuple(choice[name] for name in self.domain)) for choice in choices]
         return np.array(rows, dtype=np.int64).reshape(len(choices), len(self.domain))
+
+    def _code(self, values: tuple[Value, ...]) -> list[int]:
+        """Kept, since a search asks for those of its whole record each time."""
+        if values not in self._coded:
+            pairs = zip(self.domain.values(), values, strict=True)
+            self._coded[values] = [known.index(value) for known, value in pairs]
+        return self._coded[values]
 
     def rows(self, codes: NDArray[np.int64]) -> Array:
         """Rows of numbers of ``codes``, (n, columns)."""

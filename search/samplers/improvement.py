@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,16 +49,26 @@ class Front:
             total[reached] += _improvement(mean[reached], deviation[reached], min([*won, self.reference[0]]))
         return total * float(np.prod(ends)) / _POINTS / unit
 
-    @property
+    @cached_property
     def members(self) -> NDArray[np.intp]:
         """The places of those that no other beats in error and costs."""
         points = np.concatenate([self.errors[:, None], self.costs], axis=1)
         finite = np.flatnonzero(np.isfinite(self.errors))
-        beaten = [
-            bool(((points[finite] <= points[at]).all(1) & (points[finite] < points[at]).any(1)).any())
-            for at in finite
-        ]
-        return np.asarray(finite[~np.array(beaten, bool)])
+        found: list[int] = []
+        kept = np.empty((len(finite), points.shape[1]))
+        for at in finite[np.lexsort(points[finite].T[::-1])].tolist():  # no later one beats an earlier one
+            point, members = points[at], kept[: len(found)]
+            if not ((members <= point).all(1) & (members < point).any(1)).any():
+                kept[len(found)] = point
+                found.append(at)
+        return np.sort(np.array(found, np.intp))
+
+    def joined(self, error: float, costs: Array) -> Front:
+        """Its members, with one more candidate of such an error and costs (k,)."""
+        members = self.members
+        return Front(
+            np.append(self.errors[members], error), np.vstack([self.costs[members], costs]), self.reference
+        )
 
     def _steps(self) -> list[tuple[float, float, float]]:
         """The stairs of a front with one cost: from, to, and the least error had there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ _FEWEST = 3
 _BELIEVED = 200
 """Of those that are pending so many, the latest, are taken for what is expected of them: the time grows with their
 cube, and with rungs, most candidates wait to the end."""
+_BESIDE = 32
+"""Where more than so many are being evaluated, several are proposed at once, one for each so many: a result more
+tells little then, and so many workers must not wait."""
+_NEAR = 512
+"""Several are chosen from so many of the most promising."""
 _START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
 _ELSEWHERE = 150
 
@@ -59,6 +65,7 @@ class Strategy:
             self._candidates.encoding, [name for name in goals.objectives if name != "accuracy"]
         )
         self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
+        self._ahead: list[dict[str, Value]] = []
 
     def propose(
         self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], fresh: Fresh
@@ -66,16 +73,25 @@ class Strategy:
         """The choice to evaluate after those of the record, while ``pending`` are being evaluated.
 
         None when none of the most promising is ``fresh``, or when too few were taught to learn from: where
-        teaching is cut at rungs, many may be pending before the first is fully taught.
+        teaching is cut at rungs, many may be pending before the first is fully taught. Where very many are
+        pending, the next few are chosen with it, and told when asked for.
         """
-        number = len(record) + len(pending)
+        while self._ahead:
+            choice = self._ahead.pop(0)
+            if fresh(choice):
+                return choice
+        number, several = len(record) + len(pending), 1 + len(pending) // _BESIDE
         if number < self._first:
             ranked = np.roll(self._beginning, -number, axis=0)
         elif len(_taught(record)) < _FEWEST:
             return None
         else:
-            ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]))
-        return next(filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED])), None)
+            ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]), several)
+        found = filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED]))
+        chosen = next(found, None)
+        if number >= self._first:
+            self._ahead = list(islice(found, several - 1))
+        return chosen
 
     @cached_property
     def _beginning(self) -> Codes:
@@ -87,9 +103,13 @@ class Strategy:
         return pool.codes[spread_out(pool.codes, first, self._first, random)]
 
     def _ranked(
-        self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], random: np.random.Generator
+        self,
+        record: Sequence[Candidate],
+        pending: Sequence[Mapping[str, Value]],
+        random: np.random.Generator,
+        several: int,
     ) -> Codes:
-        """The codes of the pool that were not proposed before, the most promising first."""
+        """The codes of the pool that were not proposed before, the ``several`` that go together best first."""
         seen = self._seen(record)
         taught = seen.taught
         waiting = self._candidates.described(pending[-_BELIEVED:], record)
@@ -104,17 +124,40 @@ class Strategy:
         }
         new = np.array([row.tobytes() not in proposed for row in pool.codes], bool)
         pool = pool.at(np.flatnonzero(new & (self._likelihood(pool) > _LIKELY)))
-        return pool.codes[self._order(pool, model, fronts)]
+        return pool.codes[self._order(pool, model, fronts, several)]
 
-    def _order(self, pool: Described, model: Accuracies, fronts: Sequence[Front]) -> NDArray[np.intp]:
+    def _order(
+        self, pool: Described, model: Accuracies, fronts: Sequence[Front], several: int
+    ) -> NDArray[np.intp]:
         """The most promising places of a pool. The improvement grows with the deviation: with the largest that
         there can be, it is a bound, and only for those where that is high the deviation is worked out."""
         mean = model.mean(pool)
         bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
         closer = np.argsort(-bound, kind="stable")[:_CLOSER]
         near = pool.at(closer)
-        promise = self._promise(near, mean[closer], model.deviation(near), fronts)
-        return np.asarray(closer[np.argsort(-promise, kind="stable")])
+        deviation = model.deviation(near)
+        order = np.argsort(-self._promise(near, mean[closer], deviation, fronts), kind="stable")
+        if several > 1:
+            best = order[:_NEAR]
+            first = best[self._together(near.at(best), mean[closer][best], deviation[best], fronts, several)]
+            order = np.concatenate([first, order[~np.isin(order, first)]])
+        return np.asarray(closer[order])
+
+    def _together(
+        self, near: Described, mean: Array, deviation: Array, fronts: Sequence[Front], several: int
+    ) -> NDArray[np.intp]:
+        """The places of several, each the most promising after those before it turned out as expected."""
+        left, chosen = np.ones(len(near), bool), list[int]()
+        while left.any() and len(chosen) < several:
+            promise = np.where(left, self._promise(near, mean, deviation, fronts), -np.inf)
+            best = int(promise.argmax())
+            left[best] = False
+            chosen.append(best)
+            fronts = [
+                front.joined(float(mean[best]), near.values(_costs_of(goal))[best])
+                for goal, front in zip(self._goals.each, fronts, strict=True)
+            ]
+        return np.array(chosen, np.intp)
 
     def _promise(self, pool: Described, mean: Array, deviation: Array, fronts: Sequence[Front]) -> Array:
         """The expected improvement, the mean over the targets, times the chance to be within the limits there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ from results.candidate import Candidate
 from results.goals import Goal, Goals
 from results.hypervolume import hypervolume
 from results.measurement import Measurement
+from search.samplers import accuracy as accuracy_model
 from search.samplers.costs import Costs
 from search.samplers.encoding import Encoding
 from search.samplers.improvement import Front
@@ -94,6 +96,17 @@ def test_expected_improvement_is_the_mean_of_hypervolumes(costs):
         gained = [hypervolume([*points, (error, *own[at])], reference) - before for error in drawn]
         expected = np.mean(gained) / reference.prod()
         assert front.improvement(mean, deviation, own)[at] == pytest.approx(expected, rel=0.15, abs=1e-3)
+
+
+@pytest.mark.parametrize("costs", [1, 2])
+def test_members_are_those_that_none_beats(costs):
+    random = np.random.default_rng(costs)
+    errors, spent = random.integers(0, 9, 200) / 10, random.integers(0, 9, (200, costs)) / 10
+    errors[::7] = np.inf
+    points = np.column_stack([errors, spent])
+    beaten = [((points <= point).all(1) & (points < point).any(1)).any() for point in points]
+    expected = [at for at in range(200) if np.isfinite(errors[at]) and not beaten[at]]
+    assert Front(errors, spent, np.ones(1 + costs)).members.tolist() == expected
 
 
 def test_process_learns_which_columns_matter():
@@ -227,3 +240,39 @@ def test_a_space_too_large_to_be_looked_at_whole():
         record.append(outcome(number, choice))
     late = [candidate.choice["width0"] for candidate in record[-4:]]
     assert late.count(32) >= 3
+
+
+def test_where_very_many_are_pending_one_look_proposes_several_that_differ(monkeypatch):
+    strategy = Strategy(DOMAIN, GOALS, 0, 200, known)
+    record = searched(strategy, 30)
+    keys = {each.key for each in record}
+    pending = [choice for choice in _choices() if str(choice) not in keys and latency(choice) < LIMIT][:100]
+    keys |= {str(choice) for choice in pending}
+    looks = []
+    looked = strategy._ranked
+    monkeypatch.setattr(strategy, "_ranked", lambda *given: looks.append(1) or looked(*given))
+    found: list[Mapping[str, Value]] = []
+    for _ in range(4):
+        choice = strategy.propose(record, [*pending, *found], lambda choice: str(choice) not in keys)
+        assert choice is not None
+        keys.add(str(choice))
+        found.append(choice)
+    assert len(looks) == 1
+    assert len({latency(choice) for choice in found}) > 1
+
+
+def test_of_very_many_candidates_a_part_is_learnt_from(monkeypatch):
+    monkeypatch.setattr(accuracy_model, "_HEEDED", 60)
+    record = [evaluated(number, choice) for number, choice in enumerate(_choices()) if number % 8]
+    keys = {each.key for each in record}
+    choice = Strategy(DOMAIN, GOALS, 0, 2000, known).propose(record, [], lambda choice: str(choice) not in keys)
+    assert choice is not None
+    errors = np.random.default_rng(0).normal(size=500)
+    rows, kept = accuracy_model._heeded(np.arange(500.0)[:, None], errors)
+    assert len(kept) == 60
+    assert set(np.sort(errors)[:30]) <= set(kept)
+    np.testing.assert_array_equal(errors[rows[:, 0].astype(int)], kept)
+
+
+def _choices() -> list[dict[str, Value]]:
+    return [dict(zip(DOMAIN, values, strict=True)) for values in itertools.product(*DOMAIN.values())]
