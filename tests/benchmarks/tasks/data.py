@@ -100,5 +100,5 @@ TASKS: Mapping[str, Spec] = {
     "visual question answering": Spec(_shapes, _FAST),
     "graph nodes": Spec(_as_is("cora/cora.npz")),
 }
-"""Students are to be five times as fast as their teachers, but that of the graph's nodes, whose teacher is nothing to
-compile: it reads a whole graph."""
+"""Students are to be five times as fast as their teachers, but for those of a graph's nodes: what teaches them
+reads a whole graph, and is nothing to compile."""
