@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,23 @@ import numpy as np
 from torch import nn
 
 from evaluators.compile.choices import Chooser, first
-from evaluators.compile.compiler import link_kernels, lower_kernels
+from evaluators.compile.compiler import Lowered, link_kernels, lower_programs
 from evaluators.compile.kernel_facts import network_facts
 from evaluators.compile.kernel_times import list_kernels
+from evaluators.compile.together import joined
 from evaluators.compile.tune.search import Tuner
 from evaluators.compile.verify import TOLERANCE, compare, expected_outputs
 from evaluators.device import Device
 from evaluators.latency.predict.gpu import least_latency
 from evaluators.latency.predict.predictor import Predictor
-from evaluators.programs import STUDENT, programs_of
+from evaluators.programs import Program, programs_of
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import import_student, tolerance_of
 from evaluators.stages import Stages
 from evaluators.target import Target
 from evaluators.workbench import Workbench
 from hw_profiles.profile import Profile
-from results.bundle.runner import Inputs, as_tuple
+from results.bundle.runner import MAIN, Inputs, as_tuple
 from results.goals import Goal
 from results.measurement import NOT_MEASURED, Measurement
 from spaces.batch import Batch, parts
@@ -36,58 +37,53 @@ from understudy import DeviceLost
 Working = Callable[[], AbstractContextManager[object]]
 
 
+@dataclass(frozen=True)
+class Imported:
+    """A program as a relax module, and what torch answers to ``inputs``, a few real ones.
+
+    ``name`` is what its library calls it, its time the figure ``metric``; ``tolerance`` is that of ``compare``.
+    """
+
+    module: Any
+    inputs: Inputs
+    expected: Any
+    tolerance: float = TOLERANCE
+    name: str = MAIN
+    metric: str = "latency"
+
+
 def cost_of(
     bench: Workbench, network: nn.Module, inputs: Batch, folder: Path, stages: Stages
 ) -> dict[str, Measurement]:
     """Size, memory, latency and energy of a network on every target, by the names of the record.
 
-    One of several programs costs the sum of their sizes and memories; its latency is that of a call.
+    One of several programs is one library, with its weights once; its latency is that of a call.
 
     Its libraries are left in ``folder`` (``library_name``). ``inputs`` are a few samples as the network gets
     them, such as (n, C, R, R). A network whose size or memory is over a target's budget is not run there, and one
     that disagrees with torch is not timed. Raises ``CompileError`` and ``MeasureError``.
     """
-    network = delivered(network)
-    costs: dict[str, dict[str, Measurement]] = {}
-    for program in programs_of(network, inputs):
-        with bench.working(), stages.stage("export"):
-            module = import_student(program.network, program.example, program.ins, program.outs)
-            tolerance = tolerance_of(program.network)
-        with bench.working(), stages.stage("verify"):
-            expected = expected_outputs(program.network, *parts(program.inputs))
-        arrays = as_arrays(program.inputs)
-        for target in bench.targets:
-            library = folder / library_name(target.goal, program.name)
-            found = cost_on(target, module, library, arrays, expected, bench.working, stages, tolerance)
-            costs[target.goal.target] = _joined(costs.get(target.goal.target, {}), found, program.metric)
-    return {
-        target.goal.name(metric): figure
-        for target in bench.targets
-        for metric, figure in costs[target.goal.target].items()
-    }
+    imported = [_imported(bench, program, stages) for program in programs_of(delivered(network), inputs)]
+    costs = {}
+    for target in bench.targets:
+        found = cost_on(target, imported, folder / library_name(target.goal), bench.working, stages)
+        costs.update({target.goal.name(metric): figure for metric, figure in found.items()})
+    return costs
 
 
-def _joined(
-    known: Mapping[str, Measurement], more: Mapping[str, Measurement], metric: str
-) -> dict[str, Measurement]:
-    """The figures of a student that another program is added to, whose time is the figure ``metric``."""
-    if not known:
-        return dict(more)
-    sums = {name: replace(known[name], value=known[name].value + more[name].value) for name in ("size", "memory")}
-    return {**known, **sums, **({metric: more["latency"]} if "latency" in more else {})}
+def _imported(bench: Workbench, program: Program, stages: Stages) -> Imported:
+    with bench.working(), stages.stage("export"):
+        module = import_student(program.network, program.example, program.ins, program.outs)
+        tolerance = tolerance_of(program.network)
+    with bench.working(), stages.stage("verify"):
+        expected = expected_outputs(program.network, *parts(program.inputs))
+    return Imported(module, as_arrays(program.inputs), expected, tolerance, program.function, program.metric)
 
 
 def cost_on(
-    target: Target,
-    module: Any,
-    library: Path,
-    inputs: Inputs,
-    expected: Any,
-    working: Working,
-    stages: Stages,
-    tolerance: float = TOLERANCE,
+    target: Target, programs: Sequence[Imported], library: Path, working: Working, stages: Stages
 ) -> dict[str, Measurement]:
-    """What a relax module costs on one target, by metric; ``working`` is entered around all but measuring.
+    """What a network's programs cost on one target, by metric; ``working`` is entered around all but measuring.
 
     Where no device runs its code, or the one that does is lost and the target has a ``fallback``, nothing can be
     compared with torch, and the latency is a prediction; kernels are built as they are known to be best.
@@ -95,11 +91,14 @@ def cost_on(
     choose: Chooser = first
     if target.tuner is not None:
         with stages.stage("tune"):
-            choose = _tuned(target, target.tuner, module)
+            choose = _tuned(target, target.tuner, [program.module for program in programs])
     with working():
         with stages.stage("lower"):
-            computed, scheduled = lower_kernels(module, target.profile, choose)
-        compiled = link_kernels(scheduled, target.profile, library)
+            lowered = lower_programs([program.module for program in programs], target.profile, choose)
+            together = joined(
+                {program.name: scheduled for program, (_, scheduled) in zip(programs, lowered, strict=True)}
+            )
+        compiled = link_kernels(together, target.profile, library)
     for stage, seconds in compiled.seconds.items():
         stages.add(stage, seconds)
     figures = {
@@ -108,19 +107,26 @@ def cost_on(
     }
     if target.goal.budget.violation(figures) is not None:
         return figures
+    for program, kernels in zip(programs, lowered, strict=True):
+        figures[program.metric] = _latency(target, program, kernels, library, working, stages)
+    return {**figures, **energy_of(figures["latency"], target.profile)}
+
+
+def _latency(
+    target: Target, program: Imported, kernels: Lowered, library: Path, working: Working, stages: Stages
+) -> Measurement:
+    """How long a program of a library takes: measured, or predicted by its kernels."""
     if isinstance(target.device, Predictor):
         with working(), stages.stage("predict"):
-            latency = _predicted(target.device, computed, scheduled)
-    else:
-        try:
-            latency = _measured(target.device, library, inputs, expected, stages, tolerance)
-        except DeviceLost as error:
-            if target.fallback is None:
-                raise
-            with working(), stages.stage("predict"):
-                guess = _predicted(target.fallback(), computed, scheduled)
-            latency = replace(guess, conditions=f"{NOT_MEASURED}{error}")
-    return {**figures, "latency": latency, **energy_of(latency, target.profile)}
+            return _predicted(target.device, *kernels)
+    try:
+        return _measured(target.device, library, program, stages)
+    except DeviceLost as error:
+        if target.fallback is None:
+            raise
+        with working(), stages.stage("predict"):
+            guess = _predicted(target.fallback(), *kernels)
+        return replace(guess, conditions=f"{NOT_MEASURED}{error}")
 
 
 def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
@@ -135,15 +141,15 @@ def energy_of(latency: Measurement, profile: Profile) -> dict[str, Measurement]:
     return {"energy": Measurement(latency.value * watts, "J", "estimated", low, high, latency.repeats)}
 
 
-def library_name(goal: Goal, program: str = STUDENT) -> str:
-    """The file of a student, or of another program of it, compiled for a goal's target."""
-    return f"{program}-{goal.target}.so" if goal.target else f"{program}.so"
+def library_name(goal: Goal) -> str:
+    """The file of a student compiled for a goal's target."""
+    return f"student-{goal.target}.so" if goal.target else "student.so"
 
 
-def _tuned(target: Target, tuner: Tuner, module: Any) -> Chooser:
+def _tuned(target: Target, tuner: Tuner, modules: Sequence[Any]) -> Chooser:
     """The chooser of what was measured of the network's kernels; of what is known, where the device is lost."""
     try:
-        return tuner(module)
+        return tuner(*modules)
     except DeviceLost:
         if target.fallback is None:
             raise
@@ -158,19 +164,15 @@ def _predicted(predictor: Predictor, computed: Any, scheduled: Any) -> Measureme
     return predictor.predict(network_facts(computed, scheduled, profile))
 
 
-def _measured(
-    device: Device, library: Path, inputs: Inputs, expected: Any, stages: Stages, tolerance: float
-) -> Measurement:
-    """The latency of a student that agrees with torch on the inputs."""
+def _measured(device: Device, library: Path, program: Imported, stages: Stages) -> Measurement:
+    """The latency of a program that agrees with torch on its inputs."""
+    several = isinstance(program.expected, tuple)  # outputs, of one call
+    samples = [program.inputs] if several else one_by_one(program.inputs)
     with stages.stage("verify"):
-        if isinstance(expected, tuple):  # several outputs, of one call
-            samples = [inputs]
-            compare(expected, as_tuple(device.run(library, inputs)), tolerance)
-        else:
-            samples = one_by_one(inputs)
-            compare(expected, np.concatenate([device.run(library, sample) for sample in samples]), tolerance)
+        found = [device.run(library, sample, program.name) for sample in samples]
+        compare(program.expected, as_tuple(found[0]) if several else np.concatenate(found), program.tolerance)
     with stages.stage("measure"):
-        return device.measure(library, samples[0])
+        return device.measure(library, samples[0], program.name)
 
 
 def as_arrays(batch: Batch) -> Inputs:

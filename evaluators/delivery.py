@@ -14,19 +14,21 @@ from torch import nn
 from evaluators.candidate import real_inputs
 from evaluators.cost import cost_of, library_name
 from evaluators.half_precision import keep_precise
+from evaluators.onnx_shared import share_weights
 from evaluators.onnx_twin import check_onnx, check_twin, export_onnx, write_twin
-from evaluators.programs import PREFILL, STUDENT, Program, device_facts, programs_of
+from evaluators.programs import PREFILL, STUDENT, device_facts, programs_of
 from evaluators.quantise.integer import delivered
 from evaluators.quantise.onnx_file import is_quantised, tolerance_of
 from evaluators.stages import Stages
 from evaluators.workbench import Workbench
-from results.goals import LIBRARY, PREFILL_LIBRARY
+from results.bundle.write import ONNX_WEIGHTS
+from results.goals import LIBRARY
 from results.measurement import Measurement
-from spaces.batch import parts
+from spaces.batch import Batch, parts
 
 WEIGHTS = "weights.safetensors"
-PROGRAMS, TWINS = {STUDENT: LIBRARY, PREFILL: PREFILL_LIBRARY}, {STUDENT: "onnx", PREFILL: "prefill_onnx"}
-"""What a program's library for a target, and its ONNX file, are called among a student's files."""
+TWINS = {STUDENT: "onnx", PREFILL: "prefill_onnx"}
+"""What a program's ONNX file is called among a student's files."""
 
 
 @dataclass(frozen=True)
@@ -54,32 +56,31 @@ def deliver(
     network, inputs = delivered(trained), real_inputs(bench, resolution)
     bench, half = keep_precise(bench, network, resolution, val_accuracy)
     cost = cost_of(bench, network, inputs, folder, stages)
-    quantised = is_quantised(network)
     with stages.stage("export_onnx"), bench.working():
-        programs = programs_of(network, inputs)
-        for program in programs:
-            _write_twin(program, folder / f"{program.name}.onnx", quantised)
+        twins = _write_twins(network, inputs, folder)
     save_file(trained.state_dict(), folder / WEIGHTS)
     for path in bench.task.device_files.values():
         shutil.copyfile(path, folder / path.name)
-    libraries = {
-        target.goal.name(PROGRAMS[program.name]): library_name(target.goal, program.name)
-        for target in bench.targets
-        for program in programs
-    }
-    twins = {TWINS[program.name]: f"{program.name}.onnx" for program in programs}
+    libraries = {target.goal.name(LIBRARY): library_name(target.goal) for target in bench.targets}
     more = {what: path.name for what, path in bench.task.device_files.items()}
     files = {"weights": WEIGHTS, **twins, **libraries, **more}
     preprocess = {**bench.task.preprocess(resolution), **device_facts(network)}
-    return Delivery(bench, {**half, **cost}, files, quantised, preprocess)
+    return Delivery(bench, {**half, **cost}, files, is_quantised(network), preprocess)
 
 
-def _write_twin(program: Program, path: Path, quantised: bool) -> None:
-    """Write a program as an ONNX file, and compare it with torch."""
-    network, example = program.network, parts(program.example)
-    if program.outs:
-        write_twin(network, example, path, program.ins, program.outs)
-        check_twin(path, network, example, program.ins, program.outs)
-        return
-    export_onnx(network, program.example, path)
-    check_onnx(path, network, program.inputs, tolerance=tolerance_of(network), as_written=quantised)
+def _write_twins(network: nn.Module, inputs: Batch, folder: Path) -> dict[str, str]:
+    """Write the programs of a network as ONNX files, and compare them with torch; the files by what they are."""
+    programs = programs_of(network, inputs)
+    names = {TWINS[program.name]: f"{program.name}.onnx" for program in programs}
+    if len(programs) == 1:
+        path = folder / names["onnx"]
+        export_onnx(network, programs[0].example, path)
+        check_onnx(path, network, inputs, tolerance=tolerance_of(network), as_written=is_quantised(network))
+        return names
+    files = [folder / name for name in names.values()]
+    for program, path in zip(programs, files, strict=True):
+        write_twin(program.network, parts(program.example), path, program.ins, program.outs)
+    share_weights(files, folder / ONNX_WEIGHTS)
+    for program, path in zip(programs, files, strict=True):
+        check_twin(path, program.network, parts(program.example), program.ins, program.outs)
+    return {**names, "onnx_weights": ONNX_WEIGHTS}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from results.bundle.runner import MAIN
 from spaces.batch import Batch, single, sliced
 from spaces.decoder import Decoder
 from spaces.language import decoder_of
@@ -22,9 +23,9 @@ STUDENT, PREFILL = "student", "prefill"
 class Program:
     """A network to compile.
 
-    Its files are called ``name``, and its time is the figure ``metric`` of the record. ``inputs`` are real ones of
-    several samples, ``example`` of one call; ``ins`` and ``outs`` are what the file calls what it takes and gives,
-    where that is more than one of each.
+    Its ONNX file is called ``name``, and its time is the figure ``metric`` of the record. ``inputs`` are real ones
+    of several samples, ``example`` of one call; ``ins`` and ``outs`` are what the file calls what it takes and
+    gives, where that is more than one of each.
     """
 
     name: str
@@ -34,6 +35,11 @@ class Program:
     inputs: Batch
     ins: tuple[str, ...] = ()
     outs: tuple[str, ...] = ()
+
+    @property
+    def function(self) -> str:
+        """What it is called in the library that all programs of a network share."""
+        return MAIN if self.name == STUDENT else self.name
 
 
 class _Asked(nn.Module):

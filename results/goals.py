@@ -14,8 +14,6 @@ from understudy import RunError, unknown_name
 
 LIBRARY = "library"
 """The file of a student that is compiled for a target."""
-PREFILL_LIBRARY = "prefill"
-"""The file of one that goes on with texts that reads a prompt there."""
 HALF_ACCURACY = "half_accuracy"
 """The figure of a student for a target that computes in float16: its accuracy on validation there."""
 IN_FLOAT = ("float_latency", "float_size")
@@ -37,7 +35,7 @@ class Goal:
 
     def name(self, metric: str) -> str:
         """The name in the record of a metric, or of a file, that depends on the target."""
-        of_target = (*HARDWARE, *IN_FLOAT, LIBRARY, PREFILL_LIBRARY, HALF_ACCURACY)
+        of_target = (*HARDWARE, *IN_FLOAT, LIBRARY, HALF_ACCURACY)
         return f"{metric}@{self.target}" if self.target and metric in of_target else metric
 
     def seen(self, entry: Recorded) -> Recorded:

@@ -10,7 +10,8 @@ Layout of ``results/runs/<name>/``::
     confirmed.json     figures of candidates that a board corrected afterwards (`understudy confirm`)
     supernet/          the network that holds all students, where there is one (`evaluators/supernet/kept.py`)
     students.json      the finalists with their figures
-    students/<n>/      weights.safetensors, student.onnx, student.so
+    students/<n>/      weights.safetensors, student.onnx, student.so; of plain text also prefill.onnx and
+                       student.onnx.data, the weights of both ONNX files
     report.html, front.png, front.svg
 """
 

@@ -13,7 +13,6 @@ from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import load_profile
 from results.bundle.runner import as_tuple, random_inputs
 from results.candidate import Student
-from results.goals import PREFILL_LIBRARY
 from results.measurement import Measurement
 from results.view import RunView
 from search.display import Display
@@ -29,7 +28,7 @@ def tuned_student(
     ``CompileError``, also for a student of plain text, and ``MeasureError`` when the run's profile is not this
     computer's.
     """
-    if PREFILL_LIBRARY in student.files:
+    if "prefill_onnx" in student.files:
         raise CompileError(
             f"student #{student.number} goes on with texts by two programs, and kernels are tuned for one at a "
             "time: leave out --tune, or tune while searching"

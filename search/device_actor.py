@@ -17,7 +17,7 @@ from evaluators.device import Device
 from evaluators.latency.race import Lap
 from evaluators.without_torch import keep_torch_out
 from hw_profiles.profile import Profile
-from results.bundle.runner import Inputs
+from results.bundle.runner import MAIN, Inputs
 from results.measurement import Measurement
 from search.plan import Plan
 from understudy import MeasureError
@@ -39,11 +39,11 @@ class _Owner:
     def ready(self) -> None:
         """Answers as soon as the process has started."""
 
-    def run(self, library: Path, inputs: Inputs) -> Any:
-        return self._device.run(library, inputs)
+    def run(self, library: Path, inputs: Inputs, program: str) -> Any:
+        return self._device.run(library, inputs, program)
 
-    def measure(self, library: Path, inputs: Inputs) -> Measurement:
-        return self._device.measure(library, inputs)
+    def measure(self, library: Path, inputs: Inputs, program: str) -> Measurement:
+        return self._device.measure(library, inputs, program)
 
     def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
         return self._device.race(libraries, inputs)
@@ -66,13 +66,13 @@ class RemoteDevice:
     def __hash__(self) -> int:
         return hash(self._owner._actor_id)
 
-    def run(self, library: Path, inputs: Inputs) -> Any:
+    def run(self, library: Path, inputs: Inputs, program: str = MAIN) -> Any:
         """See ``Device.run``."""
-        return self._ask(self._owner.run, library, inputs)
+        return self._ask(self._owner.run, library, inputs, program)
 
-    def measure(self, library: Path, inputs: Inputs) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs, program: str = MAIN) -> Measurement:
         """See ``Device.measure``."""
-        answer: Measurement = self._ask(self._owner.measure, library, inputs)
+        answer: Measurement = self._ask(self._owner.measure, library, inputs, program)
         return answer
 
     def race(self, libraries: Sequence[Path], inputs: Inputs) -> list[Lap]:
@@ -92,11 +92,11 @@ class RemoteDevice:
             fcntl.flock(lease, fcntl.LOCK_EX)
             yield
 
-    def _ask(self, method: Any, what: object, inputs: Inputs) -> Any:
+    def _ask(self, method: Any, *arguments: object) -> Any:
         with self._alone():
             for _ in range(CRASHES):
                 try:
-                    return ray.get(method.remote(what, inputs), timeout=self._deadline_s)
+                    return ray.get(method.remote(*arguments), timeout=self._deadline_s)
                 except RayActorError as error:
                     if error.actor_init_failed:
                         raise MeasureError(f"what measures cannot start: {_last_line(error)}") from error

@@ -120,7 +120,7 @@ def _cost_on(
     """The teacher's network compiled, and checked and measured (or predicted) as a student would be."""
     from evaluators.compile.export import import_network
     from evaluators.compile.verify import expected_outputs
-    from evaluators.cost import as_arrays, cost_on
+    from evaluators.cost import Imported, as_arrays, cost_on
     from evaluators.programs import programs_of
     from evaluators.stages import Stages
     from spaces.batch import parts
@@ -132,5 +132,5 @@ def _cost_on(
     library.parent.mkdir(parents=True, exist_ok=True)
     np.savez(library.with_name(_INPUTS), *as_tuple(inputs), allow_pickle=False)
     free = replace(target, goal=Goal("", plan.config.objectives, Budget()))
-    found = cost_on(free, module, library, inputs, expected, nullcontext, Stages())
+    found = cost_on(free, [Imported(module, inputs, expected)], library, nullcontext, Stages())
     return {name: found[name].to_json() for name in ("latency", "size")}

@@ -21,7 +21,7 @@ from evaluators.compile.kernel_times import Kernel, link_alone, stream_kernel
 from evaluators.compile.tune.child import START_S
 from evaluators.latency.race import Lap
 from hw_profiles.profile import Profile
-from results.bundle.runner import Inputs, as_tuple
+from results.bundle.runner import MAIN, Inputs, as_tuple
 from results.measurement import Measurement
 from understudy import DeviceLost, MeasureError
 
@@ -70,19 +70,19 @@ class BoardDevice:
         self._folder = Path(tempfile.mkdtemp(prefix="understudy-reference-"))
         self._forget = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
 
-    def run(self, library: Path, inputs: Inputs) -> Any:
+    def run(self, library: Path, inputs: Inputs, program: str = MAIN) -> Any:
         """See ``Device.run``; raises ``DeviceLost`` when there is no board."""
         from evaluators.boards.remote import run
 
-        _, outputs = self._ask(run, _present(library), as_tuple(inputs))
+        _, outputs = self._ask(run, _present(library), as_tuple(inputs), program)
         return outputs[0] if len(outputs) == 1 else outputs
 
-    def measure(self, library: Path, inputs: Inputs) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs, program: str = MAIN) -> Measurement:
         """See ``Device.measure``; raises ``DeviceLost`` when there is no board.
 
         The interval holds the quartiles, and half of what the reference drifted meanwhile.
         """
-        board, samples, told = self._steady(_present(library), inputs)
+        board, samples, told = self._steady(_present(library), inputs, program)
         median = float(np.median(samples.student))
         low, high = np.quantile(samples.student, (0.25, 0.75))
         drift = abs(samples.drift) / 2 * median
@@ -135,11 +135,11 @@ class BoardDevice:
         self._pool.close()
         self._forget()
 
-    def _steady(self, library: Path, inputs: Inputs) -> tuple[str, Samples, Mapping[str, float]]:
+    def _steady(self, library: Path, inputs: Inputs, program: str) -> tuple[str, Samples, Mapping[str, float]]:
         """Samples of a board that runs as fast as it ever did, or those of its best moment of three."""
         best: tuple[str, Samples, Mapping[str, float]] | None = None
         for rest_s in (COOL_S,) * _COOLINGS + (0.0,):
-            found = self._samples(library, inputs)
+            found = self._samples(library, inputs, program)
             if best is None or np.median(found[1].reference) < np.median(best[1].reference):
                 best = found
             if self.address.emulated or self._slowed(*found[:2]) < SLOWED:
@@ -148,10 +148,10 @@ class BoardDevice:
         assert best is not None
         return best
 
-    def _samples(self, library: Path, inputs: Inputs) -> tuple[str, Samples, Mapping[str, float]]:
+    def _samples(self, library: Path, inputs: Inputs, program: str) -> tuple[str, Samples, Mapping[str, float]]:
         from evaluators.boards.remote import measure
 
-        arguments = library, as_tuple(inputs), self._reference(), self._limit_s
+        arguments = library, as_tuple(inputs), program, self._reference(), self._limit_s
         board, (samples, told) = self._ask(measure, *arguments)
         now = float(np.median(samples.reference))
         self._fastest[board] = min(now, self._fastest.get(board, now))

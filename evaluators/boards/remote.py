@@ -30,7 +30,7 @@ from evaluators.boards.address import BoardAddress, Tracker
 from evaluators.boards.reference import SHAPE
 from evaluators.boards.sampling import Samples, sample_in_turn
 from evaluators.latency.race import Lap, race
-from results.bundle.runner import LARGE, Array
+from results.bundle.runner import LARGE, MAIN, Array
 
 TRACKER_S = 5.0
 """Seconds within which a tracker that is there answers."""
@@ -85,7 +85,7 @@ def _greeted(tracker: Tracker) -> Iterator[socket.socket]:
 
 class _Student:
     """A compiled student loaded on the board: its arrays live there, on its GPU where it runs on one, and it is
-    timed there."""
+    timed there. ``program`` is what is called, of several in its library."""
 
     def __init__(self, session: Any, library: bytes, name: str, on_gpu: bool) -> None:
         session.upload(bytearray(library), name)
@@ -95,6 +95,7 @@ class _Student:
         self._machine = VirtualMachine(session.load_module(name), self._device)
         self._timers: dict[int, Any] = {}
         self._copying_s = 0.0
+        self.program = MAIN
 
     def __call__(self, *inputs: Array) -> tuple[Array, ...]:
         """The outputs, fetched."""
@@ -122,16 +123,16 @@ class _Student:
         """As ``seconds``, without the runner's copies, which are the same for all that compute the same."""
         if calls not in self._timers:
             self._timers[calls] = self._machine.time_evaluator("invoke_stateful", self._device, calls)
-        return float(self._timers[calls]("main").mean)
+        return float(self._timers[calls](self.program).mean)
 
     def _feed(self, inputs: Sequence[Array]) -> list[Any]:
         tensors = [tvm.runtime.tensor(np.ascontiguousarray(each), self._device) for each in inputs]
-        self._machine.set_input("main", *tensors)
+        self._machine.set_input(self.program, *tensors)
         return tensors
 
     def _outputs(self) -> tuple[Any, ...]:
-        self._machine.invoke_stateful("main")
-        outputs = self._machine.get_outputs("main")
+        self._machine.invoke_stateful(self.program)
+        outputs = self._machine.get_outputs(self.program)
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _like(self, tensor: Any) -> Any:
@@ -162,11 +163,12 @@ class _Held:
     on_gpu: bool = False
     students: dict[str, _Student] = field(default_factory=dict)
 
-    def student(self, library: Path) -> _Student:
-        """The student of a library, uploaded once a session."""
+    def student(self, library: Path, program: str = MAIN) -> _Student:
+        """The student of a library, uploaded once a session, asked for one of its programs."""
         content, name = _named(library)
         if name not in self.students:
             self.students[name] = _Student(self.session, content, name, self.on_gpu)
+        self.students[name].program = program
         return self.students[name]
 
     def module(self, library: Path) -> Any:
@@ -210,21 +212,21 @@ def disconnect() -> None:
     gc.collect()
 
 
-def run(library: Path, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The outputs of a student on the board."""
+def run(library: Path, inputs: tuple[Array, ...], program: str) -> tuple[Array, ...]:
+    """The outputs of a student's program on the board."""
     with connected() as held:
-        return held.student(library)(*inputs)
+        return held.student(library, program)(*inputs)
 
 
 def measure(
-    library: Path, inputs: tuple[Array, ...], reference: Path, limit_s: float
+    library: Path, inputs: tuple[Array, ...], program: str, reference: Path, limit_s: float
 ) -> tuple[Samples, Mapping[str, float]]:
-    """A student and the reference timed on the board in turn, and what the board tells of itself then.
+    """A student's program and the reference timed on the board in turn, and what the board tells of itself then.
 
     That is its clock (kHz) and temperature (thousandths of a degree), where its kernel has them.
     """
     with connected() as held:
-        student, other = held.student(library), held.student(reference)
+        student, other = held.student(library, program), held.student(reference)
         student.get_ready(inputs)
         other.get_ready((np.zeros(SHAPE, np.float32),))
         return sample_in_turn(student.seconds, other.seconds, limit_s), _conditions(held.session)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from evaluators.compile.machine_code import executable_of, name_by_content
 from evaluators.compile.memory import workspace_bytes
 from evaluators.compile.objects import default_objects
 from evaluators.compile.rules.apply import schedule_kernels
+from evaluators.compile.together import alike, packing_of
 from hw_profiles.profile import Profile
 from results.tensors import TensorSpec
 from understudy import CompileError, UnderstudyError
@@ -91,7 +92,10 @@ def compile_module(module: tvm.IRModule, profile: Profile, library: Path, choose
 
 
 def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Compiled:
-    """What ``lower_kernels`` scheduled as machine code in ``library``; raises as ``compile_network`` does."""
+    """What ``lower_kernels`` scheduled as machine code in ``library``; raises as ``compile_network`` does.
+
+    Of several programs (``together.joined``) the figures are of all, and what goes in and out is that of ``main``.
+    """
     seconds: dict[str, float] = {}
     inputs, outputs = _signature(scheduled["main"])
     with _timed(seconds, "lower"), _refusing():
@@ -107,20 +111,29 @@ def link_kernels(scheduled: tvm.IRModule, profile: Profile, library: Path) -> Co
     return Compiled(library, inputs, outputs, library.stat().st_size, memory, seconds)
 
 
-def lower_kernels(
-    module: tvm.IRModule, profile: Profile, choose: Chooser = first
-) -> tuple[tvm.IRModule, tvm.IRModule]:
+Lowered = tuple[tvm.IRModule, tvm.IRModule]
+"""A relax module as calls of kernels, and the same with every kernel scheduled."""
+
+
+def lower_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser = first) -> Lowered:
     """The relax module as calls of kernels, and the same with every kernel scheduled for the profile.
 
     Raises ``CompileError`` naming the operator or kernel that cannot be compiled.
     """
+    (lowered,) = lower_programs([module], profile, choose)
+    return lowered
+
+
+def lower_programs(modules: Sequence[tvm.IRModule], profile: Profile, choose: Chooser = first) -> list[Lowered]:
+    """Each program of a network as ``lower_kernels`` has it; their weights are alike for ``together.joined``."""
     with _refusing():
-        prepared = prepare(module, profile)
+        graphs = alike([prepare(module, profile) for module in modules])
         if profile.gpu is not None:
-            return lower_for_gpu(prepared, profile)
-        computed = make_kernels(prepared, profile, choose)
-        computed, scheduled = name_by_content(computed, schedule_kernels(computed, profile))
-        return computed, scheduled
+            return [lower_for_gpu(graph, profile) for graph in graphs]
+        packing = packing_of(graphs, profile)
+        computed = [make_kernels(graph, profile, choose, packing) for graph in graphs]
+        named = (name_by_content(each, schedule_kernels(each, profile)) for each in computed)
+        return [(plain, scheduled) for plain, scheduled in named]
 
 
 @contextmanager

@@ -26,12 +26,13 @@ _COMPACT = tvm.transform.Sequential(
 
 
 def planned_bytes(module: tvm.IRModule) -> int:
-    """Bytes that ``main`` holds at once: planned storage of activations, output, weights, and its input.
+    """Bytes that the programs of a module hold: planned storage of activations, output, weights, and input.
 
     ``module`` is a relax module after ``StaticPlanBlockMemory``. Storage that the plan uses again is counted
-    once. Not counted are what kernels keep inside (``workspace_bytes``), the code and the virtual machine.
+    once, as are weights that several programs read; activations of one do not take the place of another's. Not
+    counted are what kernels keep inside (``workspace_bytes``), the code and the virtual machine.
     """
-    main = module["main"]
+    programs = [each for _, each in module.functions_items() if isinstance(each, relax.Function)]
     storage = 0
     constants: dict[int, int] = {}
 
@@ -45,8 +46,10 @@ def planned_bytes(module: tvm.IRModule) -> int:
             elif expression.op.name == "relax.builtin.alloc_tensor":
                 storage += _bytes(expression.ty)
 
-    relax.analysis.post_order_visit(main.body, visit)
-    return storage + sum(constants.values()) + sum(_bytes(parameter.ty) for parameter in main.params)
+    for program in programs:
+        relax.analysis.post_order_visit(program.body, visit)
+    inputs = sum(_bytes(parameter.ty) for program in programs for parameter in program.params)
+    return storage + sum(constants.values()) + inputs
 
 
 def workspace_bytes(module: tvm.IRModule, threads: int) -> int:

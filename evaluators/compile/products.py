@@ -17,7 +17,7 @@ Sizes that do not divide are covered by a last tile that overlaps the one before
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evaluators.compile.choices import Choice
@@ -85,14 +85,39 @@ class ProductTile:
         return dataclasses.asdict(self)
 
 
-def product_options(product: Product, profile: Profile, limit: int = 24) -> list[Choice]:
-    """The tiles worth trying, the one with the fewest modelled cycles first."""
-    shapes = sorted(_register_tiles(product, profile), key=lambda tile: _cycles(product, tile, profile))
+def product_options(
+    product: Product, profile: Profile, limit: int = 24, columns: int | None = None
+) -> list[Choice]:
+    """The tiles worth trying, the one with the fewest modelled cycles first; of so many ``columns``, if given."""
+    tiles = (tile for tile in _register_tiles(product, profile) if columns in (None, tile.columns))
+    shapes = sorted(tiles, key=lambda tile: _cycles(product, tile, profile))
     blocked = [
         dataclasses.replace(tile, block=block) for tile in shapes[: limit // 2] for block in _blocks(product, tile)
     ]
     blocked.sort(key=lambda tile: (_cycles(product, tile, profile), tile.vectors, tile.block))
     return [tile.choice for tile in blocked[:limit]]
+
+
+def shared_columns(products: Sequence[Product], profile: Profile) -> int:
+    """Columns of the panels in which products by the same matrix read it.
+
+    Of those that all can read, the ones that slow them least together, each relative to its own best. The one with
+    fewest rows counts twice: texts have a prompt once and many tokens.
+    """
+    fewest = [_cycles_by_columns(product, profile) for product in sorted(products, key=lambda each: each.rows)]
+    weighed = [fewest[0], *fewest]
+    common = set.intersection(*map(set, fewest))
+    return min(sorted(common), key=lambda columns: sum(each[columns] / min(each.values()) for each in weighed))
+
+
+def _cycles_by_columns(product: Product, profile: Profile) -> dict[int, float]:
+    """Modelled cycles of the best tile of each number of columns."""
+    found: dict[int, float] = {}
+    for tile in _register_tiles(product, profile):
+        for block in _blocks(product, tile):
+            cycles = _cycles(product, dataclasses.replace(tile, block=block), profile)
+            found[tile.columns] = min(cycles, found.get(tile.columns, cycles))
+    return found
 
 
 def _register_tiles(product: Product, profile: Profile) -> Iterator[ProductTile]:

@@ -13,7 +13,7 @@ from typing import Any
 from evaluators.latency.quiet import QuietCores
 from evaluators.latency.race import Lap, race
 from hw_profiles.profile import Profile
-from results.bundle.runner import BundleProblem, CompiledStudent, Inputs, as_tuple, measure_latency
+from results.bundle.runner import MAIN, BundleProblem, CompiledStudent, Inputs, as_tuple, measure_latency
 from results.measurement import Measurement
 from results.store import disk_room
 from understudy import MeasureError
@@ -43,21 +43,21 @@ class HostDevice:
         self._limit_s = limit_s
         self._loaded: tuple[tuple[object, ...], CompiledStudent] | None = None
 
-    def run(self, library: Path, inputs: Inputs) -> Any:
+    def run(self, library: Path, inputs: Inputs, program: str = MAIN) -> Any:
         """The student's output for its inputs, or a tuple of them where it has several.
 
         Raises ``MeasureError`` when it cannot run, ``RunError`` when the disk is full.
         """
         with _problems():
-            return self._load(library)(*as_tuple(inputs))
+            return self._load(library).program(program)(*as_tuple(inputs))
 
-    def measure(self, library: Path, inputs: Inputs) -> Measurement:
+    def measure(self, library: Path, inputs: Inputs, program: str = MAIN) -> Measurement:
         """The latency of one inference in seconds: the median with its quartiles and number of repeats.
 
         Raises as ``run`` does.
         """
         with _problems():
-            student = self._load(library)
+            student = self._load(library).program(program)
             with self._alone():
                 return _measurement(measure_latency(student, inputs, self._limit_s))
 

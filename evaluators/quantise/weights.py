@@ -15,6 +15,7 @@ from torch.nn import functional
 from evaluators.quantise.dequantised import dequantised
 from evaluators.quantise.flow import watched
 from evaluators.quantise.replace import replace_layer
+from spaces.decoder import Table
 
 _SHARES = tuple(share / 10 for share in range(10, 4, -1))
 """Of a row's largest weight, what may become the largest whole number."""
@@ -50,11 +51,11 @@ class RoundedLinear(_Rounding, nn.Linear):
 
 
 class RoundedEmbedding(_Rounding, nn.Embedding):
-    """A table of tokens; it shares the tensor of the one it takes the place of."""
+    """A table of tokens (``reads``: of answers too); it shares the tensor of the one it takes the place of."""
 
     def __init__(self, layer: nn.Embedding, weight_bits: int) -> None:
         nn.Embedding.__init__(self, layer.num_embeddings, layer.embedding_dim, layer.padding_idx, device="meta")
-        self.weight, self.weight_bits = layer.weight, weight_bits
+        self.weight, self.weight_bits, self.reads = layer.weight, weight_bits, isinstance(layer, Table)
 
     def forward(self, ids: Tensor) -> Tensor:
         """As ``nn.Embedding``."""
@@ -87,7 +88,10 @@ class StoredLinear(nn.Module):
 
 
 class StoredEmbedding(nn.Module):
-    """The table that a rounded one becomes: int8 (V, E), or two weights of four bits a byte, uint8 (V, E / 2)."""
+    """The table that a rounded one becomes: int8 (V, E), or two weights of four bits a byte, uint8 (V, E / 2).
+
+    One that reads answers too is int8: the compiler packs four bits for both by itself.
+    """
 
     rows: Tensor
     whole: Tensor
@@ -96,7 +100,7 @@ class StoredEmbedding(nn.Module):
     def __init__(self, layer: RoundedEmbedding) -> None:
         super().__init__()
         whole, scale = whole_weights(layer.weight, layer.weight_bits)
-        self._halves = layer.weight_bits == 4 and whole.shape[1] % 2 == 0
+        self._halves = layer.weight_bits == 4 and whole.shape[1] % 2 == 0 and not layer.reads
         self.register_buffer("whole", whole.to(torch.int8))
         low, high = (whole + _HALF).to(torch.uint8).chunk(2, 1)
         self.register_buffer("rows", low + 16 * high if self._halves else self.whole)
@@ -111,7 +115,7 @@ class StoredEmbedding(nn.Module):
         return rows * self.scale[ids][..., None]
 
     def read(self, hidden: Tensor) -> Tensor:
-        """As ``spaces.decoder.Table``; the compiler packs such weights of four bits by itself."""
+        """As ``spaces.decoder.Table``."""
         return functional.linear(hidden, dequantised(self.whole, self.scale))
 
 

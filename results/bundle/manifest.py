@@ -42,7 +42,7 @@ _HOW: Mapping[str, str] = {
     "half_accuracy": "as accuracy, with the rounding of weights and of every result to float16 simulated",
     "agreement": "share of the test split on which student and teacher give the same answer",
     "latency": "median time of a call, numpy in and numpy out, on the target's profile; `run.py bench` repeats it",
-    "size": "the compiled library as a file, weights included",
+    "size": "the compiled library as a file, weights and all programs included",
     "float_latency": "as latency, of the same network in float32",
     "float_size": "as size, of the same network in float32",
     "difference": "largest difference to the original network, as a share of its largest output",

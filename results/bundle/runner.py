@@ -27,6 +27,7 @@ apache-tvm-ffi), and Pillow to decode image files (``.npy`` arrays work without 
 from __future__ import annotations
 
 import argparse
+import copy
 import ctypes
 import hashlib
 import importlib.util
@@ -52,6 +53,9 @@ Inputs = Array | tuple[Array, ...]
 
 FORMAT = 2
 """The version of ``manifest.json`` that this file writes; it reads 1 as well."""
+
+MAIN = "main"
+"""What a library calls its program, or of several the one that a call of the student is."""
 
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "arm64": "aarch64", "aarch64": "aarch64"}
 
@@ -313,7 +317,8 @@ class CompiledStudent:
         try:
             module = tvm.runtime.load_module(str(Path(library).absolute()))
             self._gpu = tvm.cuda() if on_gpu else None
-            self._main = VirtualMachine(module, self._gpu or tvm.cpu())["main"]
+            self._machine = VirtualMachine(module, self._gpu or tvm.cpu())
+            self._main = self._machine[MAIN]
         except (RuntimeError, ValueError, AttributeError) as error:
             raise BundleProblem(f"{library} cannot be loaded by TVM {tvm.__version__} ({_line(error)})") from error
         self._tvm = tvm
@@ -321,7 +326,24 @@ class CompiledStudent:
         self._tensors: list[Any] = []
         self._there: list[Any] = []
         self.threads = threads
+        self._library = library
         self._size_pool(threads)
+
+    def program(self, name: str) -> CompiledStudent:
+        """Another program of the same library, which reads the same weights.
+
+        Raises ``BundleProblem`` where the library has none of that name.
+        """
+        other = copy.copy(self)
+        other._buffers, other._tensors, other._there = [], [], []
+        try:
+            other._main = self._machine[name]
+        except AttributeError as error:
+            raise BundleProblem(
+                f"{self._library} has no program {name!r}, so it is of another version: use the run.py beside it, "
+                "or search again"
+            ) from error
+        return other
 
     def __call__(self, *inputs: Array) -> Any:
         """The network's output, or a tuple of them where it has several.
@@ -609,8 +631,8 @@ class Bundle:
             self._pieces = _beside("bytepair").BytePair.read(self.folder / "bytepair.json")
         except (OSError, ValueError) as error:
             raise BundleProblem(f"the vocabulary in {self.folder} cannot be used ({error})") from error
-        target, figures = self.manifest["target"], self.manifest["figures"]
-        self._prefill = CompiledStudent(self.folder / "prefill.so", target["threads"], "gpu" in target)
+        figures = self.manifest["figures"]
+        self._prefill = self.student.program("prefill")
         costs = [figures[name]["value"] for name in ("first_token", "latency") if name in figures]
         few = int(costs[0] / costs[1]) if len(costs) == 2 else 0
         cache = _aligned(tuple(spec["cache"]), np.dtype(np.float32))

@@ -23,13 +23,19 @@ from understudy import BundleError
 
 LIBRARY, ONNX = "student.so", "student.onnx"
 """The compiled library and its ONNX twin."""
+ONNX_WEIGHTS = "student.onnx.data"
+"""What several ONNX twins of a student have in common: their weights."""
 _PINNED = ("apache-tvm", "apache-tvm-ffi")
 _RANGES = ("numpy>=1.26", "pillow>=10")
 """What any version serves for, so that a device's older Python finds one."""
 _NEEDED: Mapping[str, Mapping[str, str]] = {
     "texts": {"vocabulary": wordpiece.VOCABULARY},
     "questions": {"vocabulary": wordpiece.VOCABULARY},
-    "language": {"vocabulary": bytepair.PIECES, "prefill": "prefill.so", "prefill_onnx": "prefill.onnx"},
+    "language": {
+        "vocabulary": bytepair.PIECES,
+        "prefill_onnx": "prefill.onnx",
+        "onnx_weights": ONNX_WEIGHTS,
+    },
 }
 """By what a student takes, further files of it that a bundle holds, and their names there."""
 _BESIDE: Mapping[str, tuple[ModuleType, ...]] = {

@@ -28,7 +28,7 @@ from evaluators.boards.remote import _Student, listed
 from evaluators.boards.sampling import Samples, median_interval, sample_in_turn
 from evaluators.compile.compiler import compile_network
 from evaluators.compile.export import import_network
-from evaluators.cost import cost_on
+from evaluators.cost import Imported, cost_on
 from evaluators.latency.predict.calibrate import calibrate
 from evaluators.latency.predict.stopwatch import BoardStopwatch
 from evaluators.latency.predict.store import LatencyStore
@@ -211,7 +211,7 @@ def test_when_all_boards_are_lost_candidates_are_predicted_and_the_record_and_re
         network = nn.Sequential(nn.Conv2d(3, 4, 3 + number), nn.ReLU()).eval()
         module, expected = import_network(network, images), network(images).detach().numpy()
         library = tmp_path / f"student{number}.so"
-        found = cost_on(target, module, library, INPUT, expected, nullcontext, Stages())
+        found = cost_on(target, [Imported(module, INPUT, expected)], library, nullcontext, Stages())
         assert goal.violation(found) is None
         measured = {**found, "accuracy": Measurement(0.5 + number / 10, "share")}
         store.append(Candidate(number, {}, str(number), "done", measurements=measured))

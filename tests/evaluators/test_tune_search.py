@@ -18,7 +18,9 @@ from evaluators.compile.choices import first, spelled
 from evaluators.compile.compiler import compile_module
 from evaluators.compile.export import export_network, import_program
 from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.together import packing_of
 from evaluators.compile.tune import search
+from evaluators.compile.tune.build import build_option
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import find_cases
 from evaluators.compile.tune.child import Child, ChildDiedError, ChildRaisedError
@@ -28,7 +30,7 @@ from evaluators.compile.tune.racer import ChildRacer
 from evaluators.compile.tune.search import Tuner
 from evaluators.compile.tune.tuned import TuningRequest, compile_tuned
 from evaluators.compile.verify import verify
-from evaluators.cost import cost_on
+from evaluators.cost import Imported, cost_on
 from evaluators.latency.host import HostDevice
 from evaluators.latency.predict.store import LatencyStore
 from evaluators.latency.quiet import QuietCores
@@ -37,7 +39,7 @@ from evaluators.stages import Stages
 from evaluators.target import Target
 from hw_profiles.profile import Profile, load_profile
 from results.budget import Budget
-from results.bundle.runner import Inputs
+from results.bundle.runner import MAIN, Inputs
 from results.goals import Goal
 from understudy import DeviceLost, MeasureError
 
@@ -67,7 +69,7 @@ def imported() -> tuple[nn.Module, torch.Tensor, tvm.IRModule]:
 
 
 def test_the_kernels_with_options_are_found_once_with_their_count(profile: Profile) -> None:
-    cases = find_cases(prepare(imported()[2], profile), profile, first)
+    cases = find_cases([prepare(imported()[2], profile)], profile, first)
     assert [case.count for case in cases] == [1, 2]
     assert all(len(case.options) > 1 for case in cases)
 
@@ -98,6 +100,18 @@ def test_tuned_networks_equal_torch_and_what_is_known_is_not_measured_again(
     assert again.table == tuner.table
 
 
+def test_a_matrix_of_two_programs_is_tuned_in_the_packing_that_they_share(
+    profile: Profile, tmp_path: Path
+) -> None:
+    layer = nn.Linear(64, 96).eval()
+    modules = [import_program(export_network(layer, (torch.randn(rows, 64),))) for rows in (1, 40)]
+    graphs = [prepare(module, profile) for module in modules]
+    cases = find_cases(graphs, profile, first, packing_of(graphs, profile))
+    assert len(cases) == 2
+    assert len({option["vectors"] * option["lanes"] for case in cases for option in case.options}) == 1
+    assert build_option(cases[1], cases[1].options[-1], profile, tmp_path / "kernel.so") >= 1
+
+
 def test_a_race_keeps_the_first_and_refuses_wrong_results() -> None:
     def slow(x: np.ndarray) -> np.ndarray:
         time.sleep(0.003)
@@ -121,7 +135,7 @@ def test_a_child_that_crashes_hangs_or_raises_is_told_apart_and_replaced(child: 
 
 
 def test_options_that_cannot_be_built_or_crash_where_they_run_are_faults(profile: Profile, tmp_path: Path) -> None:
-    case = find_cases(prepare(imported()[2], profile), profile, first)[0]
+    case = find_cases([prepare(imported()[2], profile)], profile, first)[0]
     builders, racer = Builders(profile, 1), Crashing(profile, None)
     measuring = Measuring(racer, builders, nullcontext, tmp_path, time.monotonic() + 60)
     options = [{**case.options[1], "lanes": 0}, *case.options[1:3]]
@@ -149,13 +163,14 @@ def test_a_lost_device_is_no_fault_of_the_kernels_and_what_is_known_serves(
     builders, database = Builders(profile, 1), Database(tmp_path / "kernels.sqlite")
     tuner = Tuner(profile, database, Gone(), builders, seconds=60)
     layers, x, module = imported()
-    expected, goal = layers(x).detach().numpy(), Goal("", ("accuracy", "latency"), Budget())
+    program = Imported(module, x.numpy(), layers(x).detach().numpy())
+    goal = Goal("", ("accuracy", "latency"), Budget())
     fallback = LatencyStore(tmp_path / "latency.sqlite").predictor(profile)
     target = Target(profile, Gone(), goal, tuner, lambda: fallback)
     try:
         with pytest.raises(DeviceLost):
             tuner(module)
-        found = cost_on(target, module, tmp_path / "student.so", x.numpy(), expected, nullcontext, Stages())
+        found = cost_on(target, [program], tmp_path / "student.so", nullcontext, Stages())
     finally:
         builders.close()
     assert found["latency"].source == "predicted"
@@ -165,7 +180,7 @@ def test_a_lost_device_is_no_fault_of_the_kernels_and_what_is_known_serves(
 class Gone:
     """A device of which no call has an answer."""
 
-    def run(self, library: Path, inputs: Inputs) -> Any:
+    def run(self, library: Path, inputs: Inputs, program: str = MAIN) -> Any:
         raise DeviceLost("no board")
 
     race = measure = run
@@ -179,7 +194,7 @@ def test_nothing_is_built_when_there_is_no_time(profile: Profile, tmp_path: Path
     tuner = Tuner(profile, Database(tmp_path / "kernels.sqlite"), racer, builders, seconds=0)
     choose = tuner(imported()[2])
     assert [row.tried for row in tuner.table] == [0, 0]
-    case = find_cases(prepare(imported()[2], profile), profile, first)[0]
+    case = find_cases([prepare(imported()[2], profile)], profile, first)[0]
     assert choose(case.key, case.options) == case.options[0]
 
 

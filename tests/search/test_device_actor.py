@@ -43,7 +43,7 @@ def test_a_crashing_student_is_an_error_and_the_next_one_is_measured(tmp_path: P
             def __init__(self) -> None:
                 raise ValueError("no such device")
 
-            def run(self, library: Path, inputs: np.ndarray) -> None:
+            def run(self, library: Path, inputs: np.ndarray, program: str) -> None:
                 """Never called."""
 
         broken = RemoteDevice(ray.remote(Broken).remote(), tmp_path / "lease")

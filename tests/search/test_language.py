@@ -101,8 +101,12 @@ def test_the_kind_of_data_chooses_space_and_teacher(run: tuple[RunStore, Path]) 
 def test_the_student_is_measured_by_token_and_to_the_first(run: tuple[RunStore, Path]) -> None:
     (student,) = run[0].students()
     assert {"latency", "first_token", "size", "memory", "agreement"} <= student.measurements.keys()
-    sizes = [(run[0].path / student.files[name]).stat().st_size for name in ("library", "prefill")]
-    assert student.measurements["size"].value == sum(sizes)
+    size = (run[0].path / student.files["library"]).stat().st_size
+    weights = 4 * sum(each.numel() for each in trained(run).parameters())
+    assert weights < student.measurements["size"].value == size < weights + 130_000, "both programs read them"
+    assert weights < student.measurements["memory"].value < weights + 130_000
+    twins = [run[0].path / student.files[name] for name in ("onnx", "prefill_onnx", "onnx_weights")]
+    assert sum(file.stat().st_size for file in twins) < 1.2 * weights + 60_000
     assert [each.shape for each in _inputs(student)] == [(1,), (1,), (1, 2, 2, WINDOW, 32)]
 
 
@@ -193,8 +197,9 @@ def test_a_bundle_runs_with_nothing_of_ours(run: tuple[RunStore, Path]) -> None:
     assert manifest["preprocess"]["window"] == WINDOW
     for name in ("latency", "first_token"):
         assert f"{WINDOW} tokens in sight" in manifest["figures"][name]["how"]
-    needed = {"bytepair.json", "bytepair.py", "continuation.py", "prefill.so", "prefill.onnx"}
+    needed = {"bytepair.json", "bytepair.py", "continuation.py", "student.so", "prefill.onnx", "student.onnx.data"}
     assert needed <= manifest["files"].keys()
+    assert "prefill.so" not in manifest["files"]
 
 
 def test_what_is_not_for_running_text_is_refused(run: tuple[RunStore, Path], tmp_path: Path) -> None:

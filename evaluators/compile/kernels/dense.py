@@ -41,12 +41,31 @@ def dense(
     return te.compute((*outer, channels), product, name=NAME, attrs=written(choice))
 
 
+def columns(panels: te.Tensor, picks: te.Tensor, size: tuple[int, int]) -> te.Tensor:
+    """Columns of a matrix of a size (I, O), held as panels: ``picks`` (...), of -O to O - 1, to (..., I)."""
+    inner, channels = size
+    tile = shape_of(panels)[-1]
+
+    def element(*at: tirx.PrimExpr) -> tirx.PrimExpr:
+        *place, k = at
+        column = tirx.floormod(picks[tuple(place)], channels)
+        lane = column - tirx.min(column // tile * tile, tirx.const(channels - tile, column.ty.dtype))
+        value = _held(lambda row: panels[column // tile, row, lane], str(panels.dtype), k)
+        return value.astype("int8") if panels.dtype == "uint8" else value
+
+    return te.compute((*picks.shape, inner), element, name="take")
+
+
 def widened(load: Callable[[tirx.PrimExpr], tirx.PrimExpr], dtype: str, k: tirx.PrimExpr) -> tirx.PrimExpr:
     """The weight at ``k`` as float32, of panels in float32, int8, or two a byte: the even one in its low half."""
-    if dtype == "float32":
+    value = _held(load, dtype, k)
+    return value if dtype == "float32" else value.astype("float32")
+
+
+def _held(load: Callable[[tirx.PrimExpr], tirx.PrimExpr], dtype: str, k: tirx.PrimExpr) -> tirx.PrimExpr:
+    """The weight at ``k`` as it was packed, of two a byte as int32."""
+    if dtype != "uint8":
         return load(k)
-    if dtype == "int8":
-        return load(k).astype("float32")
     shift = Analyzer().simplify(k % 2 * 4).astype(dtype)
     half = (load(k // 2) >> shift) & tirx.const(15, dtype)  # in bytes: a wider shift is slower
-    return (half.astype("int32") - NIBBLE).astype("float32")
+    return half.astype("int32") - NIBBLE

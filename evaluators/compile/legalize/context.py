@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from evaluators.compile.choices import Chooser
+from evaluators.compile.choices import Chooser, KernelKey
 from evaluators.compile.tiles import padded
 from hw_profiles.profile import Profile
 
 Array = NDArray[np.float32]
+Size = tuple[int, int]
+"""Of a constant matrix: inner, columns."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How matrices are packed that several kernels read: the columns of their ``panels``, by size.
+
+    ``tables`` are those whose columns are also picked, as the embeddings of tokens.
+    """
+
+    panels: Mapping[Size, int] = field(default_factory=dict)
+    tables: frozenset[Size] = frozenset()
+
+    @classmethod
+    def of(cls, key: KernelKey) -> Packing:
+        """What a kernel's key says of the matrix that it reads."""
+        facts = dict(key.facts)
+        return cls({(facts["k"], facts["n"]): facts["panel"]} if "panel" in facts else {})
+
+
+ALONE = Packing()
+"""Where each matrix has one reader."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """The target, and who chooses among the ways to build a kernel."""
+    """The target, who chooses among the ways to build a kernel, and what is packed for several."""
 
     profile: Profile
     choose: Chooser
+    packing: Packing = ALONE
 
 
 Legalizer = Callable[[relax.BlockBuilder, relax.Call, Context], relax.Expr | None]

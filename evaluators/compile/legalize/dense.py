@@ -43,9 +43,17 @@ def pack_panels(weight: NDArray[Any], width: int) -> NDArray[Any]:
     return np.stack([weight[:, start : start + width] for start in starts])
 
 
+def packed_dense(weight: NDArray[Any], width: int) -> NDArray[Any]:
+    """A matrix (I, O) in the panels of ``kernels.dense``: two whole numbers a byte where they fit."""
+    panels = pack_panels(weight, width)
+    return in_halves(panels) if fits_half(weight) else panels
+
+
 def fits_half(weight: NDArray[Any]) -> bool:
-    """Whether two whole numbers of a matrix (I, O) fit a byte, along an even I."""
-    return len(weight) % 2 == 0 and bool((weight >= -dense.NIBBLE).all() and (weight < dense.NIBBLE).all())
+    """Whether a matrix (I, O) is of bytes of which two fit one, along an even I."""
+    if weight.dtype != np.int8 or len(weight) % 2:
+        return False
+    return bool((weight >= -dense.NIBBLE).all() and (weight < dense.NIBBLE).all())
 
 
 def in_halves(panels: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -63,15 +71,17 @@ def _product(
     *outer, channels = whole(call.ty.shape)
     product = Product(math.prod(outer), weight.shape[0], channels)
     facts = {"m": product.rows, "k": product.inner, "n": product.columns}
-    options = product_options(product, context.profile)
-    halves = weight.dtype == np.int8 and fits_half(weight)
+    panel = context.packing.panels.get((product.inner, product.columns))
+    options = product_options(product, context.profile, columns=panel)
+    if panel is not None:
+        facts["panel"] = panel
+    halves = fits_half(weight)
     if weight.dtype == np.int8:
         facts["bits"] = 4 if halves else 8
     if halves:  # which half of a byte a step reads must be known when its code is written
         options = [{**option, "unroll": option["unroll"] * (1 + option["unroll"] % 2)} for option in options]
     choice = context.choose(KernelKey("dense", tuple(facts.items())), options)
-    packed = pack_panels(weight, choice["vectors"] * choice["lanes"])
-    packed = in_halves(packed) if halves else packed
+    packed = packed_dense(weight, choice["vectors"] * choice["lanes"])
 
     def build(rows: te.Tensor, weights: te.Tensor) -> te.Tensor:
         return dense.dense(rows, weights, channels, choice, strides)

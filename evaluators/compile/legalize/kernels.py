@@ -11,7 +11,7 @@ from tvm import relax
 
 from evaluators.compile.choices import Chooser, ReplacedError
 from evaluators.compile.legalize.attention import attention
-from evaluators.compile.legalize.context import Context, Legalizer
+from evaluators.compile.legalize.context import ALONE, Context, Legalizer, Packing
 from evaluators.compile.legalize.convolution import dense_convolution, depthwise_convolution
 from evaluators.compile.legalize.dense import dense_layer, pointwise_convolution
 from evaluators.compile.legalize.gate import gated
@@ -27,7 +27,7 @@ from evaluators.compile.legalize.pooling import pooled
 from evaluators.compile.legalize.replaced import as_tvm_computes
 from evaluators.compile.legalize.resize import resized
 from evaluators.compile.legalize.scan import scan
-from evaluators.compile.legalize.take import taken
+from evaluators.compile.legalize.take import taken, token_rows
 from evaluators.compile.legalize.transpose import transpose
 from evaluators.compile.legalize.transposed import transposed_convolution
 from evaluators.compile.legalize.winograd import winograd_convolution
@@ -49,7 +49,7 @@ LEGALIZERS: Mapping[str, tuple[Legalizer, ...]] = {
     "relax.argsort": (order,),
     "relax.sort": (ordered,),
     "relax.topk": (extremes,),
-    "relax.take": (taken,),
+    "relax.take": (taken, token_rows),
     "relax.permute_dims": (transpose,),
     "relax.image.resize2d": (resized,),
     "relax.nn.max_pool2d": (pooled,),
@@ -76,9 +76,11 @@ def legalized(module: tvm.IRModule, replacements: Mapping[str, Any] = MappingPro
     return tvm.transform.Sequential(passes)(module)
 
 
-def make_kernels(module: tvm.IRModule, profile: Profile, choose: Chooser) -> tvm.IRModule:
-    """The graph as calls of unscheduled kernels with static shapes."""
-    context = Context(profile, choose)
+def make_kernels(
+    module: tvm.IRModule, profile: Profile, choose: Chooser, packing: Packing = ALONE
+) -> tvm.IRModule:
+    """The graph as calls of unscheduled kernels with static shapes; see ``Context``."""
+    context = Context(profile, choose, packing)
     return legalized(module, {name: first_of(found, context) for name, found in LEGALIZERS.items()})
 
 

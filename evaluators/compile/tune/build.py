@@ -16,6 +16,7 @@ from tvm.ir import GenericConst
 from tvm.relax.utils import copy_with_new_vars
 
 from evaluators.compile.choices import Choice, KernelKey
+from evaluators.compile.legalize.context import Packing
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.link import build, link, plan_memory
 from evaluators.compile.rules.apply import SCHEDULED, schedule_kernels
@@ -75,7 +76,7 @@ def _built_as(case: Case, option: Choice, profile: Profile, operator: tvm.IRModu
         asked.append(key)
         return chosen.get(key, options[0])
 
-    computed = make_kernels(operator, profile, choose)
+    computed = make_kernels(operator, profile, choose, Packing.of(case.key))
     if case.key not in asked:
         raise CompileError(f"the operator alone does not make the kernel {case.key}")
     return computed

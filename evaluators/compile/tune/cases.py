@@ -12,7 +12,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from evaluators.compile.choices import Choice, Chooser, KernelKey
-from evaluators.compile.legalize.context import Context, Legalizer
+from evaluators.compile.legalize.context import ALONE, Context, Legalizer, Packing
 from evaluators.compile.legalize.kernels import LEGALIZERS, first_of
 from hw_profiles.profile import Profile
 
@@ -33,14 +33,17 @@ class Case:
     count: int = 1
 
 
-def find_cases(graph: tvm.IRModule, profile: Profile, choose: Chooser) -> list[Case]:
-    """Every kernel for which there is more than one option, in a prepared graph built as ``choose`` says."""
+def find_cases(
+    graphs: Sequence[tvm.IRModule], profile: Profile, choose: Chooser, packing: Packing = ALONE
+) -> list[Case]:
+    """Every kernel for which there is more than one option, in prepared graphs built as ``choose`` says."""
     watch = _Watch(choose)
-    context = Context(profile, choose)
+    context = Context(profile, choose, packing)
     watched = {
         name: first_of(tuple(map(watch.watched, legalizers)), context) for name, legalizers in LEGALIZERS.items()
     }
-    relax.transform.LegalizeOps(watched)(graph)
+    for graph in graphs:
+        relax.transform.LegalizeOps(watched)(graph)
     return list(watch.cases.values())
 
 

@@ -9,6 +9,7 @@ from tvm.ir import GlobalVar
 from tvm.tirx import PrimFunc
 
 from evaluators.compile.choices import Choice, Chooser, KernelKey, ReplacedError
+from evaluators.compile.legalize.context import Packing
 from evaluators.compile.legalize.kernels import make_kernels
 from evaluators.compile.legalize.replaced import mark_of
 from evaluators.compile.tune.cases import Case
@@ -37,7 +38,8 @@ def as_tvm_computes(case: Case, profile: Profile) -> tvm.IRModule:
     def chosen(key: KernelKey, options: Sequence[Choice]) -> Choice:
         return before.get(key, options[0])
 
-    computed = make_kernels(tvm.ir.load_json(case.graph), profile, replacing(chosen, {str(case.key): None}))
+    choose, packing = replacing(chosen, {str(case.key): None}), Packing.of(case.key)
+    computed = make_kernels(tvm.ir.load_json(case.graph), profile, choose, packing)
     if len(marked(computed)) != 1 or sum(isinstance(each, PrimFunc) for each in computed.functions.values()) != 1:
         raise CompileError(f"TVM does not compute {case.key} in one kernel")
     return computed

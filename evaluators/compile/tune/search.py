@@ -14,6 +14,7 @@ import tvm
 
 from evaluators.compile.choices import Choice, Chooser, KernelKey, spelled
 from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.together import packing_of
 from evaluators.compile.tune.builders import Builders
 from evaluators.compile.tune.cases import Case, find_cases
 from evaluators.compile.tune.database import Database, Laps, chooser, target_of
@@ -65,8 +66,8 @@ class Tuner:
         """The chooser of what was found before; nothing is measured."""
         return chooser(self.database.read(target_of(self.profile)))
 
-    def __call__(self, module: tvm.IRModule) -> Chooser:
-        """Search among the options of an imported network; the chooser of what was found, now and before.
+    def __call__(self, *modules: tvm.IRModule) -> Chooser:
+        """Search among the options of a network's imported programs; the chooser of all that was found.
 
         Raises ``DeviceLost`` when there is nothing to time kernels on; what was found until then is kept.
         """
@@ -75,22 +76,24 @@ class Tuner:
         with self.working():
             if self.seconds:
                 self.builders.get_ready()
-            graph = prepare(module, self.profile)
+            graphs = [prepare(module, self.profile) for module in modules]
         end = time.monotonic() + self.seconds
         with tempfile.TemporaryDirectory(dir=self.scratch, prefix="understudy-kernels-") as folder:
             measuring = Measuring(self.racer, self.builders, self.working, Path(folder), end)
-            self.cases = self._explored(graph, known, choose, measuring)
+            self.cases = self._explored(graphs, known, choose, measuring)
         rows = [_tuned(case, known.get(str(case.key), {}), choose) for case in self.cases]
         self.table = sorted(rows, key=lambda row: -row.count * row.default_s)
         return choose
 
-    def _explored(self, graph: tvm.IRModule, known: Laps, choose: Chooser, measuring: Measuring) -> Sequence[Case]:
-        """The kernels of a graph, searched, and those again that what was found leads to."""
-        target = target_of(self.profile)
+    def _explored(
+        self, graphs: Sequence[tvm.IRModule], known: Laps, choose: Chooser, measuring: Measuring
+    ) -> Sequence[Case]:
+        """The kernels of graphs, searched, and those again that what was found leads to."""
+        target, packing = target_of(self.profile), packing_of(graphs, self.profile)
         seen: set[KernelKey] = set()
         while True:
             with self.working():
-                cases = find_cases(graph, self.profile, choose)
+                cases = find_cases(graphs, self.profile, choose, packing)
             if seen.issuperset(case.key for case in cases):
                 return cases
             seen.update(case.key for case in cases)
