@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,11 @@ def write_examples(task: MapTask, logits: Tensor, teacher: NDArray[np.float32] |
     """Write rows of picture, what is given of it, the teacher's answer (if any) and the student's, as one PNG.
 
     They are the test pictures on which student and teacher (or, without one, student and masks) agree least.
-    ``logits`` and ``teacher`` are of the test split, (N, channels, G, G).
+    ``logits`` and ``teacher`` are of the test split, (N, *answer_shape).
     """
     from PIL import Image
 
-    show = _shown_boxes if isinstance(task, DetectionTask) else _shown_masks
+    show = partial(_shown_boxes, task.map_sides) if isinstance(task, DetectionTask) else _shown_masks
     side, targets = task.image_size, task.targets("test")
     rows = []
     for index in _unlike(task, logits, teacher):
@@ -61,10 +62,13 @@ def _shown_masks(
 
 
 def _shown_boxes(
-    picture: NDArray[np.uint8], given: NDArray[np.float32], answers: list[NDArray[np.float32]]
+    sides: tuple[int, ...],
+    picture: NDArray[np.uint8],
+    given: NDArray[np.float32],
+    answers: list[NDArray[np.float32]],
 ) -> list[NDArray[np.uint8]]:
     scored = np.insert(given, 1, 1.0, axis=1)
-    return [drawn(picture, scored), *(drawn(picture, boxes_of(each)) for each in answers)]
+    return [drawn(picture, scored), *(drawn(picture, boxes_of(each, sides)) for each in answers)]
 
 
 def _joined(pictures: list[NDArray[np.uint8]], axis: int) -> NDArray[np.uint8]:

@@ -19,7 +19,8 @@ _OF_TEXTS = "text"
 _OF_LANGUAGE = "language"
 _OF_IMAGES = ("mobile", "residual")
 _OF_SPEECH = "speech"
-_OF_MAPS = ("segment", "detect")
+_OF_MASKS, _OF_BOXES = "segment", "detect"
+_OF_MAPS = (_OF_MASKS, _OF_BOXES)
 _OF_QUESTIONS = "answer"
 
 
@@ -37,6 +38,7 @@ def load_space(
     tokens: bool = False,
     sample_rate: int | None = None,
     dense: bool = False,
+    boxes: bool = False,
     question: tuple[int, int] | None = None,
 ) -> Space:
     """The space for images of (channels, image_size, image_size) in so many classes, or for vectors.
@@ -44,8 +46,8 @@ def load_space(
     ``spec`` is one of ``space_names()``, ``nni:<name>`` for a space of NNI's hub, or ``file.py:Class`` for a
     ``ModelSpace`` of the user's. An ``image_size`` of ``VECTOR`` stands for vectors of ``channels`` features, with
     a ``sample_rate`` (Hz) for recordings of so many samples. With ``tokens`` it is for texts of up to
-    ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image, or
-    with what comes after each token.
+    ``image_size`` ids, each below ``channels``; ``dense`` ones answer with a class for each place of an image
+    (``boxes``: at several scales, see ``spaces.scales.level_sides``), or with what comes after each token.
     With a ``question``, a vocabulary's size and a number of tokens, samples are images with such questions.
     Raises ``SpaceError`` when there is none of that name (with the nearest one) or it cannot be used.
     """
@@ -72,8 +74,9 @@ def load_space(
         raise SpaceError(f"space {spec} is for images, but the data are {kind}: use --space {fitting}")
     if spec == _OF_SPEECH and not sample_rate:
         raise SpaceError(f"space {spec} is for recordings of words (WAV files), and the data are none")
-    if dense and not tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec not in _OF_MAPS:
-        raise SpaceError(f"space {spec} gives no maps: use --space {' or '.join(_OF_MAPS)}, or leave it out")
+    of_maps, wanted = (_OF_BOXES, "boxes") if boxes else (_OF_MASKS, "masks")
+    if dense and not tokens and (spec in _OWN or spec.startswith(_HUB_PREFIX)) and spec != of_maps:
+        raise SpaceError(f"space {spec} gives no {wanted}: use --space {of_maps}, or leave it out")
     if spec in _OF_MAPS and not dense:
         raise SpaceError(f"space {spec} is for images with masks or boxes, and the data are none: leave it out")
     if question is not None and spec != _OF_QUESTIONS:
@@ -88,7 +91,7 @@ def load_space(
     if colon:
         from spaces.user import user_space
 
-        return user_space(Path(path), name, **sizes, tokens=tokens, dense=dense)
+        return user_space(Path(path), name, **sizes, tokens=tokens, dense=dense, boxes=boxes)
     if spec not in _OWN:
         known = (*_OWN, "nni:<hub space>", "<file.py>:<Class>")
         raise SpaceError(unknown_name("space", spec, known))
@@ -122,8 +125,8 @@ def _own(
         "mlp": MlpSpace,
         _OF_TEXTS: TextSpace,
         _OF_LANGUAGE: LanguageSpace,
-        "segment": SegmentSpace,
-        "detect": DetectSpace,
+        _OF_MASKS: SegmentSpace,
+        _OF_BOXES: DetectSpace,
         _OF_QUESTIONS: AnswerSpace,
     }
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
@@ -132,5 +135,5 @@ def _own(
         if name == _OF_SPEECH
         else partial(own[name], channels, image_size, classes, *(question or ()))
     )
-    dense = name in (*_OF_MAPS, _OF_LANGUAGE)
-    return NniSpace(name, make, **sizes, tokens=tokens, dense=dense, question=question[1] if question else 0)
+    dense, boxes, asked = name in (*_OF_MAPS, _OF_LANGUAGE), name == _OF_BOXES, question[1] if question else 0
+    return NniSpace(name, make, **sizes, tokens=tokens, dense=dense, boxes=boxes, question=asked)

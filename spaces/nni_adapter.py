@@ -97,8 +97,8 @@ class NniSpace(Space):
     network of one choice. (``ModelSpace.freeze`` is no help: it refuses spaces that registered mutables.)
     Raises ``SpaceError`` when the space has no choices, or one that is not among finitely many values, or when
     its first network does not turn images (channels, R, R), or R ``tokens`` each below ``channels``, into so many
-    classes, for each place of a map or each token where ``dense``; with a ``question``, images and so many tokens
-    on each.
+    classes, for each place of a map or each token where ``dense``, of several maps where it finds ``boxes``; with
+    a ``question``, images and so many tokens on each.
     """
 
     def __init__(
@@ -111,6 +111,7 @@ class NniSpace(Space):
         classes: int,
         tokens: bool = False,
         dense: bool = False,
+        boxes: bool = False,
         question: int = 0,
     ) -> None:
         self.name = name
@@ -122,7 +123,7 @@ class NniSpace(Space):
         if not all(type(size) is int and size > 0 for size in sizes):
             raise SpaceError(f"space {name}: resolution must be whole numbers of pixels, but got {sizes}")
         self.resolutions = tuple(sorted(int(size) for size in sizes))
-        self._try_out(answer_shape(classes, image_size, dense, tokens))
+        self._try_out(answer_shape(classes, image_size, dense, tokens, boxes))
         self._device = self._planning_device()
         self._signatures: dict[Choice, str] = {}
         self._smallest: Choice | None = None

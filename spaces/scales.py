@@ -34,6 +34,9 @@ def lengths(tokens: int) -> tuple[int, ...]:
 
 STRIDE = 4
 """Pixels of the largest image to a place of a map of answers."""
+_FINE, _FEWEST, _MOST = 128, 2, 4
+_COARSEST = 8
+"""Places a side that the coarsest map of boxes has at most, unless there are ``_MOST``."""
 
 
 def grid(image_size: int) -> int:
@@ -41,13 +44,42 @@ def grid(image_size: int) -> int:
     return image_size // STRIDE
 
 
-def answer_shape(classes: int, image_size: int, dense: bool, tokens: bool = False) -> tuple[int, ...]:
+def strides(image_size: int) -> tuple[int, ...]:
+    """Pixels of the largest image to a place of each map that boxes are looked for on, the finest first.
+
+    From 4 pixels on, in images above 128 from 8 on, each twice the one before: two to four maps, until one has 8
+    places a side or fewer.
+
+    >>> strides(96)
+    (4, 8, 16)
+    """
+    found = [STRIDE if image_size <= _FINE else 2 * STRIDE]
+    while len(found) < _FEWEST or (len(found) < _MOST and image_size > _COARSEST * found[-1]):
+        found.append(2 * found[-1])
+    return tuple(found)
+
+
+def level_sides(image_size: int) -> tuple[int, ...]:
+    """Places a side of the maps of ``strides``, rounded up as convolutions do.
+
+    >>> level_sides(96)
+    (24, 12, 6)
+    """
+    return tuple(-(-image_size // stride) for stride in strides(image_size))
+
+
+def answer_shape(
+    classes: int, image_size: int, dense: bool, tokens: bool = False, boxes: bool = False
+) -> tuple[int, ...]:
     """Of the answer to one sample: (classes,), or a ``dense`` one's (classes, G, G), G = ``grid(image_size)``.
 
-    A dense one to ``tokens`` is (image_size, classes).
+    One of ``boxes`` is (classes, P, 1): the places of all maps of ``level_sides``, each row by row, one map after
+    the other. A dense one to ``tokens`` is (image_size, classes).
     """
     if dense and tokens:
         return (image_size, classes)
+    if boxes:
+        return (classes, sum(side * side for side in level_sides(image_size)), 1)
     return (classes, grid(image_size), grid(image_size)) if dense else (classes,)
 
 

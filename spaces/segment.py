@@ -7,6 +7,7 @@ U-Net (Ronneberger et al., 2015, arXiv:1505.04597) with separable convolutions.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,23 +39,12 @@ class SegmentSpace(ModelSpace):
         seed = draw_seed()
         self.add_mutable(choice(RESOLUTION, list(resolutions(image_size))))
         self.grid = grid(image_size)
-        width: Size = _STEM
-        self.stem = conv_norm(channels, width, 3, stride=2, act=activation(ACTIVATION))
-        self.stages, widths = nn.Sequential(), list[Size]()
-        for index, stage in enumerate(_STAGES):
-            outputs = choice(f"stages.{index}.width", list(stage.widths))
-            self.stages.append(inverted_stage(f"stages.{index}", stage, width, outputs))
-            widths.append(width := outputs)
+        self.stem, self.stages, widths = encoder(channels, _STAGES)
         inner = choice("decoder.width", _DECODERS)
         self.context = Context(widths[-1], inner)
         self.decoder = nn.ModuleList(Merge(skip, inner) for skip in reversed(widths[:-1]))
-        self.tower = self.tower_of(inner)
         self.head = MutableConv2d(inner, classes, 1)
         initialise(self, seed)
-
-    def tower_of(self, width: Size) -> nn.Module:
-        """The layers between decoder and head; none here."""
-        return nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, channels, R, R) -> logits (N, classes, G, G), G = ``grid(image_size)``."""
@@ -65,10 +55,22 @@ class SegmentSpace(ModelSpace):
         merged = self.context(features)
         for merge, skip in zip(self.decoder, reversed(skips[:-1]), strict=True):
             merged = merge(merged, skip)
-        logits: Tensor = self.head(self.tower(merged))
+        logits: Tensor = self.head(merged)
         if logits.shape[-1] == self.grid:
             return logits
         return functional.interpolate(logits, (self.grid, self.grid), mode="bilinear")
+
+
+def encoder(channels: int, stages: Sequence[Stage]) -> tuple[nn.Module, nn.Sequential, list[Size]]:
+    """A stem that halves pictures (N, channels, R, R), stages of inverted residuals, and the widths of these."""
+    width: Size = _STEM
+    stem = conv_norm(channels, width, 3, stride=2, act=activation(ACTIVATION))
+    made, widths = nn.Sequential(), list[Size]()
+    for index, stage in enumerate(stages):
+        outputs = choice(f"stages.{index}.width", list(stage.widths))
+        made.append(inverted_stage(f"stages.{index}", stage, width, outputs))
+        widths.append(width := outputs)
+    return stem, made, widths
 
 
 class Context(nn.Module):

@@ -21,6 +21,7 @@ def user_space(
     classes: int,
     tokens: bool = False,
     dense: bool = False,
+    boxes: bool = False,
 ) -> NniSpace:
     """The space of class ``name`` in the Python file ``path``, which is executed.
 
@@ -36,7 +37,7 @@ def user_space(
             return found(**arguments)
 
     sizes = {"channels": channels, "image_size": image_size, "classes": classes}
-    return NniSpace(f"{path}:{name}", make, **sizes, tokens=tokens, dense=dense)
+    return NniSpace(f"{path}:{name}", make, **sizes, tokens=tokens, dense=dense, boxes=boxes)
 
 
 def _model_space(path: Path, name: str) -> type[nn.Module]:

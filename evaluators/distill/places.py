@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from evaluators.tasks.task import Task
 
 
-def each_place(signals: Signals, channels: int) -> Signals:
+def each_place(signals: Signals, channels: int, sides: tuple[int, ...] = ()) -> Signals:
     """Signals whose every place is a sample: logits (B, C, G, G) become (B * G * G, ``channels``), the first ones.
 
-    Those of a text's tokens, (B, T, C), become (B * T, C); those of no network stay as they are.
+    So do those of several maps, (B, C, P, 1), whose ``sides`` are noted. Those of a text's tokens, (B, T, C),
+    become (B * T, C); those of no network stay as they are.
     """
     if signals.logits.ndim == 3:
         return replace(signals, logits=signals.logits.flatten(0, 1))
     if signals.logits.ndim != 4:
         return signals
-    return replace(signals, logits=signals.logits[:, :channels].permute(0, 2, 3, 1).flatten(0, 2))
+    return replace(signals, logits=signals.logits[:, :channels].permute(0, 2, 3, 1).flatten(0, 2), sides=sides)
 
 
 def maps(logits: Tensor, samples: int) -> Tensor:

@@ -19,6 +19,7 @@ class Signals:
     their outputs, batch first. ``images`` is what the network was given, such as (B, C, R, R) normalised; None for
     a teacher whose stored outputs are read. ``ids`` are the numbers of the training samples, int64 (B,) on the
     CPU, and ``progress`` the share of the training that is done, 0 to 1: both are of the student's signals alone.
+    ``sides`` are the places a side of the maps that the logits are of, where each place is a sample.
     """
 
     logits: Tensor
@@ -26,6 +27,7 @@ class Signals:
     images: Batch | None = None
     ids: Tensor | None = None
     progress: float = 1.0
+    sides: tuple[int, ...] = ()
 
     @staticmethod
     def none() -> Signals:

@@ -143,9 +143,9 @@ class Steps:
             return self._judged(student, teacher, targets)
         asked = teacher.logits if self._distiller.uses_teacher else None
         beside = self._task.beside(student.logits, asked, ids, view)
-        channels = self._task.class_channels
+        channels, sides = self._task.class_channels, self._task.map_sides
         places = None if targets is None else targets.flatten()
-        loss = self._judged(each_place(student, channels), each_place(teacher, channels), places)
+        loss = self._judged(each_place(student, channels, sides), each_place(teacher, channels, sides), places)
         return loss if beside is None else replace(loss, total=loss.total + beside, task=loss.task + beside)
 
     def _judged(self, student: Signals, teacher: Signals, targets: torch.Tensor | None) -> Loss:

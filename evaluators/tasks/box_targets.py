@@ -1,4 +1,4 @@
-"""What is taught at each place of a grid, from boxes; and how far answers are from it."""
+"""What is taught at each place of several maps, from boxes; and how far answers are from it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from results.bundle.boxes import REACH, SIDES
+from results.bundle.boxes import BESIDE, REACH, SIDES, places
 
-IGNORED = -100
-"""The class of a place in a box but not in its middle, as ``cross_entropy`` takes it: it may be either."""
+SMALLEST, LARGEST = 3.0, 12.0
+"""Places of a map that a box on it has, in the geometric mean of both ways."""
 _MIDDLE = 0.5
 _VISIBLE = 0.3
 _FARTHEST = 4.0
@@ -23,29 +24,38 @@ _SEEN = 0.3
 
 @dataclass(frozen=True)
 class Assigned:
-    """``classes`` int64 (B, G, G): 0 nothing, else the class from 1 on, or ``IGNORED``; ``corners`` float32
-    (B, 4, G, G): left, top, right, bottom of the box there, in shares of the sides."""
+    """``classes`` int64 (B, P): 0 nothing, else the class from 1 on; ``corners`` float32 (B, 4, P): left, top,
+    right, bottom of the box there, in shares of the sides. Places are as of ``results.bundle.boxes``."""
 
     classes: Tensor
     corners: Tensor
 
+    def to(self, device: torch.device) -> Assigned:
+        """The same on a device."""
+        return Assigned(self.classes.to(device), self.corners.to(device))
 
-def assign(given: Sequence[NDArray[np.float32]], side: int) -> Assigned:
-    """What each place of a grid of ``side`` is in, of pictures with boxes (n, 5); of several the smallest.
 
-    The middle half of a box each way is its own (center sampling; Tian et al., 2019, FCOS), one place at least.
+def assign(given: Sequence[NDArray[np.float32]], sides: tuple[int, ...]) -> Assigned:
+    """What each place of maps of ``sides`` has, of pictures with boxes (n, 5); of several the smallest (FCOS).
+
+    A box belongs to the maps on which it has ``SMALLEST`` to ``LARGEST`` places, or to the nearest; there to the
+    places in the middle half of it each way (center sampling; Tian et al., 2019, arXiv:1904.01355), one at least.
+    Most boxes are so on two maps, unlike FCOS's: few data then make more of them.
     """
-    classes = np.zeros((len(given), side, side), np.int64)
-    corners = np.zeros((len(given), SIDES, side, side), np.float32)
-    middles = (np.arange(side) + 0.5) / side
+    starts = np.cumsum([0, *(side * side for side in sides)])
+    middles = [(np.arange(side) + 0.5) / side for side in sides]
+    classes = np.zeros((len(given), starts[-1]), np.int64)
+    corners = np.zeros((len(given), SIDES, starts[-1]), np.float32)
     for row, boxes in enumerate(given):
-        sizes = (boxes[:, 3] - boxes[:, 1]) * (boxes[:, 4] - boxes[:, 2])
-        for label, left, top, right, bottom in boxes[np.argsort(-sizes, kind="stable")]:
-            whole = _within(middles, top, bottom)[:, None] & _within(middles, left, right)[None, :]
-            middle = _nearest(middles, top, bottom)[:, None] & _nearest(middles, left, right)[None, :]
-            classes[row][whole & (classes[row] == 0)] = IGNORED
-            classes[row][middle] = 1 + int(label)
-            corners[row][:, middle] = np.array([left, top, right, bottom], np.float32)[:, None]
+        lengths = boxes[:, 3:] - boxes[:, 1:3]
+        sizes = np.sqrt(lengths.prod(1))
+        for box, size in ((boxes[at], sizes[at]) for at in np.argsort(-sizes, kind="stable")):
+            label, left, top, right, bottom = box
+            for level in _levels(size, sides):
+                rows, columns = _nearest(middles[level], top, bottom), _nearest(middles[level], left, right)
+                taken = starts[level] + (rows[:, None] * sides[level] + columns).ravel()
+                classes[row, taken] = 1 + int(label)
+                corners[row][:, taken] = box[1:, None]
     return Assigned(torch.from_numpy(classes), torch.from_numpy(corners))
 
 
@@ -68,52 +78,68 @@ def moved(given: Sequence[NDArray[np.float32]], matrices: NDArray[np.float32]) -
     return seen
 
 
-def box_loss(student: Tensor, teacher: Tensor | None, classes: Tensor, corners: Tensor) -> Tensor:
-    """One minus the mean generalised overlap (GIoU; Rezatofighi et al., 2019) of a student's boxes with others.
+def box_loss(student: Tensor, teacher: Tensor | None, given: Assigned, sides: tuple[int, ...]) -> Tensor:
+    """What methods of places and classes leave out of answers (B, 1 + classes + 5, P) of maps of ``sides``.
 
-    With those given, at places of a class; with the teacher's, where it sees something, by how sure it is.
-    Answers are (B, 1 + classes + 4, G, G).
+    Places with a box are few, so that a mean over all hardly sees them: the focal loss of classes, by the number
+    of those few (Lin et al., 2017, arXiv:1708.02002). At them one minus the generalised overlap of boxes (GIoU;
+    Rezatofighi et al., 2019, arXiv:1902.09630), and the cross entropy of the overlap that is expected with the
+    real one. The same two with the teacher's boxes and expectations, where it sees something, by how sure it is.
     """
-    ours = corners_of(student[:, -SIDES:])
-    known = (classes > 0).float()
-    loss = _mean(1 - overlap(ours, corners), known)
+    ours, expected = corners_of(student[:, -BESIDE:-1], sides), student[:, -1]
+    known = (given.classes > 0).float()
+    shared, generalised = overlap(ours, given.corners)
+    found = _mean(1 - generalised + _entropy(expected, shared.detach()), known)
+    loss = found + _focal(student[:, :-BESIDE], given.classes) / known.sum().clamp(min=1)
     if teacher is None:
         return loss
-    sure = 1 - teacher[:, :-SIDES].softmax(1)[:, 0]
-    return loss + _mean(1 - overlap(ours, corners_of(teacher[:, -SIDES:])), sure * (sure > _SEEN))
+    sure = 1 - teacher[:, :-BESIDE].softmax(1)[:, 0]
+    _, generalised = overlap(ours, corners_of(teacher[:, -BESIDE:-1], sides))
+    taught = 1 - generalised + _entropy(expected, teacher[:, -1].sigmoid())
+    return loss + _mean(taught, sure * (sure > _SEEN))
 
 
-def corners_of(distances: Tensor) -> Tensor:
-    """As ``results.bundle.boxes.corners_of``, of a batch (B, 4, G, G) and with a gradient: nothing is clipped."""
-    side = distances.shape[-1]
-    middles = (torch.arange(side, device=distances.device) + 0.5) / side
-    x, y = middles[None, None, :], middles[None, :, None]
-    far = REACH * distances.clamp(max=_FARTHEST).exp()
+def corners_of(distances: Tensor, sides: tuple[int, ...]) -> Tensor:
+    """As ``results.bundle.boxes.corners_of``, of a batch (B, 4, P) and with a gradient."""
+    x, y, length = torch.from_numpy(places(sides)).to(distances.device)
+    far = REACH * length * distances.clamp(max=_FARTHEST).exp()
     return torch.stack([x - far[:, 0], y - far[:, 1], x + far[:, 2], y + far[:, 3]], dim=1)
 
 
-def overlap(ours: Tensor, theirs: Tensor) -> Tensor:
-    """The generalised intersection over union of boxes (B, 4, G, G) at each place, (B, G, G), in -1..1."""
+def overlap(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+    """The intersection over union of boxes (B, 4, P) at each place, (B, P), and the generalised one, in -1..1."""
     low, high = torch.maximum(ours[:, :2], theirs[:, :2]), torch.minimum(ours[:, 2:], theirs[:, 2:])
     both = (high - low).clamp(min=0).prod(1)
     areas = [(each[:, 2:] - each[:, :2]).clamp(min=0).prod(1) for each in (ours, theirs)]
     union = areas[0] + areas[1] - both
     around = (torch.maximum(ours[:, 2:], theirs[:, 2:]) - torch.minimum(ours[:, :2], theirs[:, :2])).prod(1)
-    return both / union.clamp(min=1e-7) - (around - union) / around.clamp(min=1e-7)
+    shared = both / union.clamp(min=1e-7)
+    return shared, shared - (around - union) / around.clamp(min=1e-7)
+
+
+def _focal(logits: Tensor, classes: Tensor) -> Tensor:
+    """The sum over places of cross entropies, each by the square of the share that its class does not have."""
+    entropies = functional.cross_entropy(logits, classes, reduction="none")
+    return ((1 - (-entropies).exp()).detach() ** 2 * entropies).sum()
+
+
+def _entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits, shares, reduction="none")
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:
     return (values * weights).sum() / weights.sum().clamp(min=1)
 
 
-def _within(middles: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
-    return (middles >= low) & (middles <= high)
+def _levels(size: float, sides: tuple[int, ...]) -> list[int]:
+    """The maps on which a box of that size, in shares, has neither too few nor too many places."""
+    found = [at for at, side in enumerate(sides) if SMALLEST <= size * side <= LARGEST]
+    return found or [0 if size * sides[0] < SMALLEST else len(sides) - 1]
 
 
-def _nearest(middles: NDArray[np.float64], low: float, high: float) -> NDArray[np.bool_]:
+def _nearest(middles: NDArray[np.float64], low: float, high: float) -> NDArray[np.intp]:
     """Places in the middle of a stretch; the nearest to it where there is none."""
     middle, reach = (low + high) / 2, _MIDDLE * (high - low) / 2
-    found = np.abs(middles - middle) <= reach
-    if not found.any():
-        found[int(np.abs(middles - middle).argmin())] = True
-    return found
+    away = np.abs(middles - middle)
+    found: NDArray[np.intp] = np.flatnonzero(away <= reach)
+    return found if len(found) else np.array([int(away.argmin())])

@@ -24,14 +24,16 @@ from evaluators.tasks.box_targets import Assigned, assign, box_loss, moved
 from evaluators.tasks.map_task import MapTask
 from evaluators.tasks.task import Split
 from results.bundle import boxes
-from spaces.scales import grid
+from spaces.scales import answer_shape, level_sides
 
 Boxes = NDArray[np.float32]
+LEAST = 0.05
+"""Boxes of a smaller score are not judged."""
 
 
 @dataclass(frozen=True)
 class DetectionTask(MapTask):
-    """Pictures with boxes; see ``MapTask``. Answers are maps as ``results.bundle.boxes`` reads them."""
+    """Pictures with boxes; see ``MapTask``. Answers are as ``results.bundle.boxes`` reads them."""
 
     kind: ClassVar[str] = "boxes"
     space: ClassVar[str] = "detect"
@@ -45,26 +47,43 @@ class DetectionTask(MapTask):
 
     @property
     def map_channels(self) -> int:
-        """The classes, and the four sides of a box."""
-        return self.class_channels + boxes.SIDES
+        """The classes, and what a place says of its box."""
+        return self.class_channels + boxes.BESIDE
+
+    @property
+    def map_sides(self) -> tuple[int, ...]:
+        """See ``Task.map_sides``: those of ``spaces.scales.level_sides``."""
+        return level_sides(self.image_size)
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Of the answer to a picture: (channels, P, 1)."""
+        return answer_shape(self.map_channels, self.image_size, True, boxes=True)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """See ``Task.sizes``."""
+        return {**super().sizes, "boxes": True}
 
     def targets(self, split: Split) -> Sequence[Boxes]:  # type: ignore[override]
         """The boxes of each picture of a split, float32 (n, 5): class, left, top, right, bottom in shares."""
         return self._boxes[self._slice(split)]
 
     def taught(self, ids: NDArray[np.int64], view: int) -> Tensor:
-        """What is at each place of training pictures as a view shows them, int64 (B, G, G): 0 is nothing."""
+        """What is at each place of training pictures as a view shows them, int64 (B, P): 0 is nothing."""
         return self._assigned(ids, view).classes
 
     def beside(self, student: Tensor, teacher: Tensor | None, ids: NDArray[np.int64], view: int) -> Tensor:
-        """The loss of the boxes of answers (B, channels, G, G) against those given, and against the teacher's."""
-        assigned = self._assigned(ids, view)
-        return box_loss(student, teacher, assigned.classes.to(student.device), assigned.corners.to(student.device))
+        """The loss of the boxes of answers (B, channels, P, 1) against those given, and against the teacher's."""
+        theirs = None if teacher is None else teacher.squeeze(3)
+        return box_loss(student.squeeze(3), theirs, self._assigned(ids, view).to(student.device), self.map_sides)
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Any) -> float:
         """Mean average precision as COCO's, over overlaps of .5 to .95, in 0..1; ``targets`` as of ``targets``."""
         answers = np.asarray(logits, np.float32)
-        return average_precision([boxes.boxes_of(each, 0.05) for each in answers], targets, self.classes)
+        return average_precision(
+            [boxes.boxes_of(each, self.map_sides, LEAST) for each in answers], targets, self.classes
+        )
 
     def agreement(self, logits: Tensor, others: Tensor | NDArray[np.float32]) -> float:
         """Share of places at which two networks see the same class, or nothing."""
@@ -72,8 +91,8 @@ class DetectionTask(MapTask):
         return agreement(logits[:, :channels], torch.as_tensor(others)[:, :channels])
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
-        """See ``MapTask.preprocess``; in its answers are ``boxes``."""
-        return {**super().preprocess(resolution), "boxes": boxes.SIDES}
+        """See ``MapTask.preprocess``; ``grid`` are the sides of all maps, ``boxes`` channels beside classes."""
+        return {**super().preprocess(resolution), "grid": list(self.map_sides), "boxes": boxes.BESIDE}
 
     def _assigned(self, ids: NDArray[np.int64], view: int) -> Assigned:
         key = (view, ids.tobytes())
@@ -82,7 +101,7 @@ class DetectionTask(MapTask):
             if view and not self.augment.clean:
                 given = moved(given, self.augment.matrices(ids, view, self.seed).numpy())
             self._latest.clear()
-            self._latest[key] = assign(given, grid(self.image_size))
+            self._latest[key] = assign(given, self.map_sides)
         return self._latest[key]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Tasks on pictures whose answers are maps: a class, or more, for each place of a grid over the whole picture."""
+"""Tasks on pictures whose answers are maps: a class, or more, for each place of grids over the whole picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from spaces.scales import answer_shape, grid
 
 @dataclass(frozen=True)
 class MapTask(ImageTask):
-    """See ``ImageTask``; pictures are scaled whole. Answers are (channels, G, G), G of ``spaces.scales.grid``."""
+    """See ``ImageTask``; pictures are scaled whole. Answers are (channels, G, G), G of ``spaces.scales.grid``.
+
+    Where there are several maps, of ``map_sides``, they are (channels, P, 1): all places, map after map.
+    """
 
     dense: ClassVar[bool] = True
 
@@ -23,6 +26,11 @@ class MapTask(ImageTask):
     def map_channels(self) -> int:
         """Channels of an answer: the classes, and what else it tells."""
         return self.class_channels
+
+    @property
+    def map_sides(self) -> tuple[int, ...]:
+        """See ``Task.map_sides``."""
+        return (grid(self.image_size),)
 
     @property
     def answer_shape(self) -> tuple[int, ...]:

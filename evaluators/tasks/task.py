@@ -105,6 +105,11 @@ class Task(ABC):
         return (self.classes,)
 
     @property
+    def map_sides(self) -> tuple[int, ...]:
+        """Places a side of the maps that an answer is made of, one after the other; none where it is no map."""
+        return ()
+
+    @property
     def class_channels(self) -> int:
         """How many of an answer's channels, from the first, tell classes apart."""
         return self.classes
@@ -112,7 +117,7 @@ class Task(ABC):
     def beside(self, student: Tensor, teacher: Tensor | None, ids: NDArray[np.int64], view: int) -> Tensor | None:
         """The loss of what answers that are maps hold beside classes, where they do.
 
-        ``student`` and ``teacher`` (None: nobody teaches) are (B, channels, G, G).
+        ``student`` and ``teacher`` (None: nobody teaches) are (B, *answer_shape).
         """
         return None
 

@@ -18,6 +18,7 @@ from evaluators.tasks.task import Task
 from evaluators.tasks.text_task import TextTask
 from evaluators.tasks.waveform_task import WaveformTask
 from evaluators.teachers.answers import AnswerNet, question_schedule
+from evaluators.teachers.detector import DetectorNet, detector_schedule
 from evaluators.teachers.given import as_given
 from evaluators.teachers.kept import trained_alone, trained_once
 from evaluators.teachers.language import language_schedule, small_gpt
@@ -94,6 +95,8 @@ def _schedule(task: Task, epochs: int | None) -> Schedule:
         return language_schedule(task, epochs)
     if isinstance(task, QuestionTask):
         return question_schedule(task.size("train"), epochs)
+    if isinstance(task, DetectionTask):
+        return detector_schedule(task.size("train"), epochs)
     return teacher_schedule(task.size("train"), epochs, task.optimiser, task.dense)
 
 
@@ -115,6 +118,8 @@ def _network(task: Task) -> nn.Module:
     """The untrained teacher: residual for images, maps and log-mel features, BERT or GPT of texts; else MLP."""
     if isinstance(task, LanguageTask):
         return small_gpt(task)
+    if isinstance(task, DetectionTask):
+        return DetectorNet(task.channels, task.map_channels, task.image_size)
     if task.dense:
         return SegmenterNet(task.channels, task.answer_shape[0], task.image_size)
     if isinstance(task, ImageTask):

@@ -144,6 +144,16 @@ def _input_channels(network: nn.Module, task: Task) -> int:
     return first if isinstance(task, (ImageTask, QuestionTask)) and first in (1, 3) else task.channels
 
 
+def _meaning(task: Task) -> str:
+    """What answers to each token or place are, in words."""
+    if task.tokens:
+        return "of what comes after each token"
+    if len(task.map_sides) == 1:
+        return "by class on a quarter of the image's size"
+    sides = ", ".join(f"{side} x {side}" for side in task.map_sides)
+    return f"by class, sides and quality at the places of maps of {sides}, one after the other"
+
+
 def _try(teacher: Teacher, task: Task) -> None:
     """Ask the teacher about two images, scaled to its size; raises ``TeacherError`` when it does not fit."""
     size = (teacher.resolution, teacher.resolution)
@@ -156,8 +166,7 @@ def _try(teacher: Teacher, task: Task) -> None:
     if task.dense and shape != (2, *task.answer_shape):
         raise TeacherError(
             f"teacher {teacher.name} answers two samples with {shape}, but with these data it must be "
-            f"{(2, *task.answer_shape)}: logits "
-            + ("of what comes after each token" if task.tokens else "by class on a quarter of the image's size")
+            f"{(2, *task.answer_shape)}: logits " + _meaning(task)
         )
     if task.dense:
         return

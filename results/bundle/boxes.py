@@ -2,15 +2,18 @@
 
 Needs numpy alone; Pillow draws the pictures.
 
-A map of answers, (1 + classes + 4, G, G), says of each place of a grid over the whole picture: the logits of
-nothing and of each class, and the logarithms of how far the left, top, right and bottom sides of its box are, as
-multiples of ``REACH`` of the picture's sides (FCOS; Tian et al., 2019, arXiv:1904.01355).
+Answers, (1 + classes + 5, P, 1), are of the places of several square maps over the whole picture, of so many
+``sides``, each row by row, one map after the other. They say of each place: the logits of nothing and of each
+class; the logarithms of how far the left, top, right and bottom sides of its box are, as multiples of ``REACH``
+places of its map (FCOS; Tian et al., 2019, arXiv:1904.01355); and the logit of how much that box and what is there
+overlap (IoU-Net; Jiang et al., 2018, arXiv:1807.11590).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +23,10 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-REACH = 0.1
+REACH = 2.0
 SIDES = 4
+BESIDE = SIDES + 1
+"""What is said of a place beside its class: the sides and the overlap."""
 SURE = 0.3
 """The least score of a box that is shown."""
 _FARTHEST = 4.0
@@ -30,35 +35,51 @@ _MOST = 100
 _COLOURS = ((230, 57, 70), (29, 128, 211), (42, 157, 68), (244, 162, 39), (131, 56, 236), (0, 168, 168))
 
 
-def boxes_of(answers: Floats, least: float = SURE) -> Floats:
-    """The boxes in a map of answers, (n, 6): class, score, left, top, right, bottom, best first.
+def boxes_of(answers: Floats, sides: tuple[int, ...], least: float = SURE) -> Floats:
+    """The boxes in the answers to a picture, (n, 6): class, score, left, top, right, bottom, best first.
 
-    Sides are shares of the picture's. Of boxes of one class that overlap by more than half (intersection over
-    union) the best stays; at most a hundred with a score of at least ``least``.
+    Sides are shares of the picture's; a score is the geometric mean of the share of the class and of the overlap
+    that is expected. Of boxes of one class that overlap by more than half (intersection over union) the best
+    stays; at most a hundred with a score of at least ``least``.
     """
-    side = answers.shape[-1]
-    odds = np.exp(answers[:-SIDES] - answers[:-SIDES].max(0))
-    shares = (odds / odds.sum(0))[1:].reshape(len(answers) - SIDES - 1, -1)
-    corners = corners_of(answers[-SIDES:]).reshape(SIDES, side * side).T
+    answers = answers.reshape(len(answers), -1)
+    logits = answers[:-BESIDE]
+    odds = np.exp(logits - logits.max(0))
+    quality = 1 / (1 + np.exp(-answers[-1]))
+    shares = np.sqrt((odds / odds.sum(0))[1:] * quality)
+    corners = corners_of(answers[-BESIDE:-1], sides).clip(0, 1).T
     found = []
     for label, scores in enumerate(shares):
         order = np.argsort(-scores, kind="stable")[: 10 * _MOST]
         order = order[scores[order] >= least]
-        kept = _apart(corners[order])
-        found.append(np.column_stack([np.full(len(kept), label), scores[order[kept]], corners[order[kept]]]))
+        kept = order[_apart(corners[order])]
+        found.append(np.column_stack([np.full(len(kept), label), scores[kept], corners[kept]]))
     every = np.concatenate(found)
     best: Floats = every[np.argsort(-every[:, 1], kind="stable")][:_MOST].astype(np.float32)
     return best
 
 
-def corners_of(distances: Floats) -> Floats:
-    """Left, top, right and bottom of each place's box, (4, G, G), from the logarithms of its distances."""
-    side = distances.shape[-1]
-    middles = (np.arange(side, dtype=np.float32) + 0.5) / side
-    far = REACH * np.exp(np.minimum(distances, _FARTHEST))
-    x, y = middles[None, :], middles[:, None]
-    corners: Floats = np.stack([x - far[0], y - far[1], x + far[2], y + far[3]]).clip(0, 1)
+def corners_of(distances: Floats, sides: tuple[int, ...]) -> Floats:
+    """Left, top, right and bottom of each place's box, (4, P), from the logarithms of its distances, (4, P)."""
+    x, y, length = places(sides)
+    far = REACH * length * np.exp(np.minimum(distances, _FARTHEST))
+    corners: Floats = np.stack([x - far[0], y - far[1], x + far[2], y + far[3]])
     return corners
+
+
+@lru_cache(maxsize=8)
+def places(sides: tuple[int, ...]) -> Floats:
+    """Of the places of maps of so many a side: where their middles are, across and down, and how long they are.
+
+    (3, P), in shares of the picture's sides.
+    """
+    each = []
+    for side in sides:
+        middles = (np.arange(side, dtype=np.float32) + 0.5) / side
+        y, x = np.meshgrid(middles, middles, indexing="ij")
+        each.append(np.stack([x.ravel(), y.ravel(), np.full(side * side, 1 / side, np.float32)]))
+    found: Floats = np.concatenate(each, axis=1)
+    return found
 
 
 def overlaps(box: Floats, others: Floats) -> Floats:

@@ -6,8 +6,9 @@ Format 2 (1 had a single ``input`` and ``output``)::
     name          the run and the number of the student, or the compiled file
     inputs        of each: name, shape, dtype; layout of images; of whole numbers, what they are ``below``
     outputs       of each: name, shape, dtype; meaning where it is known
-    preprocess    of students of images: channels, size, mean, std, and the answer's grid where they make masks or
-                  boxes; of
+    preprocess    of students of images: channels, size, mean, std, where they make masks the places a side of the
+                  answer (grid), where they find boxes of each of its maps, and the channels beside classes
+                  (boxes); of
                   vectors: features, mean, std, of recordings their sample_rate (Hz) too; of texts: length,
                   vocabulary (its size), lowercase; of pictures with questions those of both; of
                   texts to go on with: window (tokens seen at once), vocabulary, cache (its shape); what
@@ -121,6 +122,11 @@ def manifest(student: Student, facts: Mapping[str, Any], files: Mapping[str, str
     try:
         preprocess = {name: student.preprocess[name] for name in _KEPT[takes(student.preprocess)]}
         labels = list(facts["task"]["labels"])
+        if takes(preprocess) == "boxes" and isinstance(preprocess["grid"], int):
+            raise BundleError(
+                f"student {student.number} finds boxes on one map, as an earlier version made it: search again, "
+                "or deploy with that version"
+            )
         target = _target(facts["profile"])
     except KeyError as error:
         raise BundleError(
@@ -154,11 +160,12 @@ def _outputs(preprocess: Mapping[str, Any], labels: int) -> list[dict[str, Any]]
 
 
 def _answer(preprocess: Mapping[str, Any], labels: int) -> tuple[int, ...]:
-    """The shape of a student's output: (1, labels), or a map of them, where there are boxes of more."""
+    """The shape of a student's output: (1, labels), a map of them, or of boxes all places of several maps."""
     if "grid" not in preprocess:
         return (1, labels)
-    channels = 1 + labels + preprocess["boxes"] if "boxes" in preprocess else labels
-    return (1, channels, preprocess["grid"], preprocess["grid"])
+    if "boxes" in preprocess:
+        return (1, 1 + labels + preprocess["boxes"], sum(side * side for side in preprocess["grid"]), 1)
+    return (1, labels, preprocess["grid"], preprocess["grid"])
 
 
 def takes(preprocess: Mapping[str, Any]) -> Takes:

@@ -689,8 +689,12 @@ class Bundle:
         spec = self.manifest.get("preprocess", {})
         if "boxes" not in spec:
             raise BundleProblem(f"{self.folder} finds no boxes: use predict")
+        if isinstance(spec["grid"], int):
+            raise BundleProblem(
+                f"{self.folder} is of an earlier version, with all boxes on one map: run its own run.py"
+            )
         picture = source if isinstance(source, np.ndarray) else decode_image(source, spec["channels"])
-        found: Floats = _beside("boxes").boxes_of(self.logits(picture))
+        found: Floats = _beside("boxes").boxes_of(self.logits(picture), tuple(spec["grid"]))
         return found
 
     def run(self, *inputs: Array) -> tuple[Array, ...]:

@@ -38,6 +38,7 @@ class Case:
     tokens: bool = False
     sample_rate: int | None = None
     dense: bool = False
+    boxes: bool = False
     question: tuple[int, int] | None = None
 
     @property
@@ -45,6 +46,7 @@ class Case:
         sizes = {"channels": self.channels, "image_size": self.image_size, "classes": self.classes}
         sizes |= {"tokens": True} if self.tokens else {}
         sizes |= {"dense": True} if self.dense else {}
+        sizes |= {"boxes": True} if self.boxes else {}
         sizes |= {"question": self.question} if self.question else {}
         return sizes | ({"sample_rate": self.sample_rate} if self.sample_rate else {})
 
@@ -92,7 +94,8 @@ def random_networks_classify_images(case):
         assert network.training
         with torch.no_grad():
             logits = network.eval()(*parts(case.images(choice, 2)))
-        assert logits.shape == (2, *answer_shape(case.classes, case.image_size, case.dense, case.tokens))
+        answer = answer_shape(case.classes, case.image_size, case.dense, case.tokens, case.boxes)
+        assert logits.shape == (2, *answer)
         assert logits.dtype == torch.float32
         assert logits.isfinite().all()
 

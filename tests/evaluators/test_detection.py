@@ -12,16 +12,16 @@ import torch
 from map_contract import a_student_learns_from_the_builtin_teacher
 
 from evaluators.tasks.average_precision import average_precision
-from evaluators.tasks.box_targets import IGNORED, assign, moved
+from evaluators.tasks.box_targets import assign, moved
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
-from results.bundle.boxes import REACH
+from results.bundle.boxes import BESIDE, REACH, places
 from spaces.catalogue import load_space
 from tests.mask_pictures import draw_boxes
 from understudy import DataError
 
-SIZE, GRID = 32, 8
+SIZE, SIDES = 32, (8, 4)
 VOC = """<annotation><filename>{name}</filename><size><width>40</width><height>32</height></size>
 <object><name>{label}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax><ymax>{bottom}</ymax>
 </bndbox></object></annotation>"""
@@ -41,20 +41,19 @@ def task(folder, tmp_path_factory) -> DetectionTask:
 
 def ideal(boxes: list[np.ndarray], classes: int) -> torch.Tensor:
     """The answers that say just what is given."""
-    assigned = assign(boxes, GRID)
-    maps = torch.full((len(boxes), 1 + classes + 4, GRID, GRID), -8.0)
-    seen = assigned.classes.clamp(min=0)
-    maps[:, : 1 + classes].scatter_(1, seen[:, None], 8.0)
-    middles = (torch.arange(GRID) + 0.5) / GRID
-    x, y = middles[None, None, :], middles[None, :, None]
+    assigned, (x, y, length) = assign(boxes, SIDES), torch.from_numpy(places(SIDES))
+    made = torch.full((len(boxes), 1 + classes + BESIDE, len(x)), -8.0)
+    made[:, : 1 + classes].scatter_(1, assigned.classes[:, None], 8.0)
     left, top, right, bottom = assigned.corners.unbind(1)
-    maps[:, -4:] = (torch.stack([x - left, y - top, right - x, bottom - y], 1).clamp(min=1e-3) / REACH).log()
-    return maps
+    away = torch.stack([x - left, y - top, right - x, bottom - y], 1).clamp(min=1e-3)
+    made[:, -BESIDE:-1] = (away / (REACH * length)).log()
+    made[:, -1] = 8
+    return made[..., None]
 
 
 def test_boxes_become_shares_of_their_pictures(task, folder):
     assert task.labels == ("square", "disc")
-    assert task.answer_shape == (1 + 2 + 4, GRID, GRID)
+    assert task.answer_shape == (1 + 2 + 5, 8 * 8 + 4 * 4, 1)
     held = json.loads((folder / "boxes.json").read_text())["annotations"]
     first = int(np.load(task.folder / "order.npy")[0])
     left, top, wide, high = next(each["bbox"] for each in held if each["image_id"] == first)
@@ -63,14 +62,18 @@ def test_boxes_become_shares_of_their_pictures(task, folder):
     assert open_task(task.folder) == task
 
 
-def test_the_middle_of_a_box_is_its_own_and_its_rim_may_be_either():
-    (classes,) = assign(
-        [np.array([[1, 0.25, 0.25, 0.75, 0.75], [0, 0.4, 0.4, 0.41, 0.41]], np.float32)], GRID
-    ).classes
-    assert classes[3, 3] == 1 + 0, "the smaller box has its one place"
-    assert classes[4, 4] == 1 + 1
-    assert classes[2, 2] == IGNORED
-    assert classes[0, 0] == 0
+def test_the_middle_of_a_box_is_its_own_on_the_maps_for_its_size():
+    middling, small, large = [1, 0.25, 0.25, 0.75, 0.75], [0, 0.4, 0.4, 0.41, 0.41], [1, 0, 0.1, 1, 0.9]
+    assigned = assign([np.array([middling, small], np.float32), np.array([large], np.float32)], SIDES)
+    fine, coarse = assigned.classes[:, :64].view(2, 8, 8), assigned.classes[:, 64:].view(2, 4, 4)
+    assert fine[0, 3, 3] == 1 + 0, "the smaller box has its one place"
+    assert (fine[0, 3:5, 3:5].flatten()[1:] == 1 + 1).all()
+    assert (fine[0] != 0).sum() == 4, "a rim is nothing"
+    assert (coarse[0] != 0).sum() == 0, "where it has two places it is not looked for"
+    assert (fine[1, 2:6, 2:6] == 1 + 1).all()
+    assert (coarse[1, 1:3, 1:3] == 1 + 1).all()
+    assert (coarse[1] != 0).sum() == 4
+    assert assigned.corners[1, :, 64 + 5].tolist() == pytest.approx(large[1:])
 
 
 def test_boxes_move_as_their_pictures_do(task):
@@ -91,7 +94,7 @@ def test_boxes_move_as_their_pictures_do(task):
 def test_the_score_is_cocos_average_precision(task):
     given = task.targets("val")
     assert task.score(ideal(given, 2), given) > 0.85
-    assert task.score(torch.zeros(len(given), *task.answer_shape), given) == 0
+    assert task.score(torch.zeros(len(given), *task.answer_shape), given) < 0.01
     box, other = np.array([[0, 0.1, 0.1, 0.5, 0.5]], np.float32), np.array([[0, 0.6, 0.6, 0.9, 0.9]], np.float32)
     found = [np.insert(box, 1, 0.9, axis=1), np.insert(other, 1, 0.8, axis=1)]
     assert average_precision(found, [box, other], 1) == pytest.approx(1)

@@ -65,7 +65,7 @@ def test_masks_become_classes_at_the_size_of_the_images(task):
     assert isinstance(again, SegmentationTask)
     assert again == task
     assert "mIoU" in task.notes[0]
-    with pytest.raises(SpaceError, match="gives no maps: use --space segment or detect"):
+    with pytest.raises(SpaceError, match="gives no masks: use --space segment"):
         load_space("mobile", **task.sizes)
 
 
@@ -160,6 +160,8 @@ def test_features_are_copied_near_objects_only():
     targets[0, 0, 1] = 2
     assert near_objects(targets.flatten(), (1, 2, 2)).tolist() == [[[1, 0], [0, 0]]]
     assert near_objects(targets.flatten(), (1, 8, 8)).sum() == 4
+    both = torch.cat([targets.flatten(), torch.tensor([0, 0, 0, 1])])
+    assert near_objects(both, (1, 2, 2), (4, 2)).tolist() == [[[1, 0], [0, 1]]], "of any of two maps"
     compared = load_distiller("object-features").comparison([torch.zeros(1, 3, 4, 4)], [torch.zeros(1, 5, 4, 4)])
     teacher, other = torch.zeros(1, 5, 4, 4), torch.zeros(1, 5, 4, 4)
     other[:, :, 3] = 9.0  # far from the object

@@ -53,7 +53,7 @@ def test_a_bundle_finds_the_boxes_of_its_onnx_twin(workplace):
     twin = onnxruntime.InferenceSession(bundle / "student.onnx", providers=["CPUExecutionProvider"])
     answers = twin.run(None, {"input": inputs})[0]
     assert list(answers.shape) == manifest["outputs"][0]["shape"]
-    expected = described(boxes_of(answers[0]), manifest["labels"], *pixels.shape[:2])
+    expected = described(boxes_of(answers[0], tuple(spec["grid"])), manifest["labels"], *pixels.shape[:2])
     assert len(told) == len(expected)
     for ours, theirs in zip(told, expected, strict=True):
         assert ours["label"] == theirs["label"]

@@ -48,7 +48,7 @@ HUB = (
 )
 TEXTS = Case("text", channels=500, image_size=32, classes=3, mutations=4, tokens=True)
 MASKS = Case("segment", channels=3, image_size=64, classes=3, mutations=2, dense=True)
-BOXES = Case("detect", channels=3, image_size=64, classes=7, mutations=2, dense=True)
+BOXES = Case("detect", channels=3, image_size=144, classes=7, mutations=2, dense=True, boxes=True)
 LANGUAGE = Case("language", channels=300, image_size=16, classes=300, mutations=4, tokens=True, dense=True)
 QUESTIONS = Case("answer", channels=3, image_size=48, classes=5, mutations=4, question=(50, 8))
 NOT_OF_IMAGES = (TEXTS, LANGUAGE, SPEECH, MASKS, BOXES, QUESTIONS)

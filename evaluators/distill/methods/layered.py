@@ -24,12 +24,16 @@ _STAGES = ("all", "last", "middle")
 
 @dataclass(frozen=True)
 class Compared:
-    """One batch: features in the order of the layers, (B, ...); both logits; the classes where they are known."""
+    """One batch: features in the order of the layers, (B, ...); both logits; the classes where they are known.
+
+    ``sides`` are as of the student's ``Signals``.
+    """
 
     student: Sequence[Tensor]
     teacher: Sequence[Tensor]
     logits: tuple[Tensor, Tensor]
     targets: Tensor | None
+    sides: tuple[int, ...] = ()
 
     @property
     def pairs(self) -> list[tuple[Tensor, Tensor]]:
@@ -177,7 +181,9 @@ class Lesson(Distiller):
     def loss(self, student: Signals, teacher: Signals, targets: Tensor | None) -> Loss:
         """See ``Distiller.loss``; accepts data without labels."""
         assert self.comparison is not None
-        seen = Compared(*self._features(student, teacher), (student.logits, teacher.logits), targets)
+        seen = Compared(
+            *self._features(student, teacher), (student.logits, teacher.logits), targets, student.sides
+        )
         distance = self.comparison(seen)
         answers = SoftTargets(self.method.temperature, self.method.soft).loss(student, teacher, targets)
         taught = distance if self.method.soft == 0 and targets is not None else distance + answers.distillation

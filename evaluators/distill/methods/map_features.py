@@ -50,9 +50,9 @@ class ObjectFeatures(StageMethod):
     """Feature maps of the teacher, copied through learnt adapters near objects only (Wang et al., 2019).
 
     So the background, which is most of a picture, does not outweigh them ("Distilling Object Detectors with
-    Fine-grained Feature Imitation", arXiv:1906.03609). Near an object is a place that lies in a box, or whose mask
-    is of another class than the first; without labels, all are. The distance is the mean square there. For answers
-    that are maps.
+    Fine-grained Feature Imitation", arXiv:1906.03609). Near an object is a place in the middle of a box, on any of
+    the maps that boxes are looked for on, or whose mask is of another class than the first; without labels, all
+    are. The distance is the mean square there. For answers that are maps.
     """
 
     name: ClassVar[str] = "object-features"
@@ -84,18 +84,30 @@ class _NearObjects(Comparison):
         squares = (ours - theirs).square().mean(1)
         if batch.targets is None:
             return squares.mean()
-        near = near_objects(batch.targets, squares.shape)
+        near = near_objects(batch.targets, squares.shape, batch.sides)
         return (squares * near).sum() / near.sum().clamp_min(1)
 
 
-def near_objects(targets: Tensor, shape: Sequence[int]) -> Tensor:
-    """1 where an object is near a place of maps (B, H, W), else 0; ``targets`` are of all places of answers."""
-    count, *sides = shape
-    side = math.isqrt(len(targets) // count)
-    objects = (targets.view(count, 1, side, side) != 0).float()
-    if side > max(sides):
-        return functional.adaptive_max_pool2d(objects, sides)[:, 0]
-    return functional.interpolate(objects, size=list(sides), mode="nearest")[:, 0]
+def near_objects(targets: Tensor, shape: Sequence[int], sides: Sequence[int] = ()) -> Tensor:
+    """1 where an object is near a place of maps (B, H, W), else 0.
+
+    ``targets`` are of all places of answers: of maps of ``sides`` places a side, or of one.
+    """
+    count, *size = shape
+    sides = sides or (math.isqrt(len(targets) // count),)
+    maps = torch.split(targets.view(count, -1), [side * side for side in sides], dim=1)
+    near = [
+        _scaled((each.reshape(count, 1, side, side) != 0).float(), size)
+        for each, side in zip(maps, sides, strict=True)
+    ]
+    return torch.stack(near).amax(0)[:, 0]
+
+
+def _scaled(objects: Tensor, size: list[int]) -> Tensor:
+    if objects.shape[-1] <= max(size):
+        return functional.interpolate(objects, size=size, mode="nearest")
+    pooled: Tensor = functional.adaptive_max_pool2d(objects, size)
+    return pooled
 
 
 def _affinities(features: Tensor) -> Tensor:
