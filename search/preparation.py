@@ -170,7 +170,6 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
     from evaluators.distill.auto import auto_methods
     from evaluators.distill.catalogue import load_distiller
     from evaluators.distill.places import check_answers
-    from evaluators.quantise.precision import WEIGHTS
     from evaluators.tasks.language_task import LanguageTask
 
     distill = config.distill or task.distill
@@ -178,7 +177,7 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
         check_answers(load_distiller(distill), task)
     asked = {
         "--supernet": config.supernet is not None,
-        "--quantise": config.quantise not in (("none", *WEIGHTS) if isinstance(task, LanguageTask) else ("none",)),
+        f"--quantise {config.quantise}": config.quantise not in _precisions(task),
         "--assistant": config.assistant is not None,
         "more than one --teacher": len(config.teachers) > 1,
     }
@@ -190,6 +189,17 @@ def _check_kind(config: SearchConfig, task: Task) -> None:
     for option, given in asked.items():
         if (task.dense or task.several) and given:
             raise ConfigError(f"{option} is not for {task.kind} yet: leave it out")
+
+
+def _precisions(task: Task) -> tuple[str, ...]:
+    """Settings of ``--quantise`` for data whose answers are maps or whose samples have several parts."""
+    from evaluators.quantise.precision import WEIGHTS
+    from evaluators.tasks.language_task import LanguageTask
+    from evaluators.tasks.segmentation_task import SegmentationTask
+
+    if isinstance(task, LanguageTask):
+        return ("none", *WEIGHTS)
+    return ("none", "int8", "mixed") if isinstance(task, SegmentationTask) else ("none",)
 
 
 def _cache(config: SearchConfig) -> Path:

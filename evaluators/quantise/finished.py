@@ -38,8 +38,8 @@ class Quantised:
 
     ``weight_bits``, ``weights_only`` where layers compute in float32, ``layers`` (how many have such weights),
     ``in_float`` (those that do not), ``float_epochs`` and ``epochs`` of its training, ``images`` on which the
-    compiled student was compared with the simulated one, the share of ``agreement`` and the largest difference of
-    a logit in ``steps`` of an 8-bit grid.
+    compiled student was compared with the simulated one, the share of ``agreement`` (of images, or of places in
+    them) and the largest difference of a logit in ``steps`` of an 8-bit grid.
     """
 
     figures: Mapping[str, Measurement]
@@ -84,8 +84,9 @@ def compared(device: Device, library: Path, network: nn.Module, images: Any) -> 
     agreement = float((found.argmax(1) == wanted.argmax(1)).mean())
     steps = float(np.abs(found - wanted).max() / (np.abs(wanted).max() or 1.0) * STEPS)
     if agreement < LEAST_AGREEMENT:
+        judged = "images" if wanted.ndim == 2 else "images (place by place)"
         raise CompileError(
-            f"the compiled student answers {1 - agreement:.0%} of {len(images)} images unlike the simulated "
+            f"the compiled student answers {1 - agreement:.0%} of {len(images)} {judged} unlike the simulated "
             "one, and rounding explains a few at most: the compiler is at fault, please report this network"
         )
     return {"images": len(images), "agreement": agreement, "steps": steps}

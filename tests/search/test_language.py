@@ -215,7 +215,7 @@ def test_what_is_not_for_running_text_is_refused(run: tuple[RunStore, Path], tmp
             read_view(store), store.path, student, tmp_path / "tuned.so", TuningRequest(1.0), QUIET_DISPLAY
         )
     for option, said in (
-        ({"quantise": "int8", "epochs": 2}, "--quantise is not for running text"),
+        ({"quantise": "int8", "epochs": 2}, "--quantise int8 is not for running text"),
         ({"supernet": "train"}, "--supernet is not for"),
         ({"assistant": "0.5"}, "--assistant is not for"),
         ({"distill": "hints"}, "not for answers to each place"),

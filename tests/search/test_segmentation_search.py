@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from evaluators.tasks.load import load_task
 from results.bundle.masks import mask_of
 from results.bundle.runner import normalise, read_manifest, stretch
 from results.store import RunStore
@@ -62,10 +63,36 @@ def test_a_bundle_makes_the_masks_of_its_onnx_twin(run, workplace):
     assert (mask == expected).mean() > 0.999
 
 
+def test_students_of_integers_make_masks(run, workplace):
+    options = (
+        *("--data", "masked", "--image-size", "32", "--teacher", "maps.py:small", "--quantise", "int8"),
+        *("--trials", "1", "--workers", "1", "--epochs", "2", "--final-epochs", "4", "--name", "whole-masks"),
+    )
+    done = call_here(workplace, "search", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = RunStore.open(workplace / "results" / "runs" / "whole-masks")
+    (student,) = store.students()
+    assert student.quantised["in_float"] == []
+    assert student.quantised["agreement"] > 0.95
+    assert {"float_latency", "float_size"} <= student.measurements.keys()
+    assert "in integers" in (store.path / "report.html").read_text(encoding="utf-8")
+
+    bundle = workplace / "whole-mask-bundle"
+    assert call_here(workplace, "deploy", str(store.path), "--to", str(bundle)).returncode == 0
+    manifest = read_manifest(bundle)
+    assert manifest["quantised"] == student.quantised
+    twin = onnxruntime.InferenceSession(bundle / "student.onnx", providers=["CPUExecutionProvider"])
+    task = load_task(str(workplace / "masked"), cache=workplace / "again", seed=0, image_size=32)
+    pictures = task.batch("test", np.arange(task.size("test")), manifest["preprocess"]["size"])
+    answers = np.concatenate([twin.run(None, {"input": picture[None]})[0] for picture in pictures.numpy()])
+    scored = student.measurements["test_accuracy"].value
+    assert task.score(answers, task.targets("test")) == pytest.approx(scored, abs=0.02)
+
+
 def test_what_does_not_go_with_masks_is_refused(run, workplace):
     for options, problem in (
         (("--supernet", "train"), "--supernet is not for masks yet"),
-        (("--quantise", "int8"), "--quantise is not for masks yet"),
+        (("--quantise", "int8-weights"), "--quantise int8-weights is not for masks yet"),
         (("--distill", "hints"), "is not for answers to each place (masks)"),
     ):
         done = call_here(

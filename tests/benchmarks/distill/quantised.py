@@ -1,7 +1,7 @@
 """One student in float32 and the same in integers: what accuracy it costs, how much faster and smaller it is.
 
-    python -m tests.benchmarks.distill.quantised [--data digits] [--space mobile] [--seeds 3] [--epochs N]
-        [--quantise int8|int8-weights|int4-weights]
+    python -m tests.benchmarks.distill.quantised [--data digits] [--image-size N] [--space mobile] [--seeds 3]
+        [--epochs N] [--distill soft-targets] [--quantise int8|int8-weights|int4-weights]
 
 Same initial weights, data order, teacher and number of steps. Latencies are of one thread, timed in turn with
 those of onnxruntime on the same two networks' ONNX files (its own float32 and int8 kernels). On digits, both
@@ -25,7 +25,7 @@ from torch import nn
 from evaluators.compile.compiler import compile_module
 from evaluators.distill.catalogue import load_distiller
 from evaluators.distill.distiller import Distiller
-from evaluators.distill.evaluate import accuracy, predict_logits
+from evaluators.distill.evaluate import predict_logits
 from evaluators.distill.schedule import Schedule, final_schedule
 from evaluators.distill.teacher_outputs import TeacherOutputs, compute_outputs
 from evaluators.distill.trainer import train_student
@@ -63,10 +63,10 @@ class Subject:
     profile: Profile
 
     @staticmethod
-    def of(data: str, space: str, cache: Path) -> Subject:
+    def of(data: str, space: str, cache: Path, image_size: int | None = None) -> Subject:
         """On a data set, for one thread of this computer."""
         cache.mkdir(parents=True, exist_ok=True)
-        task = load_task(data, cache=cache, seed=0)
+        task = load_task(data, cache=cache, seed=0, image_size=image_size)
         found = load_space(space, **task.sizes)
         return Subject(task, found, load_profile("x86-host").with_threads(1))
 
@@ -85,7 +85,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Test accuracy (shares) of the student in float32, of the same rounded afterwards, and taught in integers."""
+    """Test scores (shares) of the student in float32, of the same rounded afterwards, and taught in integers."""
 
     in_float: float
     rounded_after: float
@@ -191,7 +191,7 @@ def _onnxruntime(path: Path, threads: int) -> Callable[..., Any]:
 
 
 def _tested(network: nn.Module, task: Task, resolution: int) -> float:
-    return accuracy(predict_logits(network, task, "test", resolution), task.targets("test"))
+    return task.score(predict_logits(network, task, "test", resolution), task.targets("test"))
 
 
 def int8_drop(cache: Path, tell: Tell, seeds: int = 3) -> float:
@@ -207,12 +207,14 @@ def int8_speedup(cache: Path, tell: Tell, seeds: int = 3) -> float:
 def drop(
     subject: Subject, quantise: str, distill: str, epochs: int | None, cache: Path, tell: Tell, seeds: int
 ) -> float:
-    """The mean of seeds of the points lost in integers, under the built-in teacher."""
+    """The mean of seeds of the points lost in integers, under the built-in teacher if the method wants one."""
     task = subject.task
     schedule = final_schedule(task.size("train"), epochs, task.optimiser, task.dense)
-    teacher = builtin_teacher(task, cache=cache, seed=0)
-    outputs = compute_outputs(teacher, task, views=schedule.views, cache=cache)
     distiller, precision = load_distiller(distill), Precision.of(quantise, [subject.profile])
+    outputs = None
+    if distiller.uses_teacher:
+        teacher = builtin_teacher(task, cache=cache, seed=0)
+        outputs = compute_outputs(teacher, task, views=schedule.views, cache=cache)
     drops = []
     for seed in range(seeds):
         scores = accuracies(subject.build, task, subject.resolution, distiller, outputs, schedule, seed, precision)
@@ -241,6 +243,7 @@ def main() -> None:
     """Print the table and the result."""
     parser = argparse.ArgumentParser(description="A student in float32 and in integers.")
     parser.add_argument("--data", default="digits")
+    parser.add_argument("--image-size", type=int)
     parser.add_argument("--space", default="mobile")
     parser.add_argument("--quantise", default="int8", choices=("int8", *WEIGHTS))
     parser.add_argument("--distill", default="soft-targets")
@@ -249,7 +252,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("results/runs/.cache"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    subject = Subject.of(options.data, options.space, options.cache)
+    subject = Subject.of(options.data, options.space, options.cache, options.image_size)
     found = speed(subject, options.quantise, _say)
     lost = drop(subject, options.quantise, options.distill, options.epochs, options.cache, _say, options.seeds)
     ratio = found.integer_bytes / found.float_bytes
