@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tvm.relax.analysis import post_order_visit
 
-from evaluators.compile.compiler import compile_network
+from evaluators.compile.compiler import compile_network, lower_kernels
 from evaluators.compile.export import export_network, import_program
 from evaluators.compile.graph.prepare import prepare
+from evaluators.compile.kernel_times import list_kernels
 from evaluators.compile.verify import verify
 from evaluators.latency.host import HostDevice
 from hw_profiles.profile import load_profile
@@ -83,6 +84,36 @@ def test_a_decoder_has_no_concatenation_and_small_products() -> None:
     assert names.count("relax.matmul") == 3
     assert names.count("relax.nn.conv2d") == 3
     assert names.count("relax.image.resize2d") == 2
+
+
+class Merging(nn.Module):
+    """Maps scaled up by copies, each added to what another kind of layer makes of fine ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coarse = nn.ModuleList(nn.Conv2d(16, 16, 3, 2, padding=1) for _ in range(4))
+        self.fine = nn.ModuleList(
+            [
+                nn.Conv2d(16, 16, 5, padding=2),
+                nn.Conv2d(16, 16, 1),
+                nn.Conv2d(16, 16, 3, padding=1),
+                nn.Conv2d(16, 16, 3, padding=1, groups=16),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for coarse, fine in zip(self.coarse, self.fine, strict=True):
+            x = (functional.interpolate(coarse(x), x.shape[2:], mode="nearest") + fine(x)).relu()
+        return x
+
+
+def test_maps_scaled_up_are_read_by_the_kernel_that_adds_them() -> None:
+    profile = load_profile("x86-host").with_threads(1)
+    module = import_program(export_network(Merging(), (torch.zeros(1, 16, 16, 16),)))
+    rules = [each.rule for each in list_kernels(*lower_kernels(module, profile)) if "resize" in each.name]
+    assert len(rules) == 4
+    assert "fallback" not in rules
+    check(Merging(), (2, 16, 13, 10), 2)
 
 
 def test_average_pooling_over_all_is_a_mean() -> None:

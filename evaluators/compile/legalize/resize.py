@@ -11,6 +11,9 @@ from tvm import relax
 from evaluators.compile.kernels.resize import cubic_taps, linear_taps, nearest, nearest_lines, sources, weighted
 from evaluators.compile.legalize.context import Context, whole
 
+_BROADCAST = {"op_pattern": 1}
+"""TVM's name of operators that are drawn into element-wise work, also behind a product: each element reads one."""
+
 
 def resized(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> relax.Expr | None:
     """A resize whose lines and weights are tables; other roundings are not."""
@@ -26,8 +29,8 @@ def resized(builder: relax.BlockBuilder, call: relax.Call, context: Context) -> 
     if not tables[0]:
         return None
     constants = [relax.const(table, str(table.dtype)) for of_axis in tables for table in of_axis]
-    build = nearest if len(constants) == 2 else weighted
-    return builder.call_te(build, call.args[0], *constants, primfunc_name_hint="resize")
+    build, attributes = (nearest, _BROADCAST) if len(constants) == 2 else (weighted, {})
+    return builder.call_te(build, call.args[0], *constants, primfunc_name_hint="resize", primfunc_attrs=attributes)
 
 
 def _tables(attrs: Any, at: NDArray[np.float64], extent: int) -> tuple[NDArray[Any], ...]:

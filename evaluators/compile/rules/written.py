@@ -24,14 +24,15 @@ class Written:
 
 def open_written(function: PrimFunc, name: str) -> Written | None:
     """The written stage with that name and what is fused behind it; None for any other kernel."""
-    if not "".join(stage_names(function)[:1]).startswith(name):
+    at = next((at for at, given in enumerate(stage_names(function)) if given.startswith(name)), None)
+    if at is None:
         return None
     schedule, blocks = open_kernel(function)
-    for block in blocks[1:-1]:
+    for block in (*blocks[:at], *blocks[at + 1 : -1]):  # those before are of something added behind
         schedule.compute_inline(block.handle)
-    main = schedule.get(blocks[0].handle)
+    main = schedule.get(blocks[at].handle)
     full = main.writes[0].source
-    finish = fused(schedule.get(blocks[-1].handle), full) if len(blocks) > 1 else plain(full)
+    finish = fused(schedule.get(blocks[-1].handle), full) if at + 1 < len(blocks) else plain(full)
     if finish is None:
         return None
     return Written(main, [region.source for region in main.reads], finish)
