@@ -66,7 +66,7 @@ def test_a_bundle_makes_the_masks_of_its_onnx_twin(run, workplace):
 def test_students_of_integers_make_masks(run, workplace):
     options = (
         *("--data", "masked", "--image-size", "32", "--teacher", "maps.py:small", "--quantise", "int8"),
-        *("--trials", "1", "--workers", "1", "--epochs", "2", "--final-epochs", "4", "--name", "whole-masks"),
+        *("--trials", "1", "--workers", "1", "--epochs", "2", "--final-epochs", "2", "--name", "whole-masks"),
     )
     done = call_here(workplace, "search", *options)
     assert done.returncode == 0, done.stdout + done.stderr
