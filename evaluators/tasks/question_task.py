@@ -7,7 +7,7 @@ task has ``pictures.npy``, int64 (N,): the number within its split of each quest
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from results.bundle import runner
 from results.store import write_atomically
 from spaces.batch import Batch
 
-_RATE = 2e-3
+_RATE = 5e-3
 """Learning rate of students."""
 _FACTS = ("kind", "fingerprint", "notes")
 
@@ -126,13 +126,17 @@ class QuestionTask(Task):
         return self._picture_of[self._slice(split)]
 
     def search_schedule(self, epochs: int | None) -> Schedule:
-        """Three times the usual length: to look for what is asked is learnt late; before that all are alike."""
-        length = 3 * super().search_schedule(None).epochs if epochs is None else epochs
-        return replace(super().search_schedule(length), learning_rate=_RATE)
+        """See ``_longer``."""
+        return self._longer(super().search_schedule, epochs)
 
     def final_schedule(self, epochs: int | None) -> Schedule:
-        """As of any task, at a pace that convolutions bear."""
-        return replace(super().final_schedule(epochs), learning_rate=_RATE)
+        """See ``_longer``."""
+        return self._longer(super().final_schedule, epochs)
+
+    def _longer(self, usual: Callable[[int | None], Schedule], epochs: int | None) -> Schedule:
+        """Three times the usual length: to look for what is asked is learnt late; before that all are alike."""
+        length = 3 * usual(None).epochs if epochs is None else epochs
+        return replace(usual(length), learning_rate=_RATE)
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to both, for the manifest of a bundle (see ``results.bundle.runner``)."""
