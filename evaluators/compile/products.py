@@ -47,12 +47,13 @@ _CACHE_SHARE = 0.75
 
 @dataclass(frozen=True)
 class Product:
-    """``batch`` products of (``rows``, ``inner``) with (``inner``, ``columns``) matrices."""
+    """``batch`` products of (``rows``, ``inner``) with (``inner``, ``columns``) ones (``narrow``: of bytes)."""
 
     rows: int
     inner: int
     columns: int
     batch: int = 1
+    narrow: bool = False
 
     @property
     def multiply_adds(self) -> int:
@@ -85,11 +86,12 @@ class ProductTile:
         return dataclasses.asdict(self)
 
 
-def product_options(
-    product: Product, profile: Profile, limit: int = 24, columns: int | None = None
-) -> list[Choice]:
-    """The tiles worth trying, the one with the fewest modelled cycles first; of so many ``columns``, if given."""
-    tiles = (tile for tile in _register_tiles(product, profile) if columns in (None, tile.columns))
+def product_options(product: Product, profile: Profile, limit: int = 24, panel: int | None = None) -> list[Choice]:
+    """The tiles worth trying, the one with the fewest modelled cycles first; of those that read panels of so many
+    columns, if given."""
+    tiles = (
+        tile for tile in _register_tiles(product, profile) if panel is None or _reads(product, tile.columns, panel)
+    )
     shapes = sorted(tiles, key=lambda tile: _cycles(product, tile, profile))
     blocked = [
         dataclasses.replace(tile, block=block) for tile in shapes[: limit // 2] for block in _blocks(product, tile)
@@ -101,23 +103,35 @@ def product_options(
 def shared_columns(products: Sequence[Product], profile: Profile) -> int:
     """Columns of the panels in which products by the same matrix read it.
 
-    Of those that all can read, the ones that slow them least together, each relative to its own best. The one with
-    fewest rows counts twice: texts have a prompt once and many tokens.
+    Of those that all can read, the ones that slow them least together, each relative to its own best. The first
+    counts twice, that of fewest rows: a text has one prompt and many tokens.
     """
-    fewest = [_cycles_by_columns(product, profile) for product in sorted(products, key=lambda each: each.rows)]
+    fewest = [_cycles_by_columns(product, profile) for product in products]
     weighed = [fewest[0], *fewest]
     common = set.intersection(*map(set, fewest))
     return min(sorted(common), key=lambda columns: sum(each[columns] / min(each.values()) for each in weighed))
 
 
+def _reads(product: Product, columns: int, panel: int) -> bool:
+    """Whether a tile of so many columns reads panels of so many: of its own width, or several narrower ones.
+
+    The latter with one row, where weights are read once, and in bytes: streams of float32 beside one another are
+    slower than one (5 % of a token on AVX-512), while bytes are not read as fast as they could be anyway.
+    """
+    several = product.rows == 1 and product.narrow and columns % panel == 0 and product.columns % panel == 0
+    return columns == panel or several
+
+
 def _cycles_by_columns(product: Product, profile: Profile) -> dict[int, float]:
-    """Modelled cycles of the best tile of each number of columns."""
-    found: dict[int, float] = {}
+    """Modelled cycles of the best tile that reads panels of each number of columns."""
+    best: dict[int, float] = {}
     for tile in _register_tiles(product, profile):
         for block in _blocks(product, tile):
             cycles = _cycles(product, dataclasses.replace(tile, block=block), profile)
-            found[tile.columns] = min(cycles, found.get(tile.columns, cycles))
-    return found
+            best[tile.columns] = min(cycles, best.get(tile.columns, cycles))
+    return {
+        panel: min(cycles for columns, cycles in best.items() if _reads(product, columns, panel)) for panel in best
+    }
 
 
 def _register_tiles(product: Product, profile: Profile) -> Iterator[ProductTile]:

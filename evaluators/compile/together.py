@@ -72,18 +72,18 @@ def packing_of(graphs: Sequence[tvm.IRModule], profile: Profile) -> Packing:
         relax.analysis.post_order_visit(graph[MAIN].body, found.visit)
     tables = frozenset(found.tables())
     panels = {
-        size: shared_columns([Product(count, *size) for count in counts], profile)
-        for size, counts in found.rows.items()
-        if len(counts) > 1 or size in tables
+        size: shared_columns(sorted(products, key=lambda product: product.rows), profile)
+        for size, products in found.products.items()
+        if len(products) > 1 or size in tables
     }
     return Packing(panels, tables)
 
 
 class _Matrices:
-    """The constant matrices of graphs: by size, how many rows each is multiplied by, and their values."""
+    """The constant matrices of graphs: by size, the products by them, and their values."""
 
     def __init__(self) -> None:
-        self.rows: dict[Size, set[int]] = {}
+        self.products: dict[Size, set[Product]] = {}
         self._values: dict[Size, list[NDArray[Any]]] = {}
         self._picked: list[NDArray[Any]] = []
 
@@ -94,9 +94,10 @@ class _Matrices:
         name, (first, second) = getattr(expression.op, "name", ""), expression.args[:2]
         if name == "relax.matmul" and _is_matrix(second):
             *outer, columns = whole(expression.ty.shape)
-            size = int(second.ty.shape[0]), columns
-            self.rows.setdefault(size, set()).add(math.prod(outer))
-            self._values.setdefault(size, []).append(second.value.numpy())
+            size, values = (int(second.ty.shape[0]), columns), second.value.numpy()
+            product = Product(math.prod(outer), *size, narrow=values.dtype == np.int8)
+            self.products.setdefault(size, set()).add(product)
+            self._values.setdefault(size, []).append(values)
         elif name == "relax.take" and _is_matrix(first):
             self._picked.append(first.value.numpy())
 

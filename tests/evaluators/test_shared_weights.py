@@ -109,10 +109,13 @@ def test_a_library_without_the_program_says_so(
 
 @pytest.mark.parametrize("profile", ["x86-64-avx512", "x86-64-avx2", "rpi5"])
 @pytest.mark.parametrize("size", [(32, 64), (64, 192), (256, 768), (1024, 256)])
-def test_a_packing_for_one_row_and_for_many_slows_the_one_less(profile: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("narrow", [False, True])
+def test_a_packing_for_one_row_and_for_many_slows_neither_much(
+    profile: str, narrow: bool, size: tuple[int, int]
+) -> None:
     target = load_profile(profile).with_threads(1)
-    products = [Product(rows, *size) for rows in (1, 128)]
+    products = [Product(rows, *size, narrow=narrow) for rows in (1, 128)]
     columns = shared_columns(products, target)
     one, many = (_cycles_by_columns(product, target) for product in products)
     assert one[columns] < 1.1 * min(one.values())
-    assert many[columns] < 1.35 * min(many.values())
+    assert many[columns] < (1.1 if narrow else 1.35) * min(many.values())

@@ -69,10 +69,10 @@ def _product(
     if str(weight.dtype) not in ("float32", "int8") or {str(data.ty.dtype), str(call.ty.dtype)} != {"float32"}:
         return None
     *outer, channels = whole(call.ty.shape)
-    product = Product(math.prod(outer), weight.shape[0], channels)
+    product = Product(math.prod(outer), weight.shape[0], channels, narrow=weight.dtype == np.int8)
     facts = {"m": product.rows, "k": product.inner, "n": product.columns}
     panel = context.packing.panels.get((product.inner, product.columns))
-    options = product_options(product, context.profile, columns=panel)
+    options = product_options(product, context.profile, panel=panel)
     if panel is not None:
         facts["panel"] = panel
     halves = fits_half(weight)
@@ -81,7 +81,7 @@ def _product(
     if halves:  # which half of a byte a step reads must be known when its code is written
         options = [{**option, "unroll": option["unroll"] * (1 + option["unroll"] % 2)} for option in options]
     choice = context.choose(KernelKey("dense", tuple(facts.items())), options)
-    packed = packed_dense(weight, choice["vectors"] * choice["lanes"])
+    packed = packed_dense(weight, panel or choice["vectors"] * choice["lanes"])
 
     def build(rows: te.Tensor, weights: te.Tensor) -> te.Tensor:
         return dense.dense(rows, weights, channels, choice, strides)
