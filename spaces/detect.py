@@ -61,12 +61,12 @@ class DetectSpace(ModelSpace):
             found.append(features)
         maps = self.tower(self.pyramid(self.laterals(found[self.skipped :])))
         answers = [self._answered(each, side) for each, side in zip(maps, self.sides, strict=True)]
-        return torch.cat(answers, 2).unsqueeze(3)
+        return torch.cat(answers, 1).transpose(1, 2).unsqueeze(3)
 
     def _answered(self, features: Tensor, side: int) -> Tensor:
-        """The places of one map, (N, classes, side * side); not by calling the head, which would then be the last
+        """The places of one map, (N, side * side, classes); not by calling the head, which would then be the last
         layer of every size."""
         logits = functional.conv2d(features, self.head.weight, self.head.bias)
         if logits.shape[-1] != side:
             logits = functional.interpolate(logits, (side, side), mode="bilinear")
-        return logits.flatten(2)
+        return logits.flatten(2).transpose(1, 2)

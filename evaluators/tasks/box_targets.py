@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from results.bundle.boxes import BESIDE, REACH, SIDES, places
 
+IGNORED = -100
+"""The class of a place in a box but not in its middle, as ``cross_entropy`` takes it: it may be either."""
 SMALLEST, LARGEST = 3.0, 12.0
 """Places of a map that a box on it has, in the geometric mean of both ways."""
 _MIDDLE = 0.5
@@ -24,15 +26,17 @@ _SEEN = 0.3
 
 @dataclass(frozen=True)
 class Assigned:
-    """``classes`` int64 (B, P): 0 nothing, else the class from 1 on; ``corners`` float32 (B, 4, P): left, top,
-    right, bottom of the box there, in shares of the sides. Places are as of ``results.bundle.boxes``."""
+    """``classes`` int64 (B, P): 0 nothing, else the class from 1 on, or ``IGNORED``; ``corners`` float32
+    (B, 4, P): left, top, right, bottom of the box there, in shares; ``weights`` float32 (B, P): how much places of
+    a class count, 1 in the mean, less where a box has many. Places are as of ``results.bundle.boxes``."""
 
     classes: Tensor
     corners: Tensor
+    weights: Tensor
 
     def to(self, device: torch.device) -> Assigned:
         """The same on a device."""
-        return Assigned(self.classes.to(device), self.corners.to(device))
+        return Assigned(*(each.to(device) for each in (self.classes, self.corners, self.weights)))
 
 
 def assign(given: Sequence[NDArray[np.float32]], sides: tuple[int, ...]) -> Assigned:
@@ -40,23 +44,31 @@ def assign(given: Sequence[NDArray[np.float32]], sides: tuple[int, ...]) -> Assi
 
     A box belongs to the maps on which it has ``SMALLEST`` to ``LARGEST`` places, or to the nearest; there to the
     places in the middle half of it each way (center sampling; Tian et al., 2019, arXiv:1904.01355), one at least.
-    Most boxes are so on two maps, unlike FCOS's: few data then make more of them.
+    Most boxes are so on two maps, unlike FCOS's: few data then make more of them. A box's places count together as
+    much as the square root of their number, or small boxes were hardly seen beside large ones.
     """
     starts = np.cumsum([0, *(side * side for side in sides)])
     middles = [(np.arange(side) + 0.5) / side for side in sides]
     classes = np.zeros((len(given), starts[-1]), np.int64)
     corners = np.zeros((len(given), SIDES, starts[-1]), np.float32)
+    weights = np.zeros((len(given), starts[-1]), np.float32)
     for row, boxes in enumerate(given):
         lengths = boxes[:, 3:] - boxes[:, 1:3]
         sizes = np.sqrt(lengths.prod(1))
         for box, size in ((boxes[at], sizes[at]) for at in np.argsort(-sizes, kind="stable")):
             label, left, top, right, bottom = box
+            own = []
             for level in _levels(size, sides):
-                rows, columns = _nearest(middles[level], top, bottom), _nearest(middles[level], left, right)
-                taken = starts[level] + (rows[:, None] * sides[level] + columns).ravel()
-                classes[row, taken] = 1 + int(label)
-                corners[row][:, taken] = box[1:, None]
-    return Assigned(torch.from_numpy(classes), torch.from_numpy(corners))
+                here, side, start = middles[level], sides[level], starts[level]
+                inside = start + _crossed(_within(here, top, bottom), _within(here, left, right), side)
+                classes[row, inside[classes[row, inside] == 0]] = IGNORED
+                own.append(start + _crossed(_nearest(here, top, bottom), _nearest(here, left, right), side))
+            taken = np.concatenate(own)
+            classes[row, taken] = 1 + int(label)
+            corners[row][:, taken] = box[1:, None]
+            weights[row, taken] = len(taken) ** -0.5
+    weights *= (classes > 0).sum() / max(weights.sum(), 1e-9)
+    return Assigned(*map(torch.from_numpy, (classes, corners, weights)))
 
 
 def moved(given: Sequence[NDArray[np.float32]], matrices: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -87,10 +99,10 @@ def box_loss(student: Tensor, teacher: Tensor | None, given: Assigned, sides: tu
     real one. The same two with the teacher's boxes and expectations, where it sees something, by how sure it is.
     """
     ours, expected = corners_of(student[:, -BESIDE:-1], sides), student[:, -1]
-    known = (given.classes > 0).float()
+    known = given.weights * (given.classes > 0)
     shared, generalised = overlap(ours, given.corners)
     found = _mean(1 - generalised + _entropy(expected, shared.detach()), known)
-    loss = found + _focal(student[:, :-BESIDE], given.classes) / known.sum().clamp(min=1)
+    loss = found + _focal(student[:, :-BESIDE], given) / known.sum().clamp(min=1)
     if teacher is None:
         return loss
     sure = 1 - teacher[:, :-BESIDE].softmax(1)[:, 0]
@@ -117,10 +129,11 @@ def overlap(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
     return shared, shared - (around - union) / around.clamp(min=1e-7)
 
 
-def _focal(logits: Tensor, classes: Tensor) -> Tensor:
+def _focal(logits: Tensor, given: Assigned) -> Tensor:
     """The sum over places of cross entropies, each by the square of the share that its class does not have."""
-    entropies = functional.cross_entropy(logits, classes, reduction="none")
-    return ((1 - (-entropies).exp()).detach() ** 2 * entropies).sum()
+    entropies = functional.cross_entropy(logits, given.classes, reduction="none", ignore_index=IGNORED)
+    weights = torch.where(given.classes > 0, given.weights, 1.0)
+    return (weights * (1 - (-entropies).exp()).detach() ** 2 * entropies).sum()
 
 
 def _entropy(logits: Tensor, shares: Tensor) -> Tensor:
@@ -135,6 +148,15 @@ def _levels(size: float, sides: tuple[int, ...]) -> list[int]:
     """The maps on which a box of that size, in shares, has neither too few nor too many places."""
     found = [at for at, side in enumerate(sides) if SMALLEST <= size * side <= LARGEST]
     return found or [0 if size * sides[0] < SMALLEST else len(sides) - 1]
+
+
+def _crossed(rows: NDArray[np.intp], columns: NDArray[np.intp], side: int) -> NDArray[np.intp]:
+    """The numbers of the places of a map in some rows and columns."""
+    return (rows[:, None] * side + columns).ravel()
+
+
+def _within(middles: NDArray[np.float64], low: float, high: float) -> NDArray[np.intp]:
+    return np.flatnonzero((middles >= low) & (middles <= high))
 
 
 def _nearest(middles: NDArray[np.float64], low: float, high: float) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ import torch
 from map_contract import a_student_learns_from_the_builtin_teacher
 
 from evaluators.tasks.average_precision import average_precision
-from evaluators.tasks.box_targets import assign, moved
+from evaluators.tasks.box_targets import IGNORED, assign, moved
 from evaluators.tasks.detection_task import DetectionTask
 from evaluators.tasks.load import load_task
 from evaluators.tasks.opening import open_task
@@ -43,7 +43,7 @@ def ideal(boxes: list[np.ndarray], classes: int) -> torch.Tensor:
     """The answers that say just what is given."""
     assigned, (x, y, length) = assign(boxes, SIDES), torch.from_numpy(places(SIDES))
     made = torch.full((len(boxes), 1 + classes + BESIDE, len(x)), -8.0)
-    made[:, : 1 + classes].scatter_(1, assigned.classes[:, None], 8.0)
+    made[:, : 1 + classes].scatter_(1, assigned.classes.clamp(min=0)[:, None], 8.0)
     left, top, right, bottom = assigned.corners.unbind(1)
     away = torch.stack([x - left, y - top, right - x, bottom - y], 1).clamp(min=1e-3)
     made[:, -BESIDE:-1] = (away / (REACH * length)).log()
@@ -68,12 +68,17 @@ def test_the_middle_of_a_box_is_its_own_on_the_maps_for_its_size():
     fine, coarse = assigned.classes[:, :64].view(2, 8, 8), assigned.classes[:, 64:].view(2, 4, 4)
     assert fine[0, 3, 3] == 1 + 0, "the smaller box has its one place"
     assert (fine[0, 3:5, 3:5].flatten()[1:] == 1 + 1).all()
-    assert (fine[0] != 0).sum() == 4, "a rim is nothing"
+    assert (fine[0] > 0).sum() == 4
+    assert fine[0, 2, 2] == IGNORED, "a rim may be either"
+    assert fine[0, 0, 0] == 0
     assert (coarse[0] != 0).sum() == 0, "where it has two places it is not looked for"
     assert (fine[1, 2:6, 2:6] == 1 + 1).all()
     assert (coarse[1, 1:3, 1:3] == 1 + 1).all()
-    assert (coarse[1] != 0).sum() == 4
+    assert (coarse[1] > 0).sum() == 4
     assert assigned.corners[1, :, 64 + 5].tolist() == pytest.approx(large[1:])
+    known = assigned.weights[assigned.classes > 0]
+    assert float(known.mean()) == pytest.approx(1)
+    assert assigned.weights[0, 8 * 3 + 3] == known.max(), "the only place of its box counts most"
 
 
 def test_boxes_move_as_their_pictures_do(task):

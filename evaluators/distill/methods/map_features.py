@@ -50,9 +50,9 @@ class ObjectFeatures(StageMethod):
     """Feature maps of the teacher, copied through learnt adapters near objects only (Wang et al., 2019).
 
     So the background, which is most of a picture, does not outweigh them ("Distilling Object Detectors with
-    Fine-grained Feature Imitation", arXiv:1906.03609). Near an object is a place in the middle of a box, on any of
-    the maps that boxes are looked for on, or whose mask is of another class than the first; without labels, all
-    are. The distance is the mean square there. For answers that are maps.
+    Fine-grained Feature Imitation", arXiv:1906.03609). Near an object is a place that lies in a box, on any of
+    the maps where it is looked for, or whose mask is of another class than the first; without labels, all are. The
+    distance is the mean square there. For answers that are maps.
     """
 
     name: ClassVar[str] = "object-features"
