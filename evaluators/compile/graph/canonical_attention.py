@@ -115,12 +115,17 @@ def _guarded(call: relax.Call, peek: Peek) -> relax.Expr | None:
 
 
 def _biased(scores: relax.Expr, peek: Peek) -> tuple[relax.Expr, relax.Expr | None]:
-    """The scores and what is added to them, when one of the two is no product."""
+    """The scores and what is added to them, when one of the two is no product; a known mask may lack axes."""
     total = peek.call(scores, "add")
     if total is None:
         return scores, None
     for product, bias in (total.args, reversed(total.args)):
-        if peek.call(peek.scaled(product)[0], "matmul") is not None and len(bias.ty.shape) == 4:
+        if peek.call(peek.scaled(product)[0], "matmul") is None:
+            continue
+        known = peek.array(bias)
+        if known is not None and 0 < known.ndim < 4:
+            return product, relax.const(known.reshape((1,) * (4 - known.ndim) + known.shape), str(known.dtype))
+        if len(bias.ty.shape) == 4:
             return product, bias
     return scores, None
 
