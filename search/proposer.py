@@ -96,7 +96,7 @@ class Proposer:
         self._seed, self._random = seed, random.Random()
         self._record = by_finish(self.candidates)
         if sampler == OURS:
-            strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere)
+            strategy = Strategy(space.domain, goals, seed, trials, costs, elsewhere, space.smallest())
             ours = UnderstudySampler(strategy, self._distributions, self._record, self._is_fresh, seed)
             self._sampler: Callable[[], BaseSampler] = lambda: ours
             self._tries = 1  # it says so when it has nothing new

@@ -19,7 +19,8 @@ from spaces.choice import Value
 Codes = NDArray[np.int64]
 _WHOLE = 20_000
 _DRAWN = 2_000
-"""A space of more than ``_WHOLE`` choices is looked at by so many drawn at random, and as many near the front."""
+"""A space of more than ``_WHOLE`` choices is looked at by so many drawn at random, as many between these and its
+smallest network, and as many near the front."""
 _CHANGES = 3
 
 
@@ -27,10 +28,15 @@ class Candidates:
     """The choices of a space with what they cost, by the names of the record."""
 
     def __init__(
-        self, domain: Mapping[str, tuple[Value, ...]], names: Iterable[str], known: KnownCosts | None
+        self,
+        domain: Mapping[str, tuple[Value, ...]],
+        names: Iterable[str],
+        known: KnownCosts | None,
+        smallest: Mapping[str, Value] | None = None,
     ) -> None:
         self.encoding = Encoding(domain)
-        self._models = {name: CostModel(name, self.encoding, known) for name in names}
+        self._smallest = self.encoding.codes([] if smallest is None else [smallest])
+        self._models = {name: CostModel(name, self.encoding, known, smallest) for name in names}
 
     def described(self, choices: Sequence[Mapping[str, Value]], record: Sequence[Candidate]) -> Described:
         """Choices, their costs learnt from the record where they are not known."""
@@ -44,10 +50,11 @@ class Candidates:
         return self._completed(codes, self.encoding.rows(codes), figures, record)
 
     def pool(self, near: Codes, record: Sequence[Candidate], random: np.random.Generator) -> Described:
-        """All choices of a small space; of a large one some at random and some a few changes from ``near``."""
+        """All choices of a small space; of a large one some at random, some more or less like its smallest
+        network, and some a few changes from ``near``."""
         if math.prod(self.encoding.sizes) <= _WHOLE:
             return self._completed(*self._whole, record)
-        codes = np.concatenate([self._drawn(random), self._changed(near, random)])
+        codes = np.concatenate([self._drawn(random), self._small(random), self._changed(near, random)])
         codes = np.unique(codes, axis=0)
         return self._completed(codes, self.encoding.rows(codes), self._known(codes), record)
 
@@ -68,6 +75,13 @@ class Candidates:
 
     def _drawn(self, random: np.random.Generator) -> Codes:
         return np.stack([random.integers(size, size=_DRAWN) for size in self.encoding.sizes], axis=1)
+
+    def _small(self, random: np.random.Generator) -> Codes:
+        """Any share of the smallest network's choices drawn anew: of those drawn evenly, few cost little."""
+        if not len(self._smallest):
+            return self._smallest
+        anew = random.random((_DRAWN, len(self.encoding.sizes))) < random.random((_DRAWN, 1))
+        return np.where(anew, self._drawn(random), self._smallest)
 
     def _changed(self, near: Codes, random: np.random.Generator) -> Codes:
         """Up to ``_CHANGES`` choices of each drawn anew."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ _FEWEST, _MOST = 4, 250
 """Costs are learnt from so many candidates of the record: what more would tell of costs is not worth its time."""
 _UNKNOWN = 1.0
 """The deviation of the logarithm of a cost of which next to nothing is known."""
+_GROWTH, _HELD = 2.0, 0.05
+"""From the smallest network on, logarithms of costs are believed to grow by so much until all choices differ from
+its; that belief counts as much as observations whose distances from it vary by so much in all."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,10 @@ class Costs:
 class CostModel:
     """The costs of one name of the record."""
 
-    def __init__(self, name: str, encoding: Encoding, known: KnownCosts | None) -> None:
-        self._name, self._encoding, self._known = name, encoding, known
+    def __init__(
+        self, name: str, encoding: Encoding, known: KnownCosts | None, smallest: Mapping[str, Value] | None = None
+    ) -> None:
+        self._name, self._encoding, self._known, self._smallest = name, encoding, known, smallest
         self._remembered = Remembered()
 
     def known(self, choices: Sequence[Mapping[str, Value]]) -> Array:
@@ -66,7 +72,9 @@ class CostModel:
     def completed(self, known: Array, rows: Array, candidates: Sequence[Candidate]) -> Costs:
         """The costs of rows: those that are not known are predicted from the candidates that have them.
 
-        By a Gaussian process, of the logarithm, since costs multiply.
+        By a Gaussian process, of the logarithm, since costs multiply; around a line of how far choices are from
+        those of the smallest network, where that is known: so the few that a tight budget allows are told apart
+        before one of them was seen.
         """
         unknown = np.isnan(known)
         value, deviation = known.copy(), np.zeros(len(known))
@@ -74,23 +82,58 @@ class CostModel:
             return Costs(value, deviation)
         figures = self.measured(candidates)
         seen = np.flatnonzero(figures > 0)[:_MOST]
-        logarithms = np.log(figures[seen])
-        if len(seen) < _FEWEST:
-            value[unknown], deviation[unknown] = np.exp(logarithms.mean()) if len(seen) else 1.0, _UNKNOWN
-            return Costs(value, deviation)
         examples = self._encoding.rows(self._encoding.codes([candidates[at].choice for at in seen.tolist()]))
+        logarithms, away = np.log(figures[seen]), self._away(examples)
+        line, open_rows = _line(away, logarithms), rows[unknown]
+        value[unknown] = np.exp(line.at(self._away(open_rows)))
+        if len(seen) < _FEWEST:
+            deviation[unknown] = _UNKNOWN / math.sqrt(max(1, len(seen)))
+            return Costs(value, deviation)
         groups = self._encoding.groups
         learnt = self._remembered.get(
-            len(seen), lambda count: hyperparameters(examples[:count], groups, _standard(logarithms[:count])[0])
+            len(seen),
+            lambda count: hyperparameters(
+                examples[:count],
+                groups,
+                _line(away[:count], logarithms[:count]).standardised(away[:count], logarithms[:count]),
+            ),
         )
-        targets, centre, spread = _standard(logarithms)
-        process = condition(learnt, examples, groups, targets)
-        value[unknown] = np.exp(process.mean(rows[unknown]) * spread + centre)
-        deviation[unknown] = process.deviation(rows[unknown]) * spread
+        process = condition(learnt, examples, groups, line.standardised(away, logarithms))
+        value[unknown] *= np.exp(process.mean(open_rows) * line.spread)
+        deviation[unknown] = process.deviation(open_rows) * line.spread
         return Costs(value, deviation)
 
+    def _away(self, rows: Array) -> Array:
+        """How much rows (n, columns) differ from the smallest network's, the mean of choices, 0..1, (n,)."""
+        if self._smallest is None:
+            return np.zeros(len(rows))
+        least = self._encoding.rows(self._encoding.codes([self._smallest]))
+        of_choices = self._encoding.groups[: len(self._encoding.domain)]
+        distances = [np.linalg.norm(rows[:, group] - least[:, group], axis=1) for group in of_choices]
+        return np.asarray(np.mean(distances, axis=0))
 
-def _standard(logarithms: Array) -> tuple[Array, float, float]:
-    """In units of their spread around their mean; that mean, and the spread."""
-    centre, spread = float(logarithms.mean()), float(logarithms.std()) + 1e-3
-    return (logarithms - centre) / spread, centre, spread
+
+@dataclass(frozen=True)
+class _Line:
+    """Logarithms of costs by how far choices are from the smallest network's, and their spread around it."""
+
+    level: float
+    slope: float
+    spread: float
+
+    def at(self, away: Array) -> Array:
+        return self.level + self.slope * away
+
+    def standardised(self, away: Array, logarithms: Array) -> Array:
+        """Their distances from the line in units of their spread."""
+        return np.asarray((logarithms - self.at(away)) / self.spread)
+
+
+def _line(away: Array, logarithms: Array) -> _Line:
+    """The line through (n,) observations; it does not fall."""
+    if not len(away):
+        return _Line(0.0, 0.0, _UNKNOWN)
+    apart = away - away.mean()
+    slope = max(0.0, float((apart @ logarithms + _HELD * _GROWTH) / (apart @ apart + _HELD)))
+    level = float(logarithms.mean() - slope * away.mean())
+    return _Line(level, slope, float((logarithms - level - slope * away).std()) + 1e-3)

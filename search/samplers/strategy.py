@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -24,7 +23,7 @@ Fresh = Callable[[Mapping[str, Value]], bool]
 """Whether a choice makes a network that was not proposed before."""
 _CLOSER = 4_096
 """The deviation, which takes longest to work out, is that of so many of the most promising."""
-_LIKELY = 0.01
+_LIKELY, _HALF = 0.01, 0.5
 _ASKED = 200
 _FEWEST = 3
 _BELIEVED = 200
@@ -44,7 +43,8 @@ class Strategy:
 
     Accuracies are learnt by a Gaussian process (``accuracy.py``), costs are known or learnt (``costs.py``), and
     whoever is likely over the limits of every target is left out before anything is evaluated. The first
-    candidates are spread over choices and costs (``start.py``). All follows from the seed, the record and
+    candidates are spread over choices and costs (``start.py``); where costs are not known, the very first is the
+    ``smallest`` network, from which they are expected to grow. All follows from the seed, the record and
     ``elsewhere``, the candidates of earlier runs of the space.
     """
 
@@ -56,11 +56,14 @@ class Strategy:
         trials: int,
         known: KnownCosts | None = None,
         elsewhere: Sequence[Sequence[Candidate]] = (),
+        smallest: Mapping[str, Value] | None = None,
     ) -> None:
         self._goals, self._seed = goals, seed
         self._first = min(_START_MOST, max(_START_LEAST, trials // _START_SHARE))
         names = [*goals.objectives, *(goal.name(limit) for goal in goals.each for limit in goal.budget.limits)]
-        self._candidates = Candidates(domain, dict.fromkeys(name for name in names if name != "accuracy"), known)
+        costs = dict.fromkeys(name for name in names if name != "accuracy")
+        self._smallest = None if known is not None else smallest
+        self._candidates = Candidates(domain, costs, known, self._smallest)
         self._accuracy = AccuracyModel(
             self._candidates.encoding, [name for name in goals.objectives if name != "accuracy"]
         )
@@ -72,8 +75,7 @@ class Strategy:
     ) -> dict[str, Value] | None:
         """The choice to evaluate after those of the record, while ``pending`` are being evaluated.
 
-        None when none of the most promising is ``fresh``, or when too few were taught to learn from: where
-        teaching is cut at rungs, many may be pending before the first is fully taught. Where very many are
+        None when none of the most promising is ``fresh``. Where very many are
         pending, the next few are chosen with it, and told when asked for.
         """
         while self._ahead:
@@ -81,10 +83,8 @@ class Strategy:
             if fresh(choice):
                 return choice
         number, several = len(record) + len(pending), 1 + len(pending) // _BESIDE
-        if number < self._first:
-            ranked = np.roll(self._beginning, -number, axis=0)
-        elif len(_taught(record)) < _FEWEST:
-            return None
+        if number < self._first or len(_taught(record)) < _FEWEST:
+            ranked = self._beginning(number, record)
         else:
             ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]), several)
         found = filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED]))
@@ -93,14 +93,22 @@ class Strategy:
             self._ahead = list(islice(found, several - 1))
         return chosen
 
-    @cached_property
-    def _beginning(self) -> Codes:
-        """The codes of the first candidates."""
+    def _beginning(self, number: int, record: Sequence[Candidate]) -> Codes:
+        """Codes before there is enough to learn from, the one to take first, from what was seen of costs.
+
+        Where teaching is cut at rungs, or the budget is tight, it may be long before some are fully taught.
+        """
+        if number == 0 and self._smallest is not None:
+            return self._candidates.encoding.codes([self._smallest])
         random = np.random.default_rng([self._seed])
-        pool = self._candidates.pool(self._candidates.encoding.codes([]), (), random)
-        pool = pool.at(np.flatnonzero(self._likelihood(pool) > _LIKELY))
+        pool = self._candidates.pool(self._candidates.encoding.codes([]), record, random)
+        likelihood = self._likelihood(pool)
+        pool = pool.at(np.flatnonzero(likelihood > min(_LIKELY, 0.5 * likelihood.max(initial=0.0))))
         first = next(iter(pool.costs.values())).value if pool.costs else np.zeros(len(pool))
-        return pool.codes[spread_out(pool.codes, first, self._first, random)]
+        spread = np.roll(spread_out(pool.codes, first, self._first, random), -number)
+        others = random.permutation(len(pool))
+        others = others[np.argsort(self._likelihood(pool)[others] < _HALF, kind="stable")]
+        return np.asarray(pool.codes[np.concatenate([spread, others])])
 
     def _ranked(
         self,

@@ -242,6 +242,29 @@ def test_a_space_too_large_to_be_looked_at_whole():
     assert late.count(32) >= 3
 
 
+def test_a_tight_budget_is_met_by_most_of_the_first_candidates_where_the_smallest_network_is_known():
+    domain: dict[str, tuple[Value, ...]] = {f"width{place}": (8, 16, 24, 32) for place in range(20)}
+    smallest = dict.fromkeys(domain, 8)
+    goals = Goals((Goal("", ("accuracy", "latency"), Budget({"latency": 2.0})),))
+
+    def outcome(number: int, choice: Mapping[str, Value]) -> Candidate:
+        work = [math.log(int(choice[name]) / 8) * (1 + place % 3) / 20 for place, name in enumerate(domain)]
+        figures = {"latency": Measurement(math.exp(1.3 * sum(work)), "s")}
+        if goals.violation(figures) is None:
+            figures["accuracy"] = Measurement(0.5 + 0.3 * sum(work), "share")
+        state = "done" if "accuracy" in figures else "infeasible"
+        return Candidate(number, dict(choice), str(choice), state, "", figures)
+
+    record: list[Candidate] = []
+    strategy = Strategy(domain, goals, 0, 12, smallest=smallest)
+    for number in range(12):
+        choice = strategy.propose(record, [], lambda choice: str(choice) not in {each.key for each in record})
+        assert choice is not None
+        record.append(outcome(number, choice))
+    assert record[0].choice == smallest
+    assert [each.state for each in record].count("done") >= 8
+
+
 def test_where_very_many_are_pending_one_look_proposes_several_that_differ(monkeypatch):
     strategy = Strategy(DOMAIN, GOALS, 0, 200, known)
     record = searched(strategy, 30)
