@@ -18,9 +18,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from evaluators.distill.schedule import Schedule
 from evaluators.tasks.task import Split
 from evaluators.tasks.token_task import TokenTask
 from results.bundle.wordpiece import VOCABULARY, WordPiece
+
+FINAL_TEXTS, LEAST, MOST = 25_000, 4, 60
+"""Texts that a finalist's training sees where the data allow, and how often it sees each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,11 @@ class TextTask(TokenTask):
         """The texts of a split as the user gave them."""
         texts: list[str] = json.loads((self.folder / "texts.json").read_text(encoding="utf-8"))
         return texts[self._slice(split)]
+
+    def final_schedule(self, epochs: int | None) -> Schedule:
+        """About ``FINAL_TEXTS``: students that knew no word before soon know few texts by heart."""
+        length = min(MOST, max(LEAST, round(FINAL_TEXTS / self.size("train")))) if epochs is None else epochs
+        return super().final_schedule(length)
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must do to a text, for the manifest of a bundle (see ``results.bundle.runner``)."""

@@ -25,8 +25,6 @@ from search.display import Display, make_console
 from search.preparation import plan_of
 
 _OPEN = (None, "interrupted")
-KEPT = 0.97
-"""The share of the teacher's metric below which a student is not taken for its speed."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def searched(name: str, data: str, options: Sequence[str], runs: Path, say: Call
 
 def deployed(store: RunStore, student: Student) -> Bundle:
     """The bundle of a student, written unless it is there."""
-    folder = store.path / "bundle"
+    folder = store.path / f"bundle-{student.number}"
     if not folder.exists():
         _understudy(
             ("deploy", str(store.path), "--number", str(student.number), "--to", str(folder)),
@@ -87,12 +85,8 @@ def deployed(store: RunStore, student: Student) -> Bundle:
 
 
 def chosen(store: RunStore) -> Student:
-    """The fastest student that keeps ``KEPT`` of the teacher's metric on validation, or else the most accurate."""
+    """The most accurate student on validation: how fast it must be is the search's limit."""
     students = [each for each in store.students() if each.on_front] or store.students()
-    needed = KEPT * store.facts()["teacher"]["val_accuracy"]
-    near = [each for each in students if each.measurements["accuracy"].value >= needed]
-    if near:
-        return min(near, key=lambda each: each.measurements["latency"].value)
     return max(students, key=lambda each: each.measurements["accuracy"].value)
 
 
