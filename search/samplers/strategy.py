@@ -23,7 +23,9 @@ Fresh = Callable[[Mapping[str, Value]], bool]
 """Whether a choice makes a network that was not proposed before."""
 _CLOSER = 4_096
 """The deviation, which takes longest to work out, is that of so many of the most promising."""
-_LIKELY, _HALF = 0.01, 0.5
+_LIKELY = 0.01
+_AT_FIRST, _HALF = 0.25, 0.5
+"""While little is known of costs: candidates this likely within the limits, and those that go before the others."""
 _ASKED = 200
 _FEWEST = 3
 _BELIEVED = 200
@@ -103,7 +105,7 @@ class Strategy:
         random = np.random.default_rng([self._seed])
         pool = self._candidates.pool(self._candidates.encoding.codes([]), record, random)
         likelihood = self._likelihood(pool)
-        pool = pool.at(np.flatnonzero(likelihood > min(_LIKELY, 0.5 * likelihood.max(initial=0.0))))
+        pool = pool.at(np.flatnonzero(likelihood > min(_AT_FIRST, _HALF * likelihood.max(initial=0.0))))
         first = next(iter(pool.costs.values())).value if pool.costs else np.zeros(len(pool))
         spread = np.roll(spread_out(pool.codes, first, self._first, random), -number)
         others = random.permutation(len(pool))
