@@ -25,7 +25,7 @@ _CLOSER = 4_096
 """The deviation, which takes longest to work out, is that of so many of the most promising."""
 _LIKELY = 0.01
 _AT_FIRST, _HALF = 0.25, 0.5
-"""While little is known of costs: candidates this likely within the limits, and those that go before the others."""
+"""While little is known of costs: candidates so likely within the limits, and those that go before others."""
 _ASKED = 200
 _FEWEST = 3
 _BELIEVED = 200
