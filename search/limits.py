@@ -25,7 +25,7 @@ LIMITS: Mapping[str, tuple[str, Callable[[str], float]]] = MappingProxyType(
 """By option, the metric that it limits and what reads its quantity."""
 _PART = re.compile(r"teacher/([0-9]*\.?[0-9]+)")
 _WRITTEN: Mapping[str, Callable[[float], str]] = MappingProxyType(
-    {"max_latency": lambda seconds: f"{1e6 * seconds:.6g}us", "max_size": lambda size: f"{size:.0f}B"}
+    {"max_latency": lambda seconds: f"{1e6 * seconds:.4g}us", "max_size": lambda size: f"{size:.0f}B"}
 )
 """How a part of the teacher's is written as a limit of its own, where there are such."""
 
