@@ -1,4 +1,4 @@
-"""The benchmark in one picture: what each student keeps of its teacher against how much faster it is."""
+"""The benchmark in one picture: what each student keeps of its teacher, and how much faster it is."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ KEPT, FASTER = 0.97, 5.0
 
 
 def draw(found: Sequence[Figures], folder: Path) -> None:
-    """Write ``tasks.svg``: a point a task, and the corner that is aimed at."""
+    """Write ``tasks.svg``: two bars a task, and the lines that are aimed at."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(8, 1 + 0.4 * len(found)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.axhline(100 * KEPT, color="#888", linewidth=0.8, linestyle="--")
-    axes.axvline(FASTER, color="#888", linewidth=0.8, linestyle="--")
-    for each in found:
-        if each.speedup is None:
-            continue
-        axes.plot(each.speedup, 100 * each.retained, "o", color="#2f7de1")
-        axes.annotate(
-            each.task, (each.speedup, 100 * each.retained), xytext=(6, 4), textcoords="offset points", fontsize=9
-        )
-    axes.set(
-        xscale="log",
-        xlabel="times as fast as the teacher",
-        ylabel="of the teacher's metric kept (%)",
-        title="Delivered students, measured again from their bundles",
-    )
-    axes.margins(0.2)
+    figure.suptitle("Delivered students, measured again from their bundles")
+    names = [each.task for each in found]
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, values, aim, shown, title in (
+        (
+            panels[0],
+            [100 * each.retained for each in found],
+            100 * KEPT,
+            "%.0f %%",
+            "of the teacher's metric",
+        ),
+        (panels[1], [each.speedup or 0.0 for each in found], FASTER, "%.1f", "times as fast as the teacher"),
+    ):
+        bars = axes.barh(names, values, color="#2f7de1")
+        labels = [shown % value if value else "not compiled" for value in values]
+        axes.bar_label(bars, labels, padding=3, fontsize=9, bbox={"color": "white", "pad": 0.5})
+        axes.axvline(aim, color="#444", linewidth=0.8, linestyle="--", zorder=0.5)
+        axes.set_xlabel(title)
+        axes.margins(x=0.2)
+    panels[0].invert_yaxis()
     figure.savefig(folder / "tasks.svg")
