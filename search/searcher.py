@@ -23,6 +23,8 @@ Next = Literal["continue", "pause", "stop"]
 STALLED = "front no longer improving"
 DEATHS = 2
 """Of workers that had begun on a candidate, after which it has failed."""
+AGAIN = 3
+"""Trials more that a candidate is given when Tune gives one up that is not to blame."""
 
 
 class ProposerSearcher(Searcher):
@@ -63,6 +65,8 @@ class ProposerSearcher(Searcher):
         self._asleep: set[str] = set()
         self._begun: set[str] = set()
         self._deaths: Counter[str] = Counter()
+        self._given_up: Counter[int] = Counter()
+        self._again: list[Proposal] = []
         self.error: UnderstudyError | None = None
         self.ended_by = ""
 
@@ -75,7 +79,10 @@ class ProposerSearcher(Searcher):
         due = self._ladder.next()
         if due in self._trials:
             return None
-        proposal = self._new() if due is None else self._proposer.again(due)
+        if due is not None:
+            proposal: Proposal | None = self._proposer.again(due)
+        else:
+            proposal = self._again.pop() if self._again else self._new()
         if proposal is None:
             if self._running:
                 return None
@@ -120,6 +127,7 @@ class ProposerSearcher(Searcher):
     def paused(self, trial_id: str) -> None:
         """Hear that a paused trial has left its worker."""
         self._running.discard(trial_id)
+        self._begun.discard(trial_id)
         self._asleep.add(trial_id)
 
     def begun(self, trial_id: str) -> None:
@@ -168,7 +176,11 @@ class ProposerSearcher(Searcher):
         return self.error is not None or trial_id not in self._proposals
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace."""
+        """Record how a trial ended; one that Tune stopped before it had an outcome leaves no trace.
+
+        A candidate that Tune gives up although it is not to blame is handed out as another trial, ``AGAIN`` times:
+        Tune hears of a lost worker twice where a trial was just being given to it, and takes the second for more.
+        """
         self._running.discard(trial_id)
         self._asleep.discard(trial_id)
         proposal = self._proposals.get(trial_id)
@@ -176,6 +188,9 @@ class ProposerSearcher(Searcher):
             self.error = self.error or RunError(result["problem"])
         finished = bool(result and "candidate" in result)
         if proposal is None or self.error is not None or not (finished or error or self.gives_up(trial_id)):
+            return
+        if not finished and not self.gives_up(trial_id) and self._given_up[proposal.number] < AGAIN:
+            self._hand_back(trial_id, proposal)
             return
         candidate = (
             Candidate.from_json(json.loads(result["candidate"])) if result and finished else _lost(proposal)
@@ -199,6 +214,15 @@ class ProposerSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles its searcher into a folder that nobody reads."""
         return {}
+
+    def _hand_back(self, trial_id: str, proposal: Proposal) -> None:
+        """Have a candidate evaluated as another trial, from the rung on that it had reached."""
+        self._given_up[proposal.number] += 1
+        del self._proposals[trial_id], self._trials[proposal.number]
+        if proposal.number in self._proposer.paused:
+            self._ladder.reached(self._proposer.paused[proposal.number])
+        else:
+            self._again.append(proposal)
 
     def _new(self) -> Proposal | None:
         """A new proposal, or None and why there are no more."""

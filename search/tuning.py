@@ -87,7 +87,7 @@ def run_trials(trainable: Any, searcher: ProposerSearcher, workers: int, scratch
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=RungScheduler(searcher),
-                num_samples=searcher.trials + 1,  # the searcher says when it is enough
+                num_samples=-1,  # the searcher says when it is enough
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(

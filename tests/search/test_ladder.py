@@ -232,6 +232,9 @@ def test_a_worker_that_dies_after_it_spoke_is_heard_once(tmp_path):
     searcher.restarted("a")
     assert searcher.heard("a", result) == "pause"
     assert len(store.paused()) == 1
+    for _ in range(2):
+        searcher.begun("a")
+        searcher.died("a")
     searcher.on_trial_complete("a", error=True)
     (lost,) = store.candidates()
     assert (lost.state, lost.fidelity) == ("failed", 1 / 9)

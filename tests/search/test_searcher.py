@@ -79,6 +79,9 @@ def test_a_trial_that_was_stopped_leaves_no_trace(store):
 def test_a_dead_worker_is_a_failed_candidate(store):
     searcher = make(store)
     searcher.suggest("a")
+    for _ in range(2):
+        searcher.begun("a")
+        searcher.died("a")
     searcher.on_trial_complete("a", error=True)
     assert [(each.state, "died" in each.reason) for each in store.candidates()] == [("failed", True)]
 
@@ -95,6 +98,38 @@ def test_a_candidate_is_to_blame_only_for_workers_that_had_begun(store):
     assert searcher.gives_up("a")
     searcher.on_trial_complete("a", None)
     assert [(each.state, "died" in each.reason) for each in store.candidates()] == [("failed", True)]
+
+
+def test_a_candidate_that_is_not_to_blame_is_another_trial(store):
+    searcher = make(store, trials=1)
+    numbers = []
+    for trial in "abcd":
+        numbers.append(searcher.suggest(trial)["number"])
+        searcher.on_trial_complete(trial, error=True)
+    assert numbers == [0, 0, 0, 0]
+    assert [each.state for each in store.candidates()] == ["failed"], "no worker can be given it"
+    assert searcher.suggest("e") == Searcher.FINISHED
+
+
+def test_another_trial_goes_on_where_the_candidate_was_paused(store):
+    searcher = make(store, trials=1, rungs=(1, 3))
+    config = searcher.suggest("a")
+    searcher.begun("a")
+    result = replace(
+        outcome(Proposal(config["number"], Choice(config["choice"]), config["key"])),
+        state="paused",
+        fidelity=1 / 3,
+    )
+    assert searcher.heard("a", {"candidate": json.dumps(result.to_json())}) == "pause"
+    searcher.paused("a")
+    assert searcher.suggest("b") is None
+    assert searcher.wake() == "a"
+    searcher.died("a")  # while it was given to a worker that had not begun
+    searcher.on_trial_complete("a", error=True)
+    again = searcher.suggest("b")
+    assert (again["number"], again["fidelity"]) == (0, pytest.approx(1 / 3))
+    end(searcher, "b", again)
+    assert [each.state for each in store.candidates()] == ["done"]
 
 
 @pytest.mark.parametrize("name", ["candidates.jsonl", "study.log"])
