@@ -21,12 +21,13 @@ from results.store import RunStore
 from results.supernet import supernet_sentences
 from results.table import students_table, time_table
 from results.view import read_view
+from search.checks import check_names, check_supernet
 from search.config import SearchConfig, load_config
 from search.display import Board, Display
 from search.finals import finish_all
 from search.lock import run_lock
 from search.plan import Plan
-from search.preparation import check_names, check_supernet, prepare
+from search.preparation import prepare
 from search.ray_session import ray_session
 from search.versions import installed_versions
 from understudy import RunError, UnderstudyError

@@ -27,10 +27,10 @@ from evaluators.supernet.kept import FOLDER, is_trained, read_facts, write_facts
 from evaluators.tasks.task import UNLABELLED
 from hw_profiles.host import usable_cores
 from results.supernet import supernet_sentence
+from search.checks import check_supernet
 from search.config import BLOCKS, OUTPUTS, TRAIN
 from search.display import Display
 from search.plan import Plan
-from search.preparation import check_supernet
 from search.worker_process import resources, settle_worker
 from spaces.supernet import Supernet, shareable
 from understudy import ConfigError, TrainError, UnderstudyError

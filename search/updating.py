@@ -16,11 +16,12 @@ from results.goals import goals_of
 from results.measurement import Measurement
 from results.store import RunStore
 from results.updates import REPLAY, Version, Versions
+from search.checks import check_names
 from search.config import SearchConfig, load_config
 from search.display import Display
 from search.former import Former, open_former, untaught
 from search.plan import Plan
-from search.preparation import CACHE, check_names
+from search.preparation import CACHE
 from understudy import RunError
 
 if TYPE_CHECKING:

@@ -27,10 +27,10 @@ from evaluators.compile.rules.apply import rule_of
 from evaluators.compile.tune.tuned import TuningRequest, compile_tuned
 from evaluators.latency.quiet import QuietCores
 from hw_profiles.profile import load_profile
+from search.checks import check_names
 from search.compilation import compile_file
 from search.config import SearchConfig
 from search.display import Display, make_console
-from search.preparation import check_names
 from understudy import CompileError, ConfigError, MeasureError
 
 JETSON = load_profile("jetson-orin-nano")

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from results.store import RunStore
+from search.checks import check_names
 from search.config import SearchConfig
-from search.preparation import check_names
 from tests.search.conftest import call_here
 from understudy import ConfigError
 

@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from evaluators.distill.methods.response import SoftTargets
 from evaluators.distill.teacher_signals import check_teacher
 from results.store import RunStore
+from search.checks import check_names
 from search.config import SearchConfig, load_config
-from search.preparation import check_names
 from search.teacher import open_teacher
 from tests.search.conftest import call_here
 from understudy import ConfigError, TeacherError
