@@ -67,12 +67,12 @@ class Accuracies:
 
     def mean(self, described: Described) -> Array:
         """The expected errors, (n,)."""
-        around = self.process.mean(_rows(described, self.costs, 0.0)) * self.line.spread
+        around = self.process.mean(described.features(self.costs, 0.0)) * self.line.spread
         return around + self.line.at(described)
 
     def deviation(self, described: Described) -> Array:
         """The standard deviations of the expected errors, (n,)."""
-        return self.process.deviation(_rows(described, self.costs, 0.0)) * self.line.spread
+        return self.process.deviation(described.features(self.costs, 0.0)) * self.line.spread
 
     @property
     def deviation_before(self) -> float:
@@ -114,7 +114,7 @@ class AccuracyModel:
         rows, targets = self._examples(seen, line)
         process = condition(logarithms, rows, self._groups, targets)
         if len(waiting):
-            more = _rows(waiting, self._costs, 0.0)
+            more = waiting.features(self._costs, 0.0)
             believed = np.concatenate([targets, process.mean(more)])
             process = condition(logarithms, np.concatenate([rows, more]), self._groups, believed)
         return Accuracies(process, self._costs, line)
@@ -125,10 +125,10 @@ class AccuracyModel:
 
     def _examples(self, seen: Seen, line: _Line) -> tuple[Array, Array]:
         """Rows and targets to learn from, those of earlier runs first."""
-        rows, targets = _heeded(_rows(seen.taught.described, self._costs, 0.0), line.standardised(seen.taught))
+        rows, targets = _heeded(seen.taught.described.features(self._costs, 0.0), line.standardised(seen.taught))
         if seen.elsewhere is None:
             return rows, targets
-        others = _rows(seen.elsewhere.described, self._costs, 1.0)
+        others = seen.elsewhere.described.features(self._costs, 1.0)
         return np.concatenate([others, rows]), np.concatenate([seen.elsewhere.errors, targets])
 
 
@@ -173,9 +173,3 @@ def _line(taught: Taught, costs: tuple[str, ...]) -> _Line:
 
 def _position(described: Described, costs: tuple[str, ...]) -> Array:
     return np.log(described.costs[costs[0]].value) if costs else np.zeros(len(described))
-
-
-def _rows(described: Described, costs: tuple[str, ...], task: float) -> Array:
-    """The encoding, the logarithms of costs, and which run saw it."""
-    logarithms = np.log(described.values(costs))
-    return np.concatenate([described.rows, logarithms, np.full((len(described), 1), task)], axis=1)

@@ -53,7 +53,7 @@ class Candidates:
         """All choices of a small space; of a large one some at random, some more or less like its smallest
         network, and some a few changes from ``near``."""
         if math.prod(self.encoding.sizes) <= _WHOLE:
-            return self._completed(*self._whole, record)
+            return self._completed(*self._whole, record) if self._fixed is None else self._fixed
         codes = np.concatenate([self._drawn(random), self._small(random), self._changed(near, random)])
         codes = np.unique(codes, axis=0)
         return self._completed(codes, self.encoding.rows(codes), self._known(codes), record)
@@ -62,6 +62,12 @@ class Candidates:
     def _whole(self) -> tuple[Codes, Array, Mapping[str, Array]]:
         codes = np.array(list(itertools.product(*map(range, self.encoding.sizes))), np.int64)
         return codes, self.encoding.rows(codes), self._known(codes)
+
+    @cached_property
+    def _fixed(self) -> Described | None:
+        """The same every time: all choices of a small space, if all their costs are known."""
+        known = self._whole[2].values()
+        return None if any(np.isnan(each).any() for each in known) else self._completed(*self._whole, [])
 
     def _known(self, codes: Codes) -> Mapping[str, Array]:
         choices = self.encoding.choices(codes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,23 @@ class Described:
     codes: NDArray[np.int64]
     rows: Array
     costs: Mapping[str, Costs]
+    _featured: dict[tuple[Sequence[str], float], Array] = field(default_factory=dict, init=False, repr=False)
 
     def values(self, names: Sequence[str]) -> Array:
         """The costs of these names, (n, names)."""
         return np.array([self.costs[name].value for name in names]).reshape(len(names), -1).T
+
+    def features(self, names: tuple[str, ...], task: float) -> Array:
+        """The encoding, the logarithms of costs of these names, and which run saw it; kept: (n, columns)."""
+        if (names, task) not in self._featured:
+            columns = [self.rows, np.log(self.values(names)), np.full((len(self), 1), task)]
+            self._featured[names, task] = np.concatenate(columns, axis=1)
+        return self._featured[names, task]
+
+    @cached_property
+    def places(self) -> Mapping[bytes, int]:
+        """The place of each by the bytes of its codes."""
+        return {row.tobytes(): at for at, row in enumerate(self.codes)}
 
     def at(self, chosen: NDArray[np.intp]) -> Described:
         """Those at some places."""

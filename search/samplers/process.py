@@ -45,10 +45,18 @@ class Process:
         return np.asarray(np.sqrt(np.maximum(self.amplitude - (explained**2).sum(0), 1e-6)), float)
 
     def _kernel(self, rows: Array) -> NDArray[np.float32]:
-        """In single precision: it is taken of many rows, and the noise is far above what is lost."""
-        first, second = ((each * self.scale).astype(np.float32) for each in (rows, self.rows))
-        norms = (first**2).sum(1)[:, None] + (second**2).sum(1)[None]
-        return np.asarray(self.amplitude * np.exp(np.minimum(first @ second.T - 0.5 * norms, 0)), np.float32)
+        """In single precision: it is taken of many rows, and the noise is far above what is lost.
+
+        One product gives the exponents, for which half the squared norms are two more columns: of so many rows,
+        each further pass over all pairs costs as much as the exponentials.
+        """
+        most = np.float32(np.log(self.amplitude))
+        first, second = (each.astype(np.float32) * self.scale.astype(np.float32) for each in (rows, self.rows))
+        norms = [-0.5 * (each**2).sum(1, keepdims=True) for each in (first, second)]
+        first = np.concatenate([first, norms[0], np.ones_like(norms[0])], axis=1)
+        second = np.concatenate([second, np.ones_like(norms[1]), norms[1] + most], axis=1)
+        kernel = first @ second.T
+        return np.asarray(np.exp(np.minimum(kernel, most, out=kernel), out=kernel))
 
 
 def condition(logarithms: Array, rows: Array, groups: Sequence[slice], targets: Array) -> Process:

@@ -71,6 +71,7 @@ class Strategy:
         )
         self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
         self._ahead: list[dict[str, Value]] = []
+        self._looked: tuple[Described, Described] | None = None
 
     def propose(
         self, record: Sequence[Candidate], pending: Sequence[Mapping[str, Value]], fresh: Fresh
@@ -128,22 +129,29 @@ class Strategy:
         errors = np.concatenate([taught.errors, model.mean(waiting)])
         fronts = [self._front(goal, errors, reached, model.limit) for goal in self._goals.each]
         best = np.unique(np.concatenate([front.members for front in fronts]))
-        pool = self._candidates.pool(reached.codes[best], record, random)
-        proposed = {
-            row.tobytes() for row in self._candidates.encoding.codes([*(each.choice for each in record), *pending])
-        }
-        new = np.array([row.tobytes() not in proposed for row in pool.codes], bool)
-        pool = pool.at(np.flatnonzero(new & (self._likelihood(pool) > _LIKELY)))
-        return pool.codes[self._order(pool, model, fronts, several)]
+        pool = self._likely(reached.codes[best], record, random)
+        proposed = self._candidates.encoding.codes([*(each.choice for each in record), *pending])
+        places = (pool.places.get(row.tobytes()) for row in proposed)
+        new = np.ones(len(pool), bool)
+        new[[at for at in places if at is not None]] = False
+        return pool.codes[self._order(pool, new, model, fronts, several)]
+
+    def _likely(self, near: Codes, record: Sequence[Candidate], random: np.random.Generator) -> Described:
+        """Those of the pool that may be within the limits; kept, for where costs are known they stay the same."""
+        pool = self._candidates.pool(near, record, random)
+        if self._looked is None or pool is not self._looked[0]:
+            self._looked = pool, pool.at(np.flatnonzero(self._likelihood(pool) > _LIKELY))
+        return self._looked[1]
 
     def _order(
-        self, pool: Described, model: Accuracies, fronts: Sequence[Front], several: int
+        self, pool: Described, new: NDArray[np.bool_], model: Accuracies, fronts: Sequence[Front], several: int
     ) -> NDArray[np.intp]:
-        """The most promising places of a pool. The improvement grows with the deviation: with the largest that
-        there can be, it is a bound, and only for those where that is high the deviation is worked out."""
+        """The most promising places of a pool, of those that are ``new`` (n,). The improvement grows with the
+        deviation: with the largest that there can be, it is a bound, and only for those where that is high the
+        deviation is worked out."""
         mean = model.mean(pool)
         bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
-        closer = np.argsort(-bound, kind="stable")[:_CLOSER]
+        closer = np.argsort(np.where(new, -bound, np.inf), kind="stable")[: min(_CLOSER, int(new.sum()))]
         near = pool.at(closer)
         deviation = model.deviation(near)
         order = np.argsort(-self._promise(near, mean[closer], deviation, fronts), kind="stable")
