@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from evaluators.cost import cost_of
+from evaluators.distill.beginning import begin_from_teacher
 from evaluators.distill.distiller import Distiller
 from evaluators.distill.method_text import method_text
 from evaluators.distill.schedule import Schedule
@@ -20,6 +21,7 @@ from evaluators.distill.trainer import Trained, train_student
 from evaluators.quantise.phases import phases
 from evaluators.stages import Stages
 from evaluators.supernet.score import inherited_logits
+from evaluators.tasks.language_task import LanguageTask
 from evaluators.workbench import Workbench
 from results.candidate import State
 from results.measurement import Measurement, Unit, unit_of
@@ -142,8 +144,14 @@ def teach(
     schedule: Schedule,
     part: Stretch | None = None,
 ) -> Trained:
-    """Teach the network of a choice in place, all of the schedule or a part of it; raises as ``train_student``."""
+    """Teach the network of a choice in place, all of the schedule or a part of it; raises as ``train_student``.
+
+    One that is to go on with texts, and is taught by a teacher, begins with that one's weights as far as they fit.
+    """
     resolution = bench.space.resolution(choice)
+    if distiller.uses_teacher and isinstance(bench.task, LanguageTask):
+        with bench.working():
+            begin_from_teacher(network, bench.teacher, bench.task)
     return train_student(
         network,
         bench.task,

@@ -67,10 +67,14 @@ class Decoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) int64, T at most ``window`` -> logits of what comes next, (B, T, tokens)."""
-        hidden = self.dropout(self.project(self.words(ids)) + self.places.weight[: ids.shape[1]])
+        return self._read(self.hidden(ids))
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """(B, T) int64 -> what the last layer gives, (B, T, width)."""
+        hidden: Tensor = self.dropout(self.project(self.words(ids)) + self.places.weight[: ids.shape[1]])
         for layer in self.layers:
             hidden = layer(hidden)
-        return self._read(hidden)
+        return hidden
 
     def prefill(self, ids: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
         """A prompt at once: (B, window) int64 and the place (1,) of its last token -> logits (B, tokens), cache.
@@ -131,10 +135,15 @@ class _Layer(nn.Module):
 
     def seen(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, width) -> the same, and keys and values (2, B * heads, T, width / heads)."""
+        hidden, kept = self.attended(hidden)
+        return self._fed(hidden), kept
+
+    def attended(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``seen``, without the feed-forward part."""
         query, key, value = (self._split(part) for part in self.attend(self.before(hidden)).chunk(3, -1))
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         hidden = hidden + self.dropout(self.mix(mixed.transpose(1, 2).flatten(2)))
-        return self._fed(hidden), torch.stack((key.flatten(0, 1), value.flatten(0, 1)))
+        return hidden, torch.stack((key.flatten(0, 1), value.flatten(0, 1)))
 
     def step(
         self, hidden: Tensor, keys: Tensor, values: Tensor, here: Tensor, later: Tensor
@@ -154,3 +163,7 @@ class _Layer(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+Layer = _Layer
+"""A layer's class, which prints as it always has: hashes of teachers that are kept hold how they print."""

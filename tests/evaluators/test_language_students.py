@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from evaluators import candidate
+from evaluators.distill.beginning import begin_from_teacher
 from evaluators.distill.catalogue import load_distiller
+from evaluators.distill.evaluate import predict_logits
 from evaluators.distill.teacher_outputs import compute_outputs
 from evaluators.distill.trainer import seeded, train_student
 from evaluators.tasks.language_task import LanguageTask
@@ -17,6 +23,7 @@ from evaluators.tasks.load import load_task
 from evaluators.teachers import language as teachers
 from evaluators.teachers.builtin import builtin_teacher
 from evaluators.teachers.load import load_teacher
+from evaluators.workbench import Workbench
 from spaces.catalogue import load_space
 from spaces.decoder import Decoder
 from spaces.space import random_choice
@@ -105,6 +112,26 @@ def test_a_teacher_is_trained_once_and_a_student_learns_from_it(
     assert trained.val_accuracy > 10 / task.classes
     assert trained.agreement is not None
     assert trained.agreement > 0.3
+    begun = space.build(space.smallest())
+    assert begin_from_teacher(begun, teacher, task)
+    logits = predict_logits(begun, task, "val", 16)
+    assert task.score(logits, task.targets("val")) > 5 / task.classes, "before it has learnt anything"
+    assert not begin_from_teacher(torch.nn.Linear(2, 2), teacher, task)
+
+
+def test_students_of_labels_alone_begin_at_random(prose: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[nn.Module] = []
+    monkeypatch.setattr(candidate, "begin_from_teacher", lambda network, teacher, task: asked.append(network))
+    monkeypatch.setattr(candidate, "train_student", lambda network, task, **given: None)
+    bench = SimpleNamespace(
+        **dict.fromkeys(Workbench.__dataclass_fields__), teacher=None, teacher_for=lambda _: None
+    )
+    bench.task, bench.working, bench.seed = loaded(prose), nullcontext, 0
+    bench.space = space = load_space("language", **bench.task.sizes)
+    network = space.build(space.smallest())
+    for name in ("hard-labels", "self", "soft-targets", "gkd"):
+        candidate.teach(bench, network, space.smallest(), 0, load_distiller(name), bench.task.search_schedule(2))  # type: ignore[arg-type]
+    assert asked == [network] * 2, "once for each of the last two"
 
 
 @pytest.fixture(scope="module")
