@@ -31,11 +31,20 @@ def supernet_sentence(facts: Mapping[str, Any]) -> str:
         f"{facts['kendall']:.2f}, Spearman {facts['spearman']:.2f}"
     )
     follows = (
-        "candidates are scored with inherited weights"
-        if facts["trusted"]
-        else "that is too little to go by, so candidates are taught, beginning with inherited weights"
+        "candidates are scored with inherited weights" if facts["trusted"] else _otherwise(facts.get("tuned"))
     )
     return f"Supernet {made} ({cost}): {ranks}: {follows}."
+
+
+def _otherwise(tuned: Mapping[str, Any] | None) -> str:
+    """What is done where inherited scores are too little to go by."""
+    little, full = "that is too little to go by", "candidates are taught, beginning with inherited weights"
+    if tuned is None:
+        return f"{little}, so {full}"
+    ranks = f"{little}; fine-tuned for a third of the epochs they rank with Kendall {tuned['kendall']:.2f}"
+    if tuned["trusted"]:
+        return f"{ranks}, so candidates are fine-tuned"
+    return f"{ranks}, too little as well: {full}"
 
 
 def bought_sentence(facts: Mapping[str, Any], candidates: Sequence[Candidate]) -> str:

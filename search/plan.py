@@ -15,8 +15,10 @@ from search.config import SearchConfig
 if TYPE_CHECKING:
     from evaluators.boards.address import BoardAddress
     from evaluators.compile.tune.search import Tuner
+    from evaluators.distill.schedule import Schedule
     from evaluators.latency.quiet import QuietCores
     from evaluators.target import Target
+    from evaluators.tasks.task import Task
     from evaluators.workbench import Workbench
     from hw_profiles.profile import Profile
     from results.goals import Goal
@@ -28,7 +30,8 @@ class Plan:
     """Paths and names, cheap to send: the task and the teacher's outputs are memory-mapped from disk.
 
     ``outputs`` are those of whoever teaches, ``reference`` those of the teacher itself; ``supernet`` is the folder
-    of a trained one, and ``trusted`` whether its scores stand in for teaching candidates.
+    of a trained one, ``trusted`` whether its scores stand in for teaching candidates, and ``fine_tuned`` whether
+    a third of that teaching does.
 
     On a cluster the run's folder must therefore be on a file system that every machine sees.
     """
@@ -46,6 +49,7 @@ class Plan:
     methods: tuple[str, ...] = ()
     supernet: Path | None = None
     trusted: bool = False
+    fine_tuned: bool = False
 
     def space(self) -> Space:
         """The space at the size of the task; with the ways of teaching, where the search chooses among some."""
@@ -69,8 +73,14 @@ class Plan:
         from evaluators.tasks.opening import open_task
         from search.ladder import rungs_of
 
-        task = open_task(self.task)
-        return rungs_of(task.search_schedule(self.config.epochs).epochs, self.config.rungs)
+        return rungs_of(self._schedule(open_task(self.task)).epochs, self.config.rungs)
+
+    def _schedule(self, task: Task) -> Schedule:
+        """How long candidates are taught."""
+        from evaluators.supernet.course import tuned
+
+        whole = task.search_schedule(self.config.epochs)
+        return tuned(whole) if self.fine_tuned else whole
 
     def quiet(self) -> QuietCores:
         """The gate between measuring and all other work on this computer."""
@@ -153,7 +163,7 @@ class Plan:
             teacher_outputs=None if self.outputs is None else TeacherOutputs(self.outputs, self.views),
             reference=None if self.reference is None else TeacherOutputs(self.reference, 0),
             distiller=None if auto_methods(distill) else load_distiller(distill),
-            schedule=task.search_schedule(config.epochs),
+            schedule=self._schedule(task),
             final_schedule=task.final_schedule(config.final_epochs),
             targets=tuple(
                 self.target(profile, goal, device, outlive_boards)

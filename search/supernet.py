@@ -3,7 +3,8 @@
 What is known of it stands in ``supernet/supernet.json`` of the run's folder: ``origin`` (what its weights depend
 on), ``from`` (the run it was taken from, if it was), ``epochs``, ``seconds``, ``workers``, ``sample`` (by place,
 sub-networks scored and taught as ``sample_taught``, see ``evaluators/supernet/sample.py``; null for one whose
-training failed), ``kendall``, ``spearman`` and ``trusted``.
+training failed), ``kendall``, ``spearman`` and ``trusted``. Where scores are not, ``tuned`` holds the same three
+of the sample after a third of its teaching, begun with inherited weights.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -76,7 +77,7 @@ def with_supernet(
     plan = replace(plan, supernet=folder)
     facts = _ranked(plan, devices, folder, facts, display)
     display.note(supernet_sentence(facts))
-    return replace(plan, trusted=facts["trusted"]), facts
+    return replace(plan, trusted=facts["trusted"], fine_tuned=facts.get("tuned", {}).get("trusted", False)), facts
 
 
 def _space_origin(plan: Plan) -> dict[str, str]:
@@ -225,22 +226,40 @@ def _together(plan: Plan, devices: Devices, folder: Path, size: int, advance: Ca
 
 
 def _ranked(plan: Plan, devices: Devices, folder: Path, facts: dict[str, Any], display: Display) -> dict[str, Any]:
-    """Measure how well inherited scores rank, unless it is known; the facts with it."""
+    """Measure how well inherited scores rank, and where that is too little, how well fine-tuned sub-networks do;
+    the facts with it. What is known already is not measured again."""
     from evaluators.supernet.sample import Sampled, correlation, sample_choices
 
     taught = _teaching(plan)
     held: dict[str, Any] = dict(facts.get("sample", {})) if facts.get("sample_taught") == taught else {}
-    choices = dict(enumerate(sample_choices(plan.space())))
-    missing = {place: choice for place, choice in choices.items() if str(place) not in held}
-    if missing:
-        with display.stage("how well the supernet ranks, on sub-networks at random") as advance:
-            for place, found in _sampled(plan, devices, missing):
-                held[str(place)] = found
-                facts = {**facts, "sample_taught": taught, "sample": held}
-                write_facts(folder, facts)
-                advance(len(held), len(choices))
-    ranks = correlation([Sampled(**each) for each in held.values() if each is not None])
-    facts = {**facts, "kendall": ranks.kendall, "spearman": ranks.spearman, "trusted": ranks.enough}
+    choices = {str(place): choice for place, choice in enumerate(sample_choices(plan.space()))}
+
+    def completed(title: str, missing: Sequence[str]) -> list[Sampled]:
+        nonlocal facts
+        if missing:
+            with display.stage(title) as advance:
+                asked = {place: (choices[place], held.get(place)) for place in missing}
+                for done, (place, found) in enumerate(_sampled(plan, devices, asked), 1):
+                    held[place] = found
+                    facts = {**facts, "sample_taught": taught, "sample": held}
+                    write_facts(folder, facts)
+                    advance(done, len(missing))
+        return [Sampled(**each) for each in held.values() if each is not None]
+
+    def ranks(accuracies: Sequence[float | None], sample: Sequence[Sampled]) -> dict[str, Any]:
+        pairs = [(each, known.trained) for each, known in zip(accuracies, sample, strict=True) if each is not None]
+        found = correlation([each for each, _ in pairs], [trained for _, trained in pairs])
+        return {"kendall": found.kendall, "spearman": found.spearman, "trusted": found.enough}
+
+    sample = completed(
+        "how well the supernet ranks, on sub-networks at random", [place for place in choices if place not in held]
+    )
+    facts = {**facts, **ranks([each.inherited for each in sample], sample)}
+    facts.pop("tuned", None)
+    if not facts["trusted"]:
+        untuned = [place for place in choices if held[place] and held[place].get("fine_tuned") is None]
+        sample = completed("how well they rank when they are fine-tuned", untuned)
+        facts["tuned"] = ranks([each.fine_tuned for each in sample], sample)
     write_facts(folder, facts)
     return facts
 
@@ -256,12 +275,15 @@ def _teaching(plan: Plan) -> str:
 
 
 def _sampled(
-    plan: Plan, devices: Devices, missing: Mapping[int, Choice]
-) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Each sub-network with its figures as they come, None for one whose training failed."""
-    asked = resources(plan.config.workers or usable_cores())
-    task = ray.remote(_sample).options(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=1)
-    places = {task.remote(plan, devices, choice, place): place for place, choice in missing.items()}
+    plan: Plan, devices: Devices, asked: Mapping[str, tuple[Choice, dict[str, Any] | None]]
+) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Each sub-network by place, with what is known of it and what is not yet, as they come; None for one whose
+    training failed."""
+    share = resources(plan.config.workers or usable_cores())
+    task = ray.remote(_sample).options(num_cpus=share["CPU"], num_gpus=share.get("GPU", 0), max_retries=1)
+    places = {
+        task.remote(plan, devices, choice, int(place), known): place for place, (choice, known) in asked.items()
+    }
     waiting = list(places)
     while waiting:
         (reference, *_), waiting = ray.wait(waiting)
@@ -282,14 +304,18 @@ def _untaught(problem: str) -> TrainError:
     )
 
 
-def _sample(plan: Plan, devices: Devices, choice: Choice, place: int) -> dict[str, Any] | None:
-    """One sub-network, in a worker process."""
-    from evaluators.supernet.sample import sampled
+def _sample(
+    plan: Plan, devices: Devices, choice: Choice, place: int, known: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """One sub-network scored and taught, or fine-tuned where that is known; in a worker process."""
+    from evaluators.supernet.sample import Sampled, fine_tuned, sampled
 
+    bench = _bench(plan, devices)
     try:
-        return sampled(_bench(plan, devices), choice, place).to_json()
+        found = sampled(bench, choice, place) if known is None else fine_tuned(bench, Sampled(**known), place)
     except TrainError:
         return None
+    return found.to_json()
 
 
 @lru_cache(maxsize=1)

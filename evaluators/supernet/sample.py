@@ -1,4 +1,7 @@
-"""How well inherited scores rank students: some sub-networks at random, each also taught from scratch."""
+"""How well inherited scores rank students: some sub-networks at random, each also taught from scratch.
+
+Where the scores are too little to go by, the same sub-networks are fine-tuned for a little, and ranked once more.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from scipy import stats
 
 from evaluators.candidate import build_student, scored, teach
 from evaluators.stages import Stages
+from evaluators.supernet.course import tuned
 from evaluators.workbench import Workbench
 from spaces.choice import Choice
 from spaces.space import Space, random_choice
@@ -25,14 +29,16 @@ _FIRST = 1 << 20
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sub-network's validation accuracy with inherited weights and after the search's training from scratch,
-    shares in 0..1, and the seconds that each took."""
+    """A sub-network's validation accuracy with inherited weights, after the search's training from scratch and, if
+    it was fine-tuned (``tuned``), after that, shares in 0..1; and the seconds that each took."""
 
     choice: dict[str, Any]
     inherited: float
     trained: float
     score_seconds: float
     train_seconds: float
+    fine_tuned: float | None = None
+    tune_seconds: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data: the arguments of the constructor."""
@@ -67,26 +73,34 @@ def sampled(bench: Workbench, choice: Choice, place: int) -> Sampled:
     )
 
 
+def fine_tuned(bench: Workbench, known: Sampled, place: int) -> Sampled:
+    """What is ``known`` of one sub-network of the sample, now also fine-tuned; raises as ``sampled``."""
+    choice, number, stages = Choice(known.choice), _FIRST + place, Stages()
+    with stages.stage("tune"):
+        network = build_student(bench, choice, number)
+        trained = teach(bench, network, choice, number, bench.distiller_for(choice), tuned(bench.schedule))
+    return replace(known, fine_tuned=trained.val_accuracy, tune_seconds=stages.seconds["tune"])
+
+
 @dataclass(frozen=True)
 class Correlation:
-    """Rank correlations, -1 to 1, of inherited with trained accuracies; 0 where one of them is all the same."""
+    """Rank correlations, -1 to 1, of other accuracies with trained ones; 0 where one of them is all the same."""
 
     kendall: float
     spearman: float
 
     @property
     def enough(self) -> bool:
-        """Whether inherited scores can stand in for training."""
+        """Whether these accuracies can stand in for training."""
         return self.kendall >= ENOUGH
 
 
-def correlation(sample: Sequence[Sampled]) -> Correlation:
-    """Kendall's tau-b and Spearman's rho of a sample."""
-    inherited, trained = [each.inherited for each in sample], [each.trained for each in sample]
-    if len(set(inherited)) < 2 or len(set(trained)) < 2:
+def correlation(accuracies: Sequence[float], trained: Sequence[float]) -> Correlation:
+    """Kendall's tau-b and Spearman's rho of the accuracies of a sample with those after training."""
+    if len(set(accuracies)) < 2 or len(set(trained)) < 2:
         return Correlation(0.0, 0.0)
     found = (
-        float(stats.kendalltau(inherited, trained).statistic),
-        float(stats.spearmanr(inherited, trained).statistic),
+        float(stats.kendalltau(accuracies, trained).statistic),
+        float(stats.spearmanr(accuracies, trained).statistic),
     )
     return Correlation(*(0.0 if math.isnan(value) else value for value in found))

@@ -29,7 +29,7 @@ from evaluators.supernet.course import supernet_schedule, teach_supernet
 from evaluators.supernet.crew import Crew
 from evaluators.supernet.kept import open_supernet
 from evaluators.supernet.lesson import Lesson
-from evaluators.supernet.sample import Correlation, Sampled, correlation
+from evaluators.supernet.sample import correlation
 from evaluators.supernet.score import inherited_logits
 from evaluators.tasks.load import load_task
 from evaluators.tasks.task import Task
@@ -117,8 +117,7 @@ def _report(
 
 
 def _ranks(scores: Sequence[float], found: Sequence[float]) -> str:
-    pairs = zip(scores, found, strict=True)
-    ranks: Correlation = correlation([Sampled({}, score, accuracy, 0.0, 0.0) for score, accuracy in pairs])
+    ranks = correlation(scores, found)
     return f"{ranks.kendall:.2f}, {ranks.spearman:.2f}"
 
 

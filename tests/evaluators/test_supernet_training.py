@@ -22,7 +22,7 @@ from evaluators.supernet.course import teach_supernet
 from evaluators.supernet.crew import Crew, join, leave
 from evaluators.supernet.kept import TRAINING, is_trained, open_supernet, read_facts, write_facts
 from evaluators.supernet.lesson import Lesson
-from evaluators.supernet.sample import Correlation, Sampled, correlation, sample_choices
+from evaluators.supernet.sample import Correlation, correlation, sample_choices
 from evaluators.supernet.score import inherited_logits, recalibrate
 from evaluators.supernet.training import SupernetTraining
 from spaces.catalogue import load_space
@@ -126,16 +126,13 @@ def test_norms_learn_the_statistics_of_the_training_images():
 
 
 def test_rank_correlations():
-    def sample(pairs):
-        return [Sampled({}, inherited, trained, 0.0, 0.0) for inherited, trained in pairs]
-
-    same = correlation(sample([(0.1, 0.5), (0.2, 0.6), (0.3, 0.9)]))
+    same = correlation([0.1, 0.2, 0.3], [0.5, 0.6, 0.9])
     assert (same.kendall, same.spearman) == pytest.approx((1, 1))
     assert same.enough
-    one_pair_wrong = correlation(sample([(0.1, 0.6), (0.2, 0.5), (0.3, 0.9)]))
+    one_pair_wrong = correlation([0.1, 0.2, 0.3], [0.6, 0.5, 0.9])
     assert (one_pair_wrong.kendall, one_pair_wrong.spearman) == pytest.approx((1 / 3, 0.5))
     assert not one_pair_wrong.enough
-    assert correlation(sample([(0.1, 0.5), (0.1, 0.6)])) == Correlation(0, 0)
+    assert correlation([0.1, 0.1], [0.5, 0.6]) == Correlation(0, 0)
 
 
 def test_the_sample_is_the_same_in_every_run():

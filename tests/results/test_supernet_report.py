@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from made_up_run import make_run
 
 from results.report.page import report_html
@@ -47,3 +48,19 @@ def test_a_supernet_that_ranks_badly_is_said_to():
     sentence, *_ = supernet_sentences({"supernet": {**FACTS, "from": "results/runs/a", "trusted": False}}, [])
     assert "taken from results/runs/a" in sentence
     assert "too little to go by, so candidates are taught, beginning with inherited weights" in sentence
+
+
+@pytest.mark.parametrize(
+    ("trusted", "follows"),
+    [(True, "so candidates are fine-tuned"), (False, "too little as well: candidates are taught")],
+)
+def test_it_is_said_how_fine_tuned_sub_networks_rank(trusted, follows, tmp_path):
+    tuned = {"kendall": 0.55, "spearman": 0.6, "trusted": trusted}
+    sample = {**FACTS["sample"], "0": {**FACTS["sample"]["0"], "fine_tuned": 0.87, "tune_seconds": 3.0}}
+    facts = {**FACTS, "trusted": False, "tuned": tuned, "sample": sample}
+    sentence, *_ = supernet_sentences({"supernet": facts}, [])
+    assert "fine-tuned for a third of the epochs they rank with Kendall 0.55" in sentence
+    assert follows in sentence
+    store = make_run(tmp_path / "run", 12)
+    store.write_facts({**store.facts(), "supernet": facts})
+    assert "fine-tuned</th>" in report_html(read_view(store), Path("run"))

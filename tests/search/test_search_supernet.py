@@ -48,6 +48,9 @@ def test_candidates_are_scored_or_taught_as_the_ranking_says(taught):
     assert len([each for each in facts["sample"].values() if each]) == 8
     assert -1 <= facts["kendall"] <= 1
     assert f"Kendall {facts['kendall']:.2f}" in said
+    tuned = [each["fine_tuned"] is not None for each in facts["sample"].values() if each]
+    assert tuned == [not facts["trusted"]] * 8
+    assert ("tuned" in facts) != facts["trusted"]
     stage, other = ("score", "train") if facts["trusted"] else ("train", "score")
     done = [candidate for candidate in store.candidates() if candidate.state == "done"]
     assert done
