@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+LARGE_VOCABULARY = 10_000
+"""Tokens from which on students are of the larger sizes."""
 HIDDEN = -1e4
 """What is added to the scores of places that must not be seen: nothing after the softmax."""
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from spaces.blocks import draw_seed, initialise
-from spaces.decoder import Decoder
+from spaces.decoder import LARGE_VOCABULARY, Decoder
 from spaces.nni_adapter import ModelSpace, ParametrizedModule, choice
 
-_MANY = 10_000
-"""Tokens of a vocabulary from which on students are of the larger sizes."""
 _WIDTHS = ([64, 128, 192, 256], [256, 384, 512, 768])
 _EMBEDDINGS = ([32, 64, 128], [64, 128, 256])
 _LAYERS = [1, 2, 3, 4, 6]
 _HEADS = [2, 4, 8]
 _FEEDS = [1, 2, 4]
-_DROPOUT = 0.1
+_DROPOUTS = (0.0, 0.1)
+"""While they learn: small students hardly learn a text by heart that they read a few times."""
 
 
 class LanguageSpace(ModelSpace):
@@ -26,7 +25,7 @@ class LanguageSpace(ModelSpace):
 
     def __init__(self, channels: int, image_size: int, classes: int) -> None:
         super().__init__()
-        seed, large = draw_seed(), channels >= _MANY
+        seed, large = draw_seed(), channels >= LARGE_VOCABULARY
         self.decoder = _Decoder(
             channels,
             image_size,
@@ -35,7 +34,7 @@ class LanguageSpace(ModelSpace):
             choice("heads", _HEADS),
             choice("feed", _FEEDS),
             choice("layers", _LAYERS),
-            _DROPOUT,
+            _DROPOUTS[large],
         )
         initialise(self, seed)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +22,7 @@ from evaluators.distill.schedule import Schedule
 from evaluators.tasks.task import Split
 from evaluators.tasks.token_task import TokenTask
 from results.bundle.bytepair import PIECES, BytePair
+from spaces.decoder import LARGE_VOCABULARY
 
 KEPT = 32
 """Of the teacher's answers to training tokens so many of the likeliest are kept, and how likely all others are
@@ -31,8 +31,8 @@ BATCH_TOKENS, STEPS = 2048, 64
 """Tokens of a training step, and steps that even a short text is to make: fewer tokens then."""
 SEARCH_TOKENS, FINAL_TOKENS = 750_000, 3_000_000
 """Tokens that the trainings of a candidate and of a finalist see, where the data allow."""
-_PACE = (1e-3, 0.01)
-"""Learning rate and weight decay of students."""
+_RATES, _DECAY = (2e-3, 1e-3), 0.01
+"""Learning rates of small students and of the larger ones of a large vocabulary, and weight decay of both."""
 _ENTRIES = 2**24
 """Numbers of an answer that are held at once where nothing is learnt."""
 
@@ -101,11 +101,18 @@ class LanguageTask(TokenTask):
         return (self.image_size, 2 * min(KEPT, self.channels - 1) if split == "train" else 2)
 
     def restored(self, kept: Tensor) -> Tensor:
-        """Logarithms of probabilities (B, T, tokens) of what was kept; tokens that were not are equally likely."""
+        """Logarithms of probabilities (B, T, tokens) of what was kept; others share the rest by frequency."""
         numbers, shares = kept.chunk(2, -1)
-        others = self.channels - numbers.shape[-1]
-        rest = (1 - shares.exp().sum(-1, keepdim=True)).clamp(min=1e-6).log() - log(others)
-        return rest.expand(*rest.shape[:-1], self.channels).scatter(-1, numbers.to(torch.int64), shares)
+        numbers, frequencies = numbers.to(torch.int64), self._frequencies.to(kept.device)
+        rest = (1 - shares.exp().sum(-1, keepdim=True)).clamp(min=1e-6)
+        others = (1 - frequencies[numbers].sum(-1, keepdim=True)).clamp(min=1e-6)
+        return (frequencies.log() + (rest / others).log()).scatter(-1, numbers, shares)
+
+    @cached_property
+    def _frequencies(self) -> Tensor:
+        """Shares (tokens,) of what comes next in the training text; what never does counts as if it did once."""
+        counts = np.bincount(self.targets("train").ravel(), minlength=self.channels) + 1
+        return torch.from_numpy((counts / counts.sum()).astype(np.float32))
 
     def score(self, logits: Tensor | NDArray[np.float32], targets: Tensor | NDArray[Any]) -> float:
         """One over the perplexity: the geometric mean of the probabilities of what came next.
@@ -141,8 +148,8 @@ class LanguageTask(TokenTask):
         return min(most, max(fewest, round(tokens / (self.size("train") * self.image_size))))
 
     def _schedule(self, epochs: int) -> Schedule:
-        rate, decay = _PACE
-        return Schedule(epochs, self.windows_a_step, rate, decay, views=0, optimiser=self.optimiser)
+        rate = _RATES[self.channels >= LARGE_VOCABULARY]
+        return Schedule(epochs, self.windows_a_step, rate, _DECAY, views=0, optimiser=self.optimiser)
 
     def preprocess(self, resolution: int) -> dict[str, Any]:
         """What a device must know of texts, for the manifest of a bundle (see ``results.bundle.runner``)."""

@@ -73,6 +73,16 @@ def test_what_is_kept_of_a_teacher_is_nearly_its_answer(task: LanguageTask) -> N
     torch.testing.assert_close(again.gather(-1, best.indices), best.values)
 
 
+def test_what_is_not_kept_of_a_teacher_is_as_likely_as_it_is_frequent(task: LanguageTask) -> None:
+    often = torch.from_numpy(np.bincount(task.targets("train").ravel(), minlength=task.channels) + 1)
+    kept = task.kept((0.01 * torch.arange(task.channels)).expand(1, 32, -1), "train", np.arange(1))
+    again = task.restored(kept)[0, 0].exp()
+    others = torch.arange(task.channels - task.kept_shape("train")[1] // 2)
+    assert len(others) > 0
+    torch.testing.assert_close(again[others] / again[others].sum(), often[others] / often[others].sum())
+    torch.testing.assert_close(again.sum(), torch.tensor(1.0))
+
+
 def test_folders_are_parts_or_splits(tmp_path: Path) -> None:
     for name in ("parts", "splits"):
         (tmp_path / name).mkdir()
