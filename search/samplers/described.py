@@ -24,7 +24,7 @@ class Described:
 
     def values(self, names: Sequence[str]) -> Array:
         """The costs of these names, (n, names)."""
-        return np.array([self.costs[name].value for name in names]).reshape(len(names), -1).T
+        return np.array([self.costs[name].value for name in names], float).reshape(len(names), len(self)).T
 
     def features(self, names: tuple[str, ...], task: float) -> Array:
         """The encoding, the logarithms of costs of these names, and which run saw it; kept: (n, columns)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -36,18 +37,23 @@ _BESIDE = 32
 tells little then, and so many workers must not wait."""
 _NEAR = 512
 """Several are chosen from so many of the most promising."""
+_ALONE = 4
+"""Where a cost that is traded off has a limit, one of so many looks seeks the least error within it alone."""
 _START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
 _ELSEWHERE = 150
+Aim = tuple[Goal, Front]
+"""What a proposal is after on a target, and what was won there."""
 
 
 class Strategy:
     """Proposes by expected hypervolume improvement (``improvement.py``) over a large pool of candidates.
 
     Accuracies are learnt by a Gaussian process (``accuracy.py``), costs are known or learnt (``costs.py``), and
-    whoever is likely over the limits of every target is left out before anything is evaluated. The first
-    candidates are spread over choices and costs (``start.py``); where costs are not known, the very first is the
-    ``smallest`` network, from which they are expected to grow. All follows from the seed, the record and
-    ``elsewhere``, the candidates of earlier runs of the space.
+    whoever is likely over the limits of every target is left out before anything is evaluated. Who sets a limit
+    mostly wants the best within it, to which a front's hypervolume owes little: some proposals seek that alone.
+    The first candidates are spread over choices and costs (``start.py``); where costs are not known, the very
+    first is the ``smallest`` network, from which they are expected to grow. All follows from the seed, the record
+    and ``elsewhere``, the candidates of earlier runs of the space.
     """
 
     def __init__(
@@ -66,9 +72,7 @@ class Strategy:
         costs = dict.fromkeys(name for name in names if name != "accuracy")
         self._smallest = None if known is not None else smallest
         self._candidates = Candidates(domain, costs, known, self._smallest)
-        self._accuracy = AccuracyModel(
-            self._candidates.encoding, [name for name in goals.objectives if name != "accuracy"]
-        )
+        self._accuracy = AccuracyModel(self._candidates.encoding, list(costs))
         self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
         self._ahead: list[dict[str, Value]] = []
         self._looked: tuple[Described, Described] | None = None
@@ -89,7 +93,8 @@ class Strategy:
         if number < self._first or len(_taught(record)) < _FEWEST:
             ranked = self._beginning(number, record)
         else:
-            ranked = self._ranked(record, pending, np.random.default_rng([self._seed, number]), several)
+            random = np.random.default_rng([self._seed, number])
+            ranked = self._ranked(record, pending, random, number // several, several)
         found = filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED]))
         chosen = next(found, None)
         if number >= self._first:
@@ -118,6 +123,7 @@ class Strategy:
         record: Sequence[Candidate],
         pending: Sequence[Mapping[str, Value]],
         random: np.random.Generator,
+        look: int,
         several: int,
     ) -> Codes:
         """The codes of the pool that were not proposed before, the ``several`` that go together best first."""
@@ -127,14 +133,22 @@ class Strategy:
         model = self._accuracy.learnt(seen, waiting, lambda count: self._seen(_until_taught(record, count)))
         reached = taught.described.joined(waiting)
         errors = np.concatenate([taught.errors, model.mean(waiting)])
-        fronts = [self._front(goal, errors, reached, model.limit) for goal in self._goals.each]
-        best = np.unique(np.concatenate([front.members for front in fronts]))
+        aims = [(goal, self._front(goal, errors, reached, model.limit)) for goal in self._sought(look)]
+        best = np.unique(np.concatenate([front.members for _, front in aims]))
         pool = self._likely(reached.codes[best], record, random)
         proposed = self._candidates.encoding.codes([*(each.choice for each in record), *pending])
         places = (pool.places.get(row.tobytes()) for row in proposed)
         new = np.ones(len(pool), bool)
         new[[at for at in places if at is not None]] = False
-        return pool.codes[self._order(pool, new, model, fronts, several)]
+        return pool.codes[self._order(pool, new, model, aims, several)]
+
+    def _sought(self, look: int) -> Sequence[Goal]:
+        """What the proposals of a look are after: the goals, or now and then accuracy alone within the limits."""
+        limited = [not goal.budget.limits.keys().isdisjoint(goal.objectives) for goal in self._goals.each]
+        return [
+            replace(goal, objectives=("accuracy",)) if tight and look % _ALONE == 0 else goal
+            for goal, tight in zip(self._goals.each, limited, strict=True)
+        ]
 
     def _likely(self, near: Codes, record: Sequence[Candidate], random: np.random.Generator) -> Described:
         """Those of the pool that may be within the limits; kept, for where costs are known they stay the same."""
@@ -144,43 +158,42 @@ class Strategy:
         return self._looked[1]
 
     def _order(
-        self, pool: Described, new: NDArray[np.bool_], model: Accuracies, fronts: Sequence[Front], several: int
+        self, pool: Described, new: NDArray[np.bool_], model: Accuracies, aims: Sequence[Aim], several: int
     ) -> NDArray[np.intp]:
         """The most promising places of a pool, of those that are ``new`` (n,). The improvement grows with the
         deviation: with the largest that there can be, it is a bound, and only for those where that is high the
         deviation is worked out."""
         mean = model.mean(pool)
-        bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), fronts)
+        bound = self._promise(pool, mean, np.full(len(pool), model.deviation_before), aims)
         closer = np.argsort(np.where(new, -bound, np.inf), kind="stable")[: min(_CLOSER, int(new.sum()))]
         near = pool.at(closer)
         deviation = model.deviation(near)
-        order = np.argsort(-self._promise(near, mean[closer], deviation, fronts), kind="stable")
+        order = np.argsort(-self._promise(near, mean[closer], deviation, aims), kind="stable")
         if several > 1:
             best = order[:_NEAR]
-            first = best[self._together(near.at(best), mean[closer][best], deviation[best], fronts, several)]
+            first = best[self._together(near.at(best), mean[closer][best], deviation[best], aims, several)]
             order = np.concatenate([first, order[~np.isin(order, first)]])
         return np.asarray(closer[order])
 
     def _together(
-        self, near: Described, mean: Array, deviation: Array, fronts: Sequence[Front], several: int
+        self, near: Described, mean: Array, deviation: Array, aims: Sequence[Aim], several: int
     ) -> NDArray[np.intp]:
         """The places of several, each the most promising after those before it turned out as expected."""
         left, chosen = np.ones(len(near), bool), list[int]()
         while left.any() and len(chosen) < several:
-            promise = np.where(left, self._promise(near, mean, deviation, fronts), -np.inf)
+            promise = np.where(left, self._promise(near, mean, deviation, aims), -np.inf)
             best = int(promise.argmax())
             left[best] = False
             chosen.append(best)
-            fronts = [
-                front.joined(float(mean[best]), near.values(_costs_of(goal))[best])
-                for goal, front in zip(self._goals.each, fronts, strict=True)
+            aims = [
+                (goal, front.joined(float(mean[best]), near.values(_costs_of(goal))[best])) for goal, front in aims
             ]
         return np.array(chosen, np.intp)
 
-    def _promise(self, pool: Described, mean: Array, deviation: Array, fronts: Sequence[Front]) -> Array:
+    def _promise(self, pool: Described, mean: Array, deviation: Array, aims: Sequence[Aim]) -> Array:
         """The expected improvement, the mean over the targets, times the chance to be within the limits there."""
         total = np.zeros(len(pool))
-        for goal, front in zip(self._goals.each, fronts, strict=True):
+        for goal, front in aims:
             costs = pool.values(_costs_of(goal))
             total += front.improvement(mean, deviation, costs) * _within(goal, pool)
         return total

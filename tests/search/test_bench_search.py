@@ -60,6 +60,16 @@ def test_only_new_accuracies_count(file, sampler):
     assert len(trace.seconds) >= 20
 
 
+def test_a_search_that_is_told_a_limit_keeps_within_it(file):
+    table = read_table(file, "accuracy:val", "latency_ms:board")
+    limit = table.limits[1]
+    told = search_table(table.within(limit), "understudy", 0, 20)
+    assert all(table.latency[row] <= limit for row in told.rows)
+    row = row_of(table, search_table(table, "random", 0, 3), [told] * 3)
+    missed = table.best_accuracy(range(55), limit) - table.best_accuracy(told.rows, limit)
+    assert row["points_missed_within"][1] == pytest.approx(100 * missed, abs=1e-3)
+
+
 def test_the_command_goes_on_where_it_was(file, tmp_path, capsys):
     command = ["--table", str(file), "--accuracy", "accuracy:val", "--seeds", "1", "--processes", "1"]
     command += ["--methods", "understudy", "random", "--evaluations", "15", "--out", str(tmp_path)]
@@ -83,7 +93,7 @@ def test_the_result_is_that_of_the_worst_device():
     from tests.benchmarks.search.report import Line
 
     lines = [
-        Line(device, "understudy", 1, (0.8, volume, 0.95, 0.99), (0.0,) * 4, (0.0,) * 3, 0.1)
+        Line(device, "understudy", 1, (0.8, volume, 0.95, 0.99), (0.0,) * 4, (0.0,) * 3, (0.0,) * 3, 0.1)
         for device, volume in (("one", 0.9), ("other", 0.85))
     ]
     assert (

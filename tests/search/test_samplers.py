@@ -15,6 +15,7 @@ from results.goals import Goal, Goals
 from results.hypervolume import hypervolume
 from results.measurement import Measurement
 from search.samplers import accuracy as accuracy_model
+from search.samplers import strategy as strategy_module
 from search.samplers.costs import Costs
 from search.samplers.encoding import Encoding
 from search.samplers.improvement import Front
@@ -153,6 +154,32 @@ def test_it_finds_the_front_sooner_than_chance(costs):
     assert share > max(chance) / GOALS.hypervolume(whole)
     over = sum(candidate.state == "infeasible" for candidate in found)
     assert over == 0 if costs else over < 8
+
+
+@pytest.mark.parametrize("limit", [4.0, 7.0])
+def test_a_search_for_accuracy_alone_finds_the_best_within_a_limit(limit):
+    goals = Goals((Goal("", ("accuracy",), Budget({"latency": limit})),))
+    best = max(accuracy(choice) for choice in _choices() if latency(choice) <= limit)
+    found = searched(Strategy(DOMAIN, goals, 0, 30, known), 25, goals=goals)
+    assert all(each.state == "done" for each in found)
+    assert max(accuracy(each.choice) for each in found) == pytest.approx(best, abs=0.002)
+
+
+def test_the_best_within_a_limit_is_found_sooner_than_by_the_front_alone(monkeypatch):
+    def best(every: int) -> float:
+        monkeypatch.setattr(strategy_module, "_ALONE", every)
+        runs = [searched(Strategy(DOMAIN, GOALS, seed, 40, known), 25) for seed in range(4)]
+        return float(np.mean([max(accuracy(each.choice) for each in run) for run in runs]))
+
+    assert best(strategy_module._ALONE) > best(100)
+
+
+def test_accuracy_alone_is_sought_now_and_then_where_its_cost_has_a_limit():
+    front, wide = ("accuracy", "latency"), Goals((Goal("", ("accuracy", "latency"), Budget({"size": 9.0})),))
+    sought = [Strategy(DOMAIN, goals, 0, 30)._sought(look) for goals in (GOALS, wide) for look in range(8)]
+    objectives = [goal.objectives for goals in sought for goal in goals]
+    assert objectives == [("accuracy",), front, front, front] * 2 + [front] * 8
+    assert sought[0][0].budget == GOALS.each[0].budget
 
 
 @pytest.mark.parametrize("costs", [known, None])

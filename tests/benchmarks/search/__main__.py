@@ -19,7 +19,7 @@ from typing import Any
 from tests.benchmarks.distill.ledger import Ledger
 from tests.benchmarks.search.methods import methods, searched
 from tests.benchmarks.search.report import COUNTS, line_of, result_line, table_text, write_report
-from tests.benchmarks.search.table import LATENCY, read_frame
+from tests.benchmarks.search.table import LATENCY, LIMITS, read_frame
 
 OURS = "understudy"
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ledger = Ledger(options.out / "searches.jsonl")
     keys = [
         {"table": str(options.table.resolve()), "accuracy": options.accuracy, "latency": column}
-        | {"method": method, "seed": seed, "evaluations": options.evaluations}
+        | {"method": method, "seed": seed, "evaluations": options.evaluations, "limits": list(LIMITS)}
         for seed in range(options.seeds)
         for column in columns
         for method in chosen

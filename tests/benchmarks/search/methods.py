@@ -8,7 +8,7 @@ from typing import Any
 
 from search.config import SAMPLERS
 from tests.benchmarks.search.peers import peers
-from tests.benchmarks.search.report import row_of
+from tests.benchmarks.search.report import REGRET_AFTER, row_of
 from tests.benchmarks.search.searching import Search, Trace, search_table
 from tests.benchmarks.search.table import Table, read_table
 
@@ -25,6 +25,9 @@ def _by_sampler(name: str, table: Table, seed: int, evaluations: int) -> Trace:
 
 
 def searched(key: dict[str, Any]) -> dict[str, Any]:
-    """The row of one search."""
+    """The row of one search, and of a short one within each limit."""
     table = read_table(Path(key["table"]), key["accuracy"], key["latency"])
-    return row_of(table, methods()[0][key["method"]](table, key["seed"], key["evaluations"]))
+    search, seed, evaluations = methods()[0][key["method"]], key["seed"], key["evaluations"]
+    few = min(REGRET_AFTER, evaluations)
+    limited = [search(table.within(limit), seed, few) for limit in table.limits]
+    return row_of(table, search(table, seed, evaluations), limited)

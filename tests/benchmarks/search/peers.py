@@ -23,11 +23,10 @@ SYNE_TUNE = "syne_tune.optimizer.schedulers.multiobjective"
 
 
 def nni_evolution(table: Table, seed: int, evaluations: int) -> Trace:
-    """NNI's regularised evolution (Real et al., 2019) of accuracy under four latency limits, in turn."""
-    traces = [
-        _evolved(table, float(np.nanquantile(table.latency, 0.95 * share)), seed, evaluations // len(_SHARES) + 1)
-        for share in _SHARES
-    ]
+    """NNI's regularised evolution (Real et al., 2019) of accuracy under the table's limit, or four in turn."""
+    limits = [float(np.nanquantile(table.latency, 0.95 * share)) for share in _SHARES]
+    limits = limits if table.limit is None else [table.limit]
+    traces = [_evolved(table, limit, seed, evaluations // len(limits) + 1) for limit in limits]
     rows = [row for turn in zip_longest(*(trace.rows for trace in traces)) for row in turn if row is not None]
     return Trace(list(dict.fromkeys(rows))[:evaluations], [time for trace in traces for time in trace.seconds])
 

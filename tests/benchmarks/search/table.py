@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,24 @@ LIMITS = (0.25, 0.5, 0.75)
 class Table:
     """Architectures by row: their choices, accuracy (share) and latency (seconds, NaN where it is missing).
 
-    What a search can win lies below the reference point: an error of 80 %, the 95th percentile of latency.
+    What a search can win lies below the reference point: an error of 80 %, the ``limit`` on latency (seconds) or
+    the 95th percentile.
     """
 
     choices: tuple[Choice, ...]
     accuracy: NDArray[np.float64]
     latency: NDArray[np.float64]
+    limit: float | None = None
+
+    def within(self, limit: float) -> Table:
+        """The same to be searched within another limit on latency (seconds)."""
+        return replace(self, limit=limit)
 
     @property
     def reference(self) -> tuple[float, float]:
         """The point that hypervolume is measured from: error (share), latency (seconds)."""
-        return _ERROR, float(np.nanquantile(self.latency, _LATENCY_QUANTILE))
+        limit = float(np.nanquantile(self.latency, _LATENCY_QUANTILE)) if self.limit is None else self.limit
+        return _ERROR, limit
 
     @property
     def goals(self) -> Goals:
