@@ -29,7 +29,7 @@ def supernet_schedule(samples: int, epochs: int | None = None, optimiser: Optimi
 
 def tuning_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The training of a finalist from inherited weights: a third of that from scratch, unless told otherwise."""
-    whole = final_schedule(samples)
+    whole = final_schedule(samples, optimiser=optimiser)
     length = max(2, round(whole.epochs / 3)) if epochs is None else epochs
     schedule = final_schedule(samples, length, optimiser)
     return replace(schedule, learning_rate=TUNING * schedule.learning_rate)

@@ -148,7 +148,7 @@ class Task(ABC):
 
     def final_schedule(self, epochs: int | None) -> Schedule:
         """The full training of a finalist; ``epochs`` overrules its length."""
-        return final_schedule(self.size("train"), epochs, self.optimiser, self.dense)
+        return final_schedule(self.size("train"), epochs, self.optimiser, self.dense, self.varied)
 
     def prepare(self, resolutions: Iterable[int]) -> None:  # noqa: B027 (most tasks have nothing to make)
         """Make what samples of these sizes need, once for all processes."""

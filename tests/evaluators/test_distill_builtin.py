@@ -7,6 +7,7 @@ import torch
 from distiller_contract import scratch_folder
 
 from evaluators.distill.evaluate import accuracy
+from evaluators.distill.schedule import final_schedule
 from evaluators.tasks.load import load_task
 from evaluators.teachers.builtin import builtin_teacher, teacher_schedule
 
@@ -48,3 +49,8 @@ def test_it_is_kept_and_comes_back_the_same(made):
 def test_other_schedules_have_other_fingerprints(made):
     assert teacher_schedule(1257) != teacher_schedule(1257, 3)
     assert teacher_schedule(1257).epochs > teacher_schedule(50_000).epochs
+
+
+def test_a_teacher_that_starts_from_nothing_sees_few_images_often():
+    assert teacher_schedule(2100).epochs > final_schedule(2100, varied=False).epochs / 2
+    assert teacher_schedule(2100, optimiser="adamw").epochs < teacher_schedule(2100).epochs

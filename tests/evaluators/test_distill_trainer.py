@@ -217,6 +217,15 @@ def test_the_final_training_is_longer_than_a_candidates(samples):
         search_schedule(samples, 0)
 
 
+def test_a_finalist_is_patient_and_sees_views_to_the_end_where_samples_vary():
+    patient = final_schedule(2100)
+    assert patient.view(patient.epochs - 1) > 0
+    for other in (final_schedule(2100, varied=False), final_schedule(2100, optimiser="adamw")):
+        assert patient.epochs > 1.5 * other.epochs
+    maps = final_schedule(2100, dense=True)
+    assert maps.view(maps.epochs - 1) == 0
+
+
 def test_a_network_whose_gradient_torch_writes_past_its_memory_keeps_its_layout():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 1, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     lay_out(network, torch.rand(2, 3, 16, 16))
