@@ -75,6 +75,7 @@ class Strategy:
         self._accuracy = AccuracyModel(self._candidates.encoding, list(costs))
         self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
         self._ahead: list[dict[str, Value]] = []
+        self._begun: tuple[int, Codes, Codes] | None = None
         self._looked: tuple[Described, Described] | None = None
 
     def propose(
@@ -108,15 +109,22 @@ class Strategy:
         """
         if number == 0 and self._smallest is not None:
             return self._candidates.encoding.codes([self._smallest])
+        if self._begun is None or self._begun[0] != len(record):
+            self._begun = len(record), *self._spread(record)
+        _, spread, others = self._begun
+        return np.concatenate([np.roll(spread, -number, axis=0), others])
+
+    def _spread(self, record: Sequence[Candidate]) -> tuple[Codes, Codes]:
+        """The codes of the first candidates, spread out, and of others; they follow from seed and record."""
         random = np.random.default_rng([self._seed])
         pool = self._candidates.pool(self._candidates.encoding.codes([]), record, random)
         likelihood = self._likelihood(pool)
         pool = pool.at(np.flatnonzero(likelihood > min(_AT_FIRST, _HALF * likelihood.max(initial=0.0))))
         first = next(iter(pool.costs.values())).value if pool.costs else np.zeros(len(pool))
-        spread = np.roll(spread_out(pool.codes, first, self._first, random), -number)
+        spread = spread_out(pool.codes, first, self._first, random)
         others = random.permutation(len(pool))
         others = others[np.argsort(self._likelihood(pool)[others] < _HALF, kind="stable")]
-        return np.asarray(pool.codes[np.concatenate([spread, others])])
+        return pool.codes[spread], pool.codes[others]
 
     def _ranked(
         self,
