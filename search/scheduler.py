@@ -28,7 +28,9 @@ class Beginnings(tune.Callback):
 class RungScheduler(FIFOScheduler):
     """Does what the searcher says: it knows the ladder, and which trial is which candidate.
 
-    New trials start in the order in which the searcher proposes them, which is Tune's own.
+    A worker that is free takes the newest trial that waits for one. Tune's own choice may be a trial whose worker
+    is just starting, which would be stopped: where a step is shorter than the start of a process, one worker would
+    do everything, and the others start again and again.
     """
 
     def __init__(self, searcher: ProposerSearcher) -> None:
@@ -37,12 +39,18 @@ class RungScheduler(FIFOScheduler):
         self._leaving: set[Trial] = set()
         self._blamed: list[Trial] = []
         self._waiting: dict[str, Trial] = {}
+        self._pending: list[Trial] = []
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A trial waits for a worker: a new one, or one whose worker was lost."""
+        self._pending.append(trial)
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]) -> str:
         """A trial has come to a rung."""
         decision: str = _DECISIONS[self._searcher.heard(trial.trial_id, result)]
         if decision == TrialScheduler.PAUSE:
             self._leaving.add(trial)
+            self._searcher.leaving(trial.trial_id)  # so that a newer one is there when the worker is free
         return decision
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
@@ -65,7 +73,14 @@ class RungScheduler(FIFOScheduler):
         for name in [name for name in self._waiting if self._searcher.has_ended(name)]:
             tune_controller.stop_trial(self._waiting.pop(name))
         due = self._searcher.wake()
-        return None if due is None else self._waiting.pop(due)
+        if due is not None:
+            self._pending.append(self._waiting.pop(due))
+            return self._pending[-1]
+        return self._newest_pending()
+
+    def _newest_pending(self) -> Trial | None:
+        self._pending = [trial for trial in self._pending if trial.status in (Trial.PENDING, Trial.PAUSED)]
+        return next((trial for trial in reversed(self._pending) if trial.status == Trial.PENDING), None)
 
     def debug_string(self) -> str:
         """For Tune's own display."""

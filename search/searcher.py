@@ -130,6 +130,10 @@ class ProposerSearcher(Searcher):
         self._begun.discard(trial_id)
         self._asleep.add(trial_id)
 
+    def leaving(self, trial_id: str) -> None:
+        """Hear that a worker will be free as soon as a paused trial has left it."""
+        self._running.discard(trial_id)
+
     def begun(self, trial_id: str) -> None:
         """Hear that a worker has taken on a trial."""
         self._begun.add(trial_id)
