@@ -37,7 +37,7 @@ _BESIDE = 32
 tells little then, and so many workers must not wait."""
 _NEAR = 512
 """Several are chosen from so many of the most promising."""
-_ALONE = 4
+_ALONE = 6
 """Where a cost that is traded off has a limit, one of so many looks seeks the least error within it alone."""
 _START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
 _ELSEWHERE = 150
