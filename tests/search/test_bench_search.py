@@ -65,7 +65,10 @@ def test_a_search_that_is_told_a_limit_keeps_within_it(file):
     limit = table.limits[1]
     told = search_table(table.within(limit), "understudy", 0, 20)
     assert all(table.latency[row] <= limit for row in told.rows)
-    row = row_of(table, search_table(table, "random", 0, 3), [told] * 3)
+    alone = search_table(table.within(limit, "accuracy"), "understudy", 0, 20)
+    assert table.best_accuracy(alone.rows, limit) == table.best_accuracy(range(55), limit)
+    row = row_of(table, search_table(table, "random", 0, 3), [told] * 3, [alone] * 3)
+    assert row["points_missed_alone"][1] == 0
     missed = table.best_accuracy(range(55), limit) - table.best_accuracy(told.rows, limit)
     assert row["points_missed_within"][1] == pytest.approx(100 * missed, abs=1e-3)
 
@@ -93,7 +96,7 @@ def test_the_result_is_that_of_the_worst_device():
     from tests.benchmarks.search.report import Line
 
     lines = [
-        Line(device, "understudy", 1, (0.8, volume, 0.95, 0.99), (0.0,) * 4, (0.0,) * 3, (0.0,) * 3, 0.1)
+        Line(device, "understudy", 1, (0.8, volume, 0.95, 0.99), (0.0,) * 4, *[(0.0,) * 3] * 3, 0.1)
         for device, volume in (("one", 0.9), ("other", 0.85))
     ]
     assert (

@@ -38,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ledger = Ledger(options.out / "searches.jsonl")
     keys = [
         {"table": str(options.table.resolve()), "accuracy": options.accuracy, "latency": column}
-        | {"method": method, "seed": seed, "evaluations": options.evaluations, "limits": list(LIMITS)}
+        | {
+            "method": method,
+            "seed": seed,
+            "evaluations": options.evaluations,
+            "limits": list(LIMITS),
+            "alone": True,
+        }
         for seed in range(options.seeds)
         for column in columns
         for method in chosen

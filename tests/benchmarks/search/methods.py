@@ -25,9 +25,12 @@ def _by_sampler(name: str, table: Table, seed: int, evaluations: int) -> Trace:
 
 
 def searched(key: dict[str, Any]) -> dict[str, Any]:
-    """The row of one search, and of a short one within each limit."""
+    """The row of one search, and of short ones within each limit, for the front and for accuracy alone."""
     table = read_table(Path(key["table"]), key["accuracy"], key["latency"])
     search, seed, evaluations = methods()[0][key["method"]], key["seed"], key["evaluations"]
     few = min(REGRET_AFTER, evaluations)
-    limited = [search(table.within(limit), seed, few) for limit in table.limits]
-    return row_of(table, search(table, seed, evaluations), limited)
+    limited, alone = (
+        [search(table.within(limit, *objectives), seed, few) for limit in table.limits]
+        for objectives in ((), ("accuracy",))
+    )
+    return row_of(table, search(table, seed, evaluations), limited, alone)

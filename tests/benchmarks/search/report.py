@@ -18,26 +18,34 @@ COUNTS = (25, 50, 100, 200)
 REGRET_AFTER = 50
 
 
-def row_of(table: Table, trace: Trace, limited: Sequence[Trace] = ()) -> dict[str, Any]:
+def row_of(
+    table: Table, trace: Trace, limited: Sequence[Trace] = (), alone: Sequence[Trace] = ()
+) -> dict[str, Any]:
     """What is kept of one search: the hypervolume after each evaluation as a share of the table's, the points that
-    its best single networks lack after 50, those of the searches that were told each limit, and the seconds of a
-    proposal."""
+    its best single networks lack after 50, those of searches that were told each limit, of those that were told to
+    seek accuracy ``alone``, and the seconds of a proposal."""
     ends = range(1, len(trace.rows) + 1)
     volumes = [hypervolume(undominated(table.points(trace.rows[:end])), table.reference) for end in ends]
     early = trace.rows[:REGRET_AFTER]
     return {
         "hypervolume": [round(volume / table.best_volume, 5) for volume in volumes],
         "points_missed": [_missed(table, early, limit) for limit in table.limits],
-        "points_missed_within": [
-            _missed(table, each.rows[:REGRET_AFTER], limit)
-            for each, limit in zip(limited, table.limits, strict=False)
-        ],
+        "points_missed_within": _missed_by(table, limited),
+        "points_missed_alone": _missed_by(table, alone),
         "proposal_s": {
             "median": float(np.median(trace.seconds)),
             "last": float(np.median(trace.seconds[-10:])),
             "largest": max(trace.seconds),
         },
     }
+
+
+def _missed_by(table: Table, searches: Sequence[Trace]) -> list[float]:
+    """The same of searches within each limit, if there are some."""
+    return [
+        _missed(table, each.rows[:REGRET_AFTER], limit)
+        for each, limit in zip(searches, table.limits, strict=False)
+    ]
 
 
 def _missed(table: Table, rows: Sequence[int], limit: float) -> float:
@@ -57,6 +65,7 @@ class Line:
     spread: tuple[float, ...]
     points_missed: tuple[float, ...]
     points_missed_within: tuple[float, ...]
+    points_missed_alone: tuple[float, ...]
     proposal_s: float
 
 
@@ -71,6 +80,7 @@ def line_of(device: str, method: str, rows: Sequence[Mapping[str, Any]]) -> Line
         tuple(map(float, curves.std(0))),
         tuple(np.mean([row["points_missed"] for row in rows], axis=0).tolist()),
         tuple(np.mean([row["points_missed_within"] for row in rows], axis=0).tolist()),
+        tuple(np.mean([row["points_missed_alone"] for row in rows], axis=0).tolist()),
         float(np.mean([row["proposal_s"]["last"] for row in rows])),
     )
 
@@ -80,8 +90,8 @@ def table_text(lines: Sequence[Line]) -> str:
     heads = [f"hv{count}" for count in COUNTS]
     text = [
         f"| device | method | seeds | {' | '.join(heads)} | points missed within 3 limits | when told the limit "
-        "| s a proposal |",
-        "|" + "---|" * (len(heads) + 6),
+        "| and to seek accuracy alone | s a proposal |",
+        "|" + "---|" * (len(heads) + 7),
     ]
     for line in lines:
         volumes = " | ".join(
@@ -89,7 +99,7 @@ def table_text(lines: Sequence[Line]) -> str:
         )
         missed = " | ".join(
             ", ".join(f"{points:.2f}" for points in each)
-            for each in (line.points_missed, line.points_missed_within)
+            for each in (line.points_missed, line.points_missed_within, line.points_missed_alone)
         )
         text.append(
             f"| {line.device} | {line.method} | {line.seeds} | {volumes} | {missed} | {line.proposal_s:.3f} |"

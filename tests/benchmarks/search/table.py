@@ -34,17 +34,18 @@ class Table:
     """Architectures by row: their choices, accuracy (share) and latency (seconds, NaN where it is missing).
 
     What a search can win lies below the reference point: an error of 80 %, the ``limit`` on latency (seconds) or
-    the 95th percentile.
+    the 95th percentile. A search is for the ``objectives``.
     """
 
     choices: tuple[Choice, ...]
     accuracy: NDArray[np.float64]
     latency: NDArray[np.float64]
     limit: float | None = None
+    objectives: tuple[str, ...] = ("accuracy", "latency")
 
-    def within(self, limit: float) -> Table:
-        """The same to be searched within another limit on latency (seconds)."""
-        return replace(self, limit=limit)
+    def within(self, limit: float, *objectives: str) -> Table:
+        """The same to be searched within another limit on latency (seconds), for these objectives if any."""
+        return replace(self, limit=limit, objectives=objectives or self.objectives)
 
     @property
     def reference(self) -> tuple[float, float]:
@@ -54,8 +55,8 @@ class Table:
 
     @property
     def goals(self) -> Goals:
-        """Accuracy against latency, the reference as the limit on latency."""
-        return Goals((Goal("", ("accuracy", "latency"), Budget({"latency": self.reference[1]})),))
+        """Accuracy against latency or what was chosen, the reference as the limit on latency."""
+        return Goals((Goal("", self.objectives, Budget({"latency": self.reference[1]})),))
 
     @property
     def limits(self) -> tuple[float, ...]:
