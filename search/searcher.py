@@ -207,7 +207,7 @@ class ProposerSearcher(Searcher):
     @property
     def unfinished(self) -> bool:
         """Whether candidates were handed out whose end never came: the search was interrupted."""
-        return bool(self._proposals) or not self.ended_by
+        return bool(self._proposals or self._again) or not self.ended_by
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the record of the run is the searcher's memory."""

@@ -29,13 +29,10 @@ def project(teacher: Decoder, student: Decoder, ids: Tensor) -> None:
     teacher's at equal distances, the first one first; those that the teacher lacks change nothing yet. The table
     of tokens is the teacher's as nearly as its rank allows (truncated SVD); what reads the last layer of a
     factorised one is fitted to the teacher's answers by least squares. What is wider than the teacher keeps its
-    random weights there. Raises ``ValueError`` for networks of other tokens, shorter teachers' windows, and
-    teachers whose own table is factorised.
+    random weights there. Raises ``ValueError`` where teacher and student do not fit (``fits``).
     """
-    if teacher.tokens != student.tokens or teacher.window < student.window:
-        raise ValueError("teacher and student have other tokens, or the teacher has a shorter window")
-    if not isinstance(teacher.project, nn.Identity):
-        raise ValueError("the teacher's table of tokens is factorised")
+    if not fits(teacher, student):
+        raise ValueError("other tokens, a shorter window of the teacher, or a factorised table of its tokens")
     modes = teacher.training, student.training
     teacher.eval()
     student.eval()
@@ -55,6 +52,12 @@ def project(teacher: Decoder, student: Decoder, ids: Tensor) -> None:
         _fit(student, student.reduce, ids, teacher.norm(last) @ inward)
     teacher.train(modes[0])
     student.train(modes[1])
+
+
+def fits(teacher: Decoder, student: Decoder) -> bool:
+    """Whether they have the same tokens, the teacher at least the student's window, and no factorised table."""
+    same = teacher.tokens == student.tokens and teacher.window >= student.window
+    return same and isinstance(teacher.project, nn.Identity)
 
 
 def _layers(decoder: Decoder) -> list[Layer]:

@@ -117,6 +117,8 @@ def test_a_teacher_is_trained_once_and_a_student_learns_from_it(
     logits = predict_logits(begun, task, "val", 16)
     assert task.score(logits, task.targets("val")) > 5 / task.classes, "before it has learnt anything"
     assert not begin_from_teacher(torch.nn.Linear(2, 2), teacher, task)
+    factorised = SimpleNamespace(module=space.build(space.smallest()))
+    assert not begin_from_teacher(begun, factorised, task), "its table of tokens cannot be turned"
 
 
 def test_students_of_labels_alone_begin_at_random(prose: Path, monkeypatch: pytest.MonkeyPatch) -> None:
