@@ -58,7 +58,7 @@ class Decoder(nn.Module):
         self.project = nn.Identity() if embedding == width else nn.Linear(embedding, width)
         self.places = nn.Embedding(window, width)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(_Layer(width, heads, feed, dropout, tanh) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, feed, dropout, tanh) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.reduce = nn.Identity() if embedding == width else nn.Linear(width, embedding)
 
@@ -111,15 +111,15 @@ class Decoder(nn.Module):
         return f"heads={self.heads}"
 
     @property
-    def _each(self) -> Iterable[_Layer]:
-        return cast("Iterable[_Layer]", self.layers)
+    def _each(self) -> Iterable[Layer]:
+        return cast("Iterable[Layer]", self.layers)
 
     def _read(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.words.read(self.reduce(self.norm(hidden)))
         return logits
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     def __init__(self, width: int, heads: int, feed: int, dropout: float, tanh: bool) -> None:
         super().__init__()
         self.heads = heads
@@ -165,7 +165,3 @@ class _Layer(nn.Module):
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.view(*tokens.shape[:2], self.heads, -1).transpose(1, 2)
-
-
-Layer = _Layer
-"""A layer's class, which prints as it always has: hashes of teachers that are kept hold how they print."""
