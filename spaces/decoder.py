@@ -120,6 +120,8 @@ class Decoder(nn.Module):
 
 
 class Layer(nn.Module):
+    """Attention to what came before and a feed-forward part, each added to what it has read."""
+
     def __init__(self, width: int, heads: int, feed: int, dropout: float, tanh: bool) -> None:
         super().__init__()
         self.heads = heads
