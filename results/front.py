@@ -95,16 +95,11 @@ def hypervolume_over_time(
     return volumes
 
 
-def hypervolume_contributions(
-    front: Sequence[Candidate], objectives: Sequence[str], budget: Budget
-) -> list[float]:
-    """What the front's hypervolume (scaled as in ``hypervolume_of``) would lose with each candidate."""
-    reference = reference_point(front, objectives, budget)
-    points = [_scaled(candidate, objectives, reference) for candidate in front]
-    return [
-        exclusive_volume(point, points[:index] + points[index + 1 :], _ones(objectives))
-        for index, point in enumerate(points)
-    ]
+def scaled_points(candidates: Iterable[Candidate], objectives: Sequence[str], budget: Budget) -> dict[int, Point]:
+    """By number the points of the candidates that count, scaled as in ``hypervolume_of``."""
+    counting = eligible(candidates, objectives, budget)
+    reference = reference_point(counting, objectives, budget)
+    return {candidate.number: _scaled(candidate, objectives, reference) for candidate in counting}
 
 
 def by_finish(candidates: Iterable[Candidate]) -> list[Candidate]:

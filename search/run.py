@@ -139,10 +139,10 @@ def _finish(
     """The students of the front fully taught; ``facts`` learns how many of how many, and the teacher's latency."""
     config, candidates = plan.config, store.candidates()
     front = config.goals.front(candidates)
-    finalists = config.goals.most_missed(candidates, config.finalists)
+    finalists = config.goals.finalists(candidates, config.finalists)
     facts["finalists_of_front"] = [len(finalists), len(front)]
     if len(finalists) < len(front):
-        display.note(f"Of {len(front)} students on the front, the {len(finalists)} that it would miss most go on.")
+        display.note(f"Of {len(front)} students on the front, the {len(finalists)} that cover most of it go on.")
     if not finalists:
         return []
     with display.stage("students of the front, fully taught") as advance:

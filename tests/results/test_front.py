@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from results.budget import Budget
 from results.candidate import Candidate
 from results.front import (
-    hypervolume_contributions,
     hypervolume_of,
     hypervolume_over_time,
     minimised,
@@ -145,8 +144,3 @@ def test_hypervolume_over_time_only_grows_within_0_and_1(rows):
     volumes = hypervolume_over_time([made(n, *row) for n, row in enumerate(rows)], OBJECTIVES, NO_LIMIT)
     assert volumes == sorted(volumes)
     assert all(0 <= volume <= 1 for volume in volumes)
-
-
-def test_contributions_are_what_is_lost_without_each():
-    front = [made(0, 0.5, 0.002), made(1, 0.4, 0.001)]
-    assert hypervolume_contributions(front, OBJECTIVES, Budget({"latency": 0.004})) == pytest.approx([0.05, 0.1])

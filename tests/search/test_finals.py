@@ -40,15 +40,35 @@ def student(number: int, accuracy: float, latency: float, high: float | None = N
     return Student(number, {}, str(number), measured, {}, True, "", {"library": "student.so"}, preprocess)
 
 
-def test_finalists_are_those_the_front_would_miss_most():
+def test_finalists_are_those_that_together_cover_most_of_the_front():
     crowd = [
         candidate(0, 0.5, 0.001),
         candidate(1, 0.501, 0.0011),
         candidate(2, 0.9, 0.005),
         candidate(3, 0.4, 0.002),
     ]
-    assert [final.number for final in GOALS.most_missed(crowd, 2)] == [0, 2]
-    assert [final.number for final in GOALS.most_missed(crowd, 9)] == [0, 1, 2]
+    assert [final.number for final in GOALS.finalists(crowd, 2)] == [0, 2]
+    assert [final.number for final in GOALS.finalists(crowd, 9)] == [0, 1, 2]
+
+
+def test_where_a_front_is_dense_one_goes_on():
+    """Without any one of three that lie close together the front would lose next to nothing, without all much."""
+    dense = [candidate(number, 0.80 + number / 100, 0.0030 + number / 10_000) for number in range(3)]
+    apart = [candidate(3, 0.50, 0.001), candidate(4, 0.84, 0.005), candidate(5, 0.87, 0.008)]
+    chosen = {final.number for final in GOALS.finalists([*dense, *apart], 3)}
+    assert len(chosen & {0, 1, 2}) == 1
+
+
+def test_with_several_targets_finalists_cover_the_fronts_of_all():
+    goals = Goals(tuple(Goal(name, OBJECTIVES, BUDGET) for name in ("one", "two")))
+
+    def of_both(number: int, accuracy: float, one: float, two: float) -> Candidate:
+        seconds = {"latency@one": one, "latency@two": two}
+        measured = {name: Measurement(value, "s") for name, value in seconds.items()}
+        return Candidate(number, {}, str(number), "done", measurements=figures(accuracy, 1.0) | measured)
+
+    both = [of_both(0, 0.5, 0.001, 0.02), of_both(1, 0.6, 0.02, 0.001), of_both(2, 0.55, 0.0011, 0.03)]
+    assert [final.number for final in goals.finalists(both, 2)] == [1, 2]
 
 
 def test_students_off_the_front_say_why():
