@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from search.samplers.cells import cells_in
 from spaces.choice import Value
 
 Array = NDArray[np.float64]
@@ -20,7 +21,9 @@ class Encoding:
 
     A group a choice: numbers by their rank (0..1), all else one column a value, so that different values are 1
     apart. Where several choices have the same values, a group a value: how many of them have it, as a share.
-    That many parts of a network are equal tells more of it than which ones, as long as little was seen.
+    That many parts of a network are equal tells more of it than which ones, as long as little was seen. Where
+    choices are the operations of a cell, edges that change nothing are as if they were absent, and each figure of
+    its shape is a group (``cells.py``).
     """
 
     def __init__(self, domain: Mapping[str, tuple[Value, ...]]) -> None:
@@ -31,6 +34,8 @@ class Encoding:
         self._families = [names for names in families.values() if len(names) > 1]
         widths = [_columns(values).shape[1] for values in self.domain.values()]
         widths += [1 for names in self._families for _ in self.domain[names[0]]]
+        self._cells = cells_in(self.domain)
+        widths += [1 for cell in self._cells for _ in range(cell.width)]
         ends = list(itertools.accumulate(widths, initial=0))
         self.groups = tuple(itertools.starmap(slice, itertools.pairwise(ends)))
         self._coded: dict[tuple[Value, ...], list[int]] = {}
@@ -50,6 +55,8 @@ class Encoding:
     def rows(self, codes: NDArray[np.int64]) -> Array:
         """Rows of numbers of ``codes``, (n, columns)."""
         position = {name: at for at, name in enumerate(self.domain)}
+        for cell in self._cells:
+            codes = cell.canonical(codes)
         parts = [_columns(values)[codes[:, at]] for at, values in enumerate(self.domain.values())]
         for names in self._families:
             family = codes[:, [position[name] for name in names]]
@@ -57,6 +64,7 @@ class Encoding:
                 (family == value).mean(1, keepdims=True) * math.sqrt(len(names))
                 for value in range(len(self.domain[names[0]]))
             ]
+        parts += [cell.shape(codes) for cell in self._cells]
         return np.concatenate(parts, axis=1)
 
     def choices(self, codes: NDArray[np.int64]) -> list[dict[str, Value]]:
