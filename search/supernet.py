@@ -2,9 +2,9 @@
 
 What is known of it stands in ``supernet/supernet.json`` of the run's folder: ``origin`` (what its weights depend
 on), ``from`` (the run it was taken from, if it was), ``epochs``, ``seconds``, ``workers``, ``sample`` (by place,
-sub-networks scored and taught as ``sample_taught``, see ``evaluators/supernet/sample.py``; null for one whose
-training failed), ``kendall``, ``spearman`` and ``trusted``. Where scores are not, ``tuned`` holds the same three
-of the sample after a third of its teaching, begun with inherited weights.
+sub-networks scored and taught as ``sample_taught``, see ``search/ranking.py``; null for one whose training
+failed), ``kendall``, ``spearman`` and ``trusted``. Where scores are not, ``tuned`` holds the same three of the
+sample after a third of its teaching, begun with inherited weights.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,22 +23,20 @@ import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
-from evaluators.supernet.kept import FOLDER, is_trained, read_facts, write_facts
+from evaluators.supernet.kept import FOLDER, is_trained, read_facts
 from evaluators.tasks.task import UNLABELLED
-from hw_profiles.host import usable_cores
 from results.supernet import supernet_sentence
 from search.checks import check_supernet
 from search.config import BLOCKS, OUTPUTS, TRAIN
 from search.display import Display
 from search.plan import Plan
+from search.ranking import Ranking
 from search.worker_process import resources, settle_worker
 from spaces.supernet import Supernet, shareable
 from understudy import ConfigError, TrainError, UnderstudyError
 
 if TYPE_CHECKING:
-    from evaluators.workbench import Workbench
     from search.device_actor import Devices
-    from spaces.choice import Choice
 
 RETRIES = 2
 LEAST_SHARE = 16
@@ -67,15 +64,18 @@ def with_supernet(
         "supervision": plan.config.supervision,
     }
     facts = read_facts(folder)
-    if not is_trained(folder) or _origin(facts) != known:
+    ready = is_trained(folder) and _origin(facts) == known
+    ranking = Ranking(plan, devices, folder, facts if ready or "origin" not in facts else {})
+    if not ready:
         check_supernet(plan.config)
-        facts = (
-            _taught(plan, devices, folder, workers, display) if wanted == TRAIN else _taken(wanted, folder, known)
+        found = (
+            _taught(plan, devices, folder, workers, display, ranking.beside)
+            if wanted == TRAIN
+            else _taken(wanted, folder, known)
         )
-        facts = {**facts, "origin": known}
-        write_facts(folder, facts)
+        ranking.learn({**found, "origin": known})
     plan = replace(plan, supernet=folder)
-    facts = _ranked(plan, devices, folder, facts, display)
+    facts = ranking.ranked(plan, display)
     display.note(supernet_sentence(facts))
     return replace(plan, trusted=facts["trusted"], fine_tuned=facts.get("tuned", {}).get("trusted", False)), facts
 
@@ -160,8 +160,13 @@ class _Worker:
         self._progress = (done, steps)
 
 
-def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: Display) -> dict[str, Any]:
-    """Train the supernet on all workers; where a GPU does it, on as many as there are. What it cost."""
+def _taught(
+    plan: Plan, devices: Devices, folder: Path, workers: int, display: Display, beside: Callable[[], None]
+) -> dict[str, Any]:
+    """Train the supernet on all workers; where a GPU does it, on as many as there are. What it cost.
+
+    ``beside`` is called now and then, with nothing but that training begun.
+    """
     from evaluators.supernet.course import supernet_schedule
     from evaluators.tasks.opening import open_task
 
@@ -177,7 +182,7 @@ def _taught(plan: Plan, devices: Devices, folder: Path, workers: int, display: D
     with display.stage("supernet, taught once for all targets") as advance:
         for attempt in range(RETRIES + 1):
             try:
-                seconds = _together(plan, devices, folder, size, advance)
+                seconds = _together(plan, devices, folder, size, advance, beside)
                 break
             except RayTaskError as error:
                 if isinstance(error.cause, UnderstudyError):
@@ -200,7 +205,14 @@ def _least_batch(targets: NDArray[np.int64], size: int) -> int:
     return min(count // max(1, round(count / size)) for count in groups)
 
 
-def _together(plan: Plan, devices: Devices, folder: Path, size: int, advance: Callable[[int, int], None]) -> float:
+def _together(
+    plan: Plan,
+    devices: Devices,
+    folder: Path,
+    size: int,
+    advance: Callable[[int, int], None],
+    beside: Callable[[], None],
+) -> float:
     """One training by so many processes, from the state that is kept; ends them all, however it ends."""
     asked = resources(size)
     made = ray.remote(_Worker).options(
@@ -216,109 +228,11 @@ def _together(plan: Plan, devices: Devices, folder: Path, size: int, advance: Ca
             while waiting:
                 ready, waiting = ray.wait(waiting, timeout=_LOOK_S)
                 ray.get(ready)
-                done, steps = ray.get(crew[0].progress.remote()) if waiting else (0, 0)
+                done, steps = ray.get([worker.progress.remote() for worker in crew])[0] if waiting else (0, 0)
                 if steps:
                     advance(done, steps)
+                beside()
             return float(ray.get(results[0]))
         finally:
             for worker in crew:
                 ray.kill(worker)
-
-
-def _ranked(plan: Plan, devices: Devices, folder: Path, facts: dict[str, Any], display: Display) -> dict[str, Any]:
-    """Measure how well inherited scores rank, and where that is too little, how well fine-tuned sub-networks do;
-    the facts with it. What is known already is not measured again."""
-    from evaluators.supernet.sample import Sampled, correlation, sample_choices
-
-    taught = _teaching(plan)
-    held: dict[str, Any] = dict(facts.get("sample", {})) if facts.get("sample_taught") == taught else {}
-    choices = {str(place): choice for place, choice in enumerate(sample_choices(plan.space()))}
-
-    def completed(title: str, missing: Sequence[str]) -> list[Sampled]:
-        nonlocal facts
-        if missing:
-            with display.stage(title) as advance:
-                asked = {place: (choices[place], held.get(place)) for place in missing}
-                for done, (place, found) in enumerate(_sampled(plan, devices, asked), 1):
-                    held[place] = found
-                    facts = {**facts, "sample_taught": taught, "sample": held}
-                    write_facts(folder, facts)
-                    advance(done, len(missing))
-        return [Sampled(**each) for each in held.values() if each is not None]
-
-    def ranks(accuracies: Sequence[float | None], sample: Sequence[Sampled]) -> dict[str, Any]:
-        pairs = [(each, known.trained) for each, known in zip(accuracies, sample, strict=True) if each is not None]
-        found = correlation([each for each, _ in pairs], [trained for _, trained in pairs])
-        return {"kendall": found.kendall, "spearman": found.spearman, "trusted": found.enough}
-
-    sample = completed(
-        "how well the supernet ranks, on sub-networks at random", [place for place in choices if place not in held]
-    )
-    facts = {**facts, **ranks([each.inherited for each in sample], sample)}
-    facts.pop("tuned", None)
-    if not facts["trusted"]:
-        untuned = [place for place in choices if held[place] and held[place].get("fine_tuned") is None]
-        sample = completed("how well they rank when they are fine-tuned", untuned)
-        facts["tuned"] = ranks([each.fine_tuned for each in sample], sample)
-    write_facts(folder, facts)
-    return facts
-
-
-def _teaching(plan: Plan) -> str:
-    """How candidates are taught in this search, on which the sample's trained accuracies depend."""
-    from evaluators.distill.schedule import search_schedule
-    from evaluators.tasks.opening import open_task
-
-    task = open_task(plan.task)
-    schedule = search_schedule(task.size("train"), plan.config.epochs, task.optimiser)
-    return f"{plan.config.distill or task.distill}, {schedule}"
-
-
-def _sampled(
-    plan: Plan, devices: Devices, asked: Mapping[str, tuple[Choice, dict[str, Any] | None]]
-) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Each sub-network by place, with what is known of it and what is not yet, as they come; None for one whose
-    training failed."""
-    share = resources(plan.config.workers or usable_cores())
-    task = ray.remote(_sample).options(num_cpus=share["CPU"], num_gpus=share.get("GPU", 0), max_retries=1)
-    places = {
-        task.remote(plan, devices, choice, int(place), known): place for place, (choice, known) in asked.items()
-    }
-    waiting = list(places)
-    while waiting:
-        (reference, *_), waiting = ray.wait(waiting)
-        try:
-            yield places[reference], ray.get(reference)
-        except RayTaskError as error:
-            if isinstance(error.cause, UnderstudyError):
-                raise error.cause from None
-            raise _untaught(f"{type(error.cause).__name__}: {error.cause}") from error
-        except RayError as error:
-            raise _untaught(type(error).__name__) from error
-
-
-def _untaught(problem: str) -> TrainError:
-    return TrainError(
-        f"sub-networks of the supernet could not be taught ({problem}): check the memory of this computer, or "
-        "give it fewer --workers; `understudy resume` goes on with those that are left"
-    )
-
-
-def _sample(
-    plan: Plan, devices: Devices, choice: Choice, place: int, known: dict[str, Any] | None
-) -> dict[str, Any] | None:
-    """One sub-network scored and taught, or fine-tuned where that is known; in a worker process."""
-    from evaluators.supernet.sample import Sampled, fine_tuned, sampled
-
-    bench = _bench(plan, devices)
-    try:
-        found = sampled(bench, choice, place) if known is None else fine_tuned(bench, Sampled(**known), place)
-    except TrainError:
-        return None
-    return found.to_json()
-
-
-@lru_cache(maxsize=1)
-def _bench(plan: Plan, devices: Devices) -> Workbench:
-    """The workbench of this process, kept from one sub-network to the next."""
-    return plan.open(devices, settle_worker())

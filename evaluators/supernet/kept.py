@@ -3,7 +3,7 @@
 Layout of a run's ``supernet/``::
 
     training.pt           where the training stands (see ``evaluators/distill/stretch.py``); gone when
-                          supernet.json is there
+                          it is over
     weights.safetensors   the shared tensors
     supernet.json         what it depends on, what it cost, how well its scores rank (see ``search/supernet.py``)
 
@@ -51,9 +51,10 @@ def open_supernet(folder: Path, space: Space) -> Supernet:
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Replace what is known of a trained supernet, atomically, and forget how far its training was."""
+    """Replace what is known of a supernet, atomically; of a trained one, forget how far its training was."""
     write_atomically(folder / _FACTS, json.dumps(facts, indent=1, ensure_ascii=False).encode() + b"\n")
-    (folder / TRAINING).unlink(missing_ok=True)
+    if is_trained(folder):
+        (folder / TRAINING).unlink(missing_ok=True)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

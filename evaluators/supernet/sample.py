@@ -29,14 +29,15 @@ _FIRST = 1 << 20
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sub-network's validation accuracy with inherited weights, after the search's training from scratch and, if
-    it was fine-tuned (``tuned``), after that, shares in 0..1; and the seconds that each took."""
+    """A sub-network's validation accuracy after the search's training from scratch and, as far as that was tried,
+    with inherited weights and when it was fine-tuned from them (``tuned``), shares in 0..1; and the seconds that
+    each took."""
 
     choice: dict[str, Any]
-    inherited: float
     trained: float
-    score_seconds: float
     train_seconds: float
+    inherited: float | None = None
+    score_seconds: float = 0.0
     fine_tuned: float | None = None
     tune_seconds: float = 0.0
 
@@ -56,25 +57,25 @@ def sample_choices(space: Space) -> list[Choice]:
     return list(found.values())
 
 
-def sampled(bench: Workbench, choice: Choice, place: int) -> Sampled:
-    """One sub-network of the sample, scored and taught; raises ``UnderstudyError`` as ``teach`` does."""
+def taught(bench: Workbench, choice: Choice, place: int) -> Sampled:
+    """One sub-network of the sample taught as a candidate is, without a supernet; raises as ``teach``."""
     stages, number = Stages(), _FIRST + place
-    with stages.stage("score"):
-        inherited = scored(bench, build_student(bench, choice, number), choice)
     with stages.stage("train"):
         network = build_student(replace(bench, supernet=None), choice, number)
         trained = teach(bench, network, choice, number, bench.distiller_for(choice), bench.schedule)
-    return Sampled(
-        dict(choice),
-        inherited.val_accuracy,
-        trained.val_accuracy,
-        stages.seconds["score"],
-        stages.seconds["train"],
-    )
+    return Sampled(dict(choice), trained.val_accuracy, stages.seconds["train"])
+
+
+def inherited(bench: Workbench, known: Sampled, place: int) -> Sampled:
+    """What is ``known`` of one sub-network of the sample, now also its score with the weights of the supernet."""
+    choice, stages = Choice(known.choice), Stages()
+    with stages.stage("score"):
+        score = scored(bench, build_student(bench, choice, _FIRST + place), choice)
+    return replace(known, inherited=score.val_accuracy, score_seconds=stages.seconds["score"])
 
 
 def fine_tuned(bench: Workbench, known: Sampled, place: int) -> Sampled:
-    """What is ``known`` of one sub-network of the sample, now also fine-tuned; raises as ``sampled``."""
+    """The same, now also fine-tuned; raises as ``teach``."""
     choice, number, stages = Choice(known.choice), _FIRST + place, Stages()
     with stages.stage("tune"):
         network = build_student(bench, choice, number)

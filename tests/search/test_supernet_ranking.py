@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-import search.supernet as ranking
+import search.ranking as ranking
 from evaluators.supernet.kept import read_facts
 from evaluators.supernet.sample import SAMPLE
 from search.display import Display
@@ -16,26 +16,43 @@ from tests.benchmarks.scale import MadeUp
 
 @pytest.fixture
 def measured(monkeypatch) -> list[str]:
-    """What was asked for: ``scored`` or ``tuned`` for each sub-network; made-up figures instead of trainings."""
+    """What was asked for: each sub-network ``taught``, ``scored`` or ``tuned``; made-up figures, no trainings.
+
+    What is asked for ends where it is waited for.
+    """
     asked: list[str] = []
+    found = []
 
-    def sampled(plan, devices, wanted):
-        for place, (choice, known) in wanted.items():
-            asked.append("scored" if known is None else "tuned")
-            trained = int(place) / 10
-            score = {"inherited": trained if plan.ranks else -trained, "score_seconds": 1.0, "train_seconds": 9.0}
-            found = {"choice": dict(choice), "trained": trained, **score}
-            tuned = trained if plan.tuning_ranks else -trained
-            yield place, found if known is None else {**known, "fine_tuned": tuned, "tune_seconds": 3.0}
+    def begun(plan, devices, choice, place, known):
+        trained = place / 10
+        known = known or {"choice": dict(choice), "trained": trained, "train_seconds": 9.0}
+        if plan.taught and known.get("inherited") is None:
+            asked.append("scored")
+            known = {**known, "inherited": trained if plan.ranks else -trained, "score_seconds": 1.0}
+        elif plan.taught:
+            asked.append("tuned")
+            known = {**known, "fine_tuned": trained if plan.tuning_ranks else -trained, "tune_seconds": 3.0}
+        else:
+            asked.append("taught")
+        found.append(known)
+        return len(found) - 1
 
-    monkeypatch.setattr(ranking, "_sampled", sampled)
+    def ended(references, timeout):
+        return [] if timeout == 0 else [(reference, found[reference]) for reference in references[:1]]
+
+    monkeypatch.setattr(ranking, "_begun", begun)
+    monkeypatch.setattr(ranking, "_ended", ended)
     monkeypatch.setattr(ranking, "_teaching", lambda plan: "soft-targets, 6 epochs")
     return asked
 
 
+def made_plan(taught: bool = True, ranks: bool = True, tuning_ranks: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(space=MadeUp, taught=taught, ranks=ranks, tuning_ranks=tuning_ranks)
+
+
 def ranked(folder, ranks: bool, tuning_ranks: bool = False) -> dict:
-    plan = SimpleNamespace(space=MadeUp, ranks=ranks, tuning_ranks=tuning_ranks)
-    return ranking._ranked(plan, (), folder, read_facts(folder), Display(Console(quiet=True)))
+    plan = made_plan(True, ranks, tuning_ranks)
+    return ranking.Ranking(plan, (), folder, read_facts(folder)).ranked(plan, Display(Console(quiet=True)))
 
 
 def test_scores_that_rank_are_enough(measured, tmp_path):
@@ -52,3 +69,25 @@ def test_where_scores_do_not_rank_fine_tuning_is_tried_once(helps, measured, tmp
     assert measured == ["scored"] * SAMPLE + ["tuned"] * SAMPLE
     assert ranked(tmp_path, ranks=False, tuning_ranks=helps) == facts == read_facts(tmp_path)
     assert len(measured) == 2 * SAMPLE, "what is known is not measured again"
+
+
+def test_the_sample_is_taught_beside_the_supernet_and_scored_behind_it(measured, tmp_path):
+    sample = ranking.Ranking(made_plan(taught=False), (), tmp_path, {})
+    sample.beside()
+    sample.beside()
+    assert measured == ["taught"] * SAMPLE, "once"
+    facts = sample.ranked(made_plan(), Display(Console(quiet=True)))
+    assert measured == ["taught"] * SAMPLE + ["scored"] * SAMPLE
+    assert facts["trusted"]
+    assert [each["train_seconds"] for each in facts["sample"].values()] == [9.0] * SAMPLE
+
+
+def test_what_was_taught_beside_a_supernet_that_was_cut_off_is_kept(measured, monkeypatch, tmp_path):
+    sample = ranking.Ranking(made_plan(taught=False), (), tmp_path, {})
+    sample.beside()
+    in_time = ranking._ended
+    monkeypatch.setattr(ranking, "_ended", lambda references, timeout: in_time(references[:3], None))
+    sample.beside()
+    again = ranking.Ranking(made_plan(taught=False), (), tmp_path, read_facts(tmp_path))
+    again.beside()
+    assert len(measured) == SAMPLE + SAMPLE - 1
