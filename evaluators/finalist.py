@@ -18,7 +18,6 @@ from evaluators.distill.distiller import Distiller
 from evaluators.distill.evaluate import predict_logits
 from evaluators.distill.method_text import method_text
 from evaluators.distill.methods.response import HardLabels
-from evaluators.distill.schedule import Schedule
 from evaluators.examples import FILE, write_examples
 from evaluators.quantise.finished import Quantised, quantised_facts
 from evaluators.quantise.integer import delivered
@@ -37,7 +36,7 @@ from spaces.choice import Choice
 
 
 def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_scratch: bool) -> Student:
-    """Teach a candidate of the front to the full schedule, or fine-tune what it inherited from a supernet.
+    """Teach a candidate of the front to the full schedule, from what it inherited where there is a supernet.
 
     It is delivered into ``run/students/<number>``.
     Its weights, its ONNX twin (checked against torch under onnxruntime) and its compiled library are
@@ -50,12 +49,11 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
     folder.mkdir(parents=True, exist_ok=True)
     stages, distiller = Stages(), bench.distiller_for(choice)
     with stages.stage("train"):
-        schedule = bench.tuning_schedule or bench.final_schedule
-        trained, learnt, logits = _taught(bench, choice, number, distiller, schedule)
+        trained, learnt, logits = _taught(bench, choice, number, distiller)
     with stages.stage("scratch"):
         apart = compare_scratch and (bench.supernet is not None or distiller != HardLabels())
         blank = replace(bench, supernet=None)
-        alone = _taught(blank, choice, number, HardLabels(), bench.final_schedule)[1] if apart else learnt
+        alone = _taught(blank, choice, number, HardLabels())[1] if apart else learnt
     made = deliver(bench, trained, resolution, learnt["val"], folder, stages)
     in_whole = (
         quantised_facts(made.bench, choice, trained, folder, stages) if made.quantised else Quantised({}, {})
@@ -86,11 +84,11 @@ def finish_student(bench: Workbench, candidate: Candidate, run: Path, compare_sc
 
 
 def _taught(
-    bench: Workbench, choice: Choice, number: int, distiller: Distiller, schedule: Schedule
+    bench: Workbench, choice: Choice, number: int, distiller: Distiller
 ) -> tuple[nn.Module, dict[str, float], Tensor]:
-    """A student after its schedule, its accuracies and agreement with the teacher itself, its logits on test."""
+    """A student fully taught, its accuracies and agreement with the teacher itself, its logits on test."""
     network = build_student(bench, choice, number)
-    trained = teach(bench, network, choice, number, distiller, schedule)
+    trained = teach(bench, network, choice, number, distiller, bench.final_schedule)
     logits = predict_logits(
         delivered(network), bench.task, "test", bench.space.resolution(choice), guard=bench.working
     )

@@ -38,8 +38,8 @@ class Workbench:
     clean images, with which agreement is measured.
     ``distiller`` is None in a search that chooses it for each candidate.
     With a ``precision`` students learn and are delivered in integers.
-    With a ``supernet`` students begin with its weights, and those of the front are taught by ``tuning_schedule``;
-    where it is ``trusted``, candidates are scored as they begin instead of being taught.
+    With a ``supernet`` students begin with its weights; where it is ``trusted``, candidates are scored as they
+    begin instead of being taught.
     """
 
     space: Space
@@ -57,7 +57,6 @@ class Workbench:
     torch_device: str = "cpu"
     precision: Precision | None = None
     supernet: Supernet | None = None
-    tuning_schedule: Schedule | None = None
     trusted: bool = False
 
     @cached_property

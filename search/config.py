@@ -147,7 +147,7 @@ class SearchConfig:
     )
     supernet: str | None = _option(
         None,
-        "train: a supernet is taught once, candidates are scored with its weights and finalists fine-tuned; or an "
+        "train: a supernet is taught once, candidates are scored with and begin with its weights; or an "
         "earlier run whose supernet is used (default: every candidate is taught by itself)",
     )
     supernet_epochs: int | None = _option(None, "epochs that a supernet is taught (default: from the data)")

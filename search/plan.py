@@ -144,7 +144,6 @@ class Plan:
         from evaluators.distill.catalogue import load_distiller
         from evaluators.distill.teacher_outputs import TeacherOutputs
         from evaluators.quantise.precision import Precision
-        from evaluators.supernet.course import tuning_schedule
         from evaluators.supernet.kept import open_supernet
         from evaluators.tasks.opening import open_task
         from evaluators.workbench import Workbench
@@ -154,7 +153,6 @@ class Plan:
         config = self.config
         task = open_task(self.task)
         distill = config.distill or task.distill
-        samples = len(task.targets("train"))
         space = self.space()
         opened: Sequence[Device | None] = devices or [None] * len(self.profiles)
         return Workbench(
@@ -176,8 +174,5 @@ class Plan:
             torch_device=torch_device,
             precision=None if config.quantise == "none" else Precision.of(config.quantise, self.profiles),
             supernet=None if self.supernet is None else open_supernet(self.supernet, space),
-            tuning_schedule=None
-            if self.supernet is None
-            else tuning_schedule(samples, config.final_epochs, task.optimiser),
             trusted=self.trusted,
         )

@@ -19,20 +19,12 @@ from spaces.space import Space
 from spaces.supernet import Supernet
 
 TUNING = 0.25
-"""The learning rate of fine-tuning, as a share of that from scratch, which would undo what is inherited."""
+"""The learning rate of a short training, as a share of that from scratch, which would undo what is inherited."""
 
 
 def supernet_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
     """The training of a supernet on so many images: as long as that of one finalist, four networks a step."""
     return final_schedule(samples, epochs, optimiser)
-
-
-def tuning_schedule(samples: int, epochs: int | None = None, optimiser: Optimiser = "sgd") -> Schedule:
-    """The training of a finalist from inherited weights: a third of that from scratch, unless told otherwise."""
-    whole = final_schedule(samples, optimiser=optimiser)
-    length = max(2, round(whole.epochs / 3)) if epochs is None else epochs
-    schedule = final_schedule(samples, length, optimiser)
-    return replace(schedule, learning_rate=TUNING * schedule.learning_rate)
 
 
 def tuned(schedule: Schedule) -> Schedule:

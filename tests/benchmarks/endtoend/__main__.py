@@ -110,7 +110,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=15.0, help="of each search, without its finalists")
     parser.add_argument("--max-latency", default="1ms")
     parser.add_argument("--epochs", type=int, help="of a candidate (default: that of a search)")
-    parser.add_argument("--final-epochs", type=int, help="of a finalist; from a supernet a third of them")
+    parser.add_argument("--final-epochs", type=int, help="of a finalist")
     parser.add_argument("--supernet-epochs", type=int)
     parser.add_argument("--finalists", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)

@@ -65,12 +65,8 @@ class Arms:
         short = ["--trials", "1", "--finalists", "1", "--final-epochs", "1"]
         self._searched("train", ["--supernet", "train", *epochs, *short, *self._epochs()])
         left = max(1.0, self._setting.seconds - self.ledger["train"]["seconds"])
-        tuned = self._setting.final_epochs and max(2, round(self._setting.final_epochs / 3))
         run = str(self.run("train"))
-        self._searched(
-            "supernet",
-            ["--supernet", run, *self._epochs(), *self._given("final-epochs", tuned), *self._time(left)],
-        )
+        self._searched("supernet", ["--supernet", run, *self._epochs(), *self._finals(), *self._time(left)])
 
     def alone(self) -> None:
         """Our search without a supernet."""
