@@ -15,6 +15,7 @@ from search.samplers.accuracy import Accuracies, AccuracyModel, Seen, Taught, st
 from search.samplers.candidates import Candidates, Codes
 from search.samplers.costs import KnownCosts
 from search.samplers.described import Described
+from search.samplers.earlier import EarlierRun
 from search.samplers.encoding import Array
 from search.samplers.improvement import Front
 from search.samplers.start import spread_out
@@ -53,7 +54,8 @@ class Strategy:
     mostly wants the best within it, to which a front's hypervolume owes little: some proposals seek that alone.
     The first candidates are spread over choices and costs (``start.py``); where costs are not known, the very
     first is the ``smallest`` network, from which they are expected to grow. All follows from the seed, the record
-    and ``elsewhere``, the candidates of earlier runs of the space.
+    and ``elsewhere``, the candidates of earlier runs of the space, which spare most of the first candidates and
+    are heeded as long as they rank what was taught here (``earlier.py``).
     """
 
     def __init__(
@@ -67,13 +69,18 @@ class Strategy:
         smallest: Mapping[str, Value] | None = None,
     ) -> None:
         self._goals, self._seed = goals, seed
-        self._first = min(_START_MOST, max(_START_LEAST, trials // _START_SHARE))
         names = [*goals.objectives, *(goal.name(limit) for goal in goals.each for limit in goal.budget.limits)]
         costs = dict.fromkeys(name for name in names if name != "accuracy")
         self._smallest = None if known is not None else smallest
         self._candidates = Candidates(domain, costs, known, self._smallest)
         self._accuracy = AccuracyModel(self._candidates.encoding, list(costs))
-        self._elsewhere = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
+        runs = [_taught(run)[-_ELSEWHERE:] for run in elsewhere]
+        self._elsewhere = [
+            EarlierRun(self._candidates.encoding, [each.choice for each in run], standardised(_errors(run)))
+            for run in runs
+            if len(run) > 1
+        ]
+        self._first = min(_START_MOST, max(_START_LEAST, trials // _START_SHARE))
         self._ahead: list[dict[str, Value]] = []
         self._begun: tuple[int, Codes, Codes] | None = None
         self._looked: tuple[Described, Described] | None = None
@@ -91,16 +98,22 @@ class Strategy:
             if fresh(choice):
                 return choice
         number, several = len(record) + len(pending), 1 + len(pending) // _BESIDE
-        if number < self._first or len(_taught(record)) < _FEWEST:
+        beginning = self._begins(number, record)
+        if beginning:
             ranked = self._beginning(number, record)
         else:
             random = np.random.default_rng([self._seed, number])
             ranked = self._ranked(record, pending, random, number // several, several)
         found = filter(fresh, self._candidates.encoding.choices(ranked[:_ASKED]))
         chosen = next(found, None)
-        if number >= self._first:
+        if not beginning:
             self._ahead = list(islice(found, several - 1))
         return chosen
+
+    def _begins(self, number: int, record: Sequence[Candidate]) -> bool:
+        """Whether too little is known to learn from; an earlier run that holds here stands in for most of it."""
+        least = _FEWEST if self._heeded(record) else self._first
+        return number < least or len(_taught(record)) < _FEWEST
 
     def _beginning(self, number: int, record: Sequence[Candidate]) -> Codes:
         """Codes before there is enough to learn from, the one to take first, from what was seen of costs.
@@ -228,13 +241,19 @@ class Strategy:
         return Seen(taught, self._known_elsewhere(record))
 
     def _known_elsewhere(self, record: Sequence[Candidate]) -> Taught | None:
-        """What earlier runs saw, each in units of its own spread; with the costs that this run has for it."""
-        runs = [run for run in self._elsewhere if len(run) > 1]
+        """What earlier runs saw, in units of their spread, with the costs that this run has for it, if any."""
+        runs = self._heeded(record)
         if not runs:
             return None
-        choices = [each.choice for run in runs for each in run]
-        errors = np.concatenate([standardised(_errors(run)) for run in runs])
-        return Taught(self._candidates.described(choices, record), errors)
+        described = self._candidates.described([choice for run in runs for choice in run.choices], record)
+        errors = np.concatenate([run.errors for run in runs])
+        possible = np.flatnonzero(np.isfinite(described.values(list(described.costs))).all(1))
+        return Taught(described.at(possible), errors[possible])
+
+    def _heeded(self, record: Sequence[Candidate]) -> list[EarlierRun]:
+        """The earlier runs but for those that rank what was taught here hardly better than chance."""
+        done = _taught(record)
+        return [run for run in self._elsewhere if run.holds([each.choice for each in done], _errors(done))]
 
 
 def _costs_of(goal: Goal) -> list[str]:
