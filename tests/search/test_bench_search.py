@@ -85,6 +85,10 @@ def test_the_command_goes_on_where_it_was(file, tmp_path, capsys):
     assert first.splitlines()[-1] == again.splitlines()[-1]
     assert first.splitlines()[-1].startswith("RESULT search hv50=")
     assert (tmp_path / "search.png").exists()
+    main([*command, "--earlier", "accuracy:val"])
+    warm = capsys.readouterr().out
+    assert "1 of 1" in warm
+    assert "| understudy, warm |" in warm
 
 
 def test_a_table_that_is_not_there_is_skipped(tmp_path, capsys):

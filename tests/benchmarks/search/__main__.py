@@ -1,7 +1,7 @@
 """How fast a search finds the front, on a table of evaluated architectures: nothing is trained.
 
     python -m tests.benchmarks.search --table FILE [--accuracy COLUMN] [--latency COLUMN ...] [--seeds 20]
-                                      [--peer-seeds N] [--methods NAME ...] [--out DIR]
+                                      [--peer-seeds N] [--methods NAME ...] [--earlier COLUMN] [--out DIR]
 
 Goes on where it was stopped. See ``tests/benchmarks/README.md``.
 """
@@ -16,12 +16,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from search.sampler import OURS
 from tests.benchmarks.distill.ledger import Ledger
-from tests.benchmarks.search.methods import methods, searched
+from tests.benchmarks.search.methods import WARM, methods, searched
 from tests.benchmarks.search.report import COUNTS, line_of, result_line, table_text, write_report
 from tests.benchmarks.search.table import LATENCY, LIMITS, read_frame
-
-OURS = "understudy"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in missing:
         print(line, flush=True)
     chosen = options.methods or [OURS, *(name for name in searches if name != OURS)]
+    chosen += [WARM] if options.earlier else []
+    before = dict(zip(columns, [*columns[1:], columns[0]], strict=True))
     ledger = Ledger(options.out / "searches.jsonl")
     keys = [
         {"table": str(options.table.resolve()), "accuracy": options.accuracy, "latency": column}
@@ -45,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "limits": list(LIMITS),
             "alone": True,
         }
+        | ({"earlier": [options.earlier, before[column]]} if method == WARM else {})
         for seed in range(options.seeds)
         for column in columns
         for method in chosen
-        if method == OURS or seed < options.peer_seeds
+        if method in (OURS, WARM) or seed < options.peer_seeds
     ]
     _run([key for key in keys if ledger.get(key) is None], ledger, options.processes)
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -94,6 +96,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--peer-seeds", type=int, help="of all methods but ours (default: as many)")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="these alone (default: all)")
+    parser.add_argument(
+        "--earlier",
+        metavar="COLUMN",
+        help="also search after a search of 100 of these accuracies on the next device (default: no)",
+    )
     parser.add_argument("--evaluations", type=int, default=COUNTS[-1], help="accuracies a search may ask for")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("results/runs/search-benchmark"))

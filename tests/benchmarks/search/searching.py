@@ -31,10 +31,13 @@ class Trace:
     seconds: list[float] = field(default_factory=list)
 
 
-def search_table(table: Table, sampler: str, seed: int, evaluations: int) -> Trace:
+def search_table(
+    table: Table, sampler: str, seed: int, evaluations: int, elsewhere: Sequence[Sequence[Candidate]] = ()
+) -> Trace:
     """Search with one of ``search --sampler``. Only accuracies count as evaluations, as only training costs.
 
-    A candidate over the limit on latency is infeasible and one without a latency fails, both for nothing.
+    ``elsewhere`` are the candidates of earlier searches (``search --warm-start``). A candidate over the limit on
+    latency is infeasible and one without a latency fails, both for nothing.
     """
     space, trace = TableSpace(table), Trace()
     with tempfile.TemporaryDirectory(prefix="understudy-bench-") as folder:
@@ -47,6 +50,7 @@ def search_table(table: Table, sampler: str, seed: int, evaluations: int) -> Tra
             seed,
             6 * POPULATION,
             partial(known_latency, table, space),
+            elsewhere,
         )
         while len(trace.rows) < evaluations:
             start = time.perf_counter()
@@ -59,6 +63,16 @@ def search_table(table: Table, sampler: str, seed: int, evaluations: int) -> Tra
                 trace.rows.append(space.row(proposal.choice))
             proposer.conclude(candidate)
     return trace
+
+
+def taught(table: Table, trace: Trace) -> list[Candidate]:
+    """What a search leaves in its record of those whose accuracy it asked for."""
+    space = TableSpace(table)
+    proposals = [
+        Proposal(number, table.choices[row], space.signature(table.choices[row]))
+        for number, row in enumerate(trace.rows)
+    ]
+    return [evaluated(table, space, proposal) for proposal in proposals]
 
 
 def known_latency(
