@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from evaluators.supernet.kept import FOLDER, read_facts
@@ -21,6 +22,7 @@ from tests.benchmarks.distill.setting import fewer_images
 from tests.benchmarks.endtoend.arms import Arms, Point, Setting
 
 OURS, ALONE, MOBILENET, EVOLUTION = "supernet", "alone", "mobilenetv2", "evolution"
+ARMS = (OURS, ALONE, EVOLUTION, MOBILENET)
 SHARES = (0.25, 0.5, 1.0)
 """Of the latency limit, where the arms' most accurate students are compared."""
 
@@ -47,9 +49,10 @@ def main() -> None:
         workers=options.workers,
     )
     arms = Arms(setting, _say)
-    for step in (arms.warm_up, arms.supernet, arms.alone, arms.evolution, arms.mobilenetv2):
-        step()
-    _report(arms, parse_time(options.max_latency), 1 / classes)
+    arms.warm_up()
+    for name in options.arms:
+        getattr(arms, name)()
+    _report(arms, options.arms, parse_time(options.max_latency), 1 / classes)
 
 
 def _data(data: str, images: int, cache: Path) -> tuple[str, int]:
@@ -62,10 +65,10 @@ def _data(data: str, images: int, cache: Path) -> tuple[str, int]:
     return str(cache / f"{task.fingerprint}-{images}.npz"), task.classes
 
 
-def _report(arms: Arms, limit: float, chance: float) -> None:
+def _report(arms: Arms, names: Sequence[str], limit: float, chance: float) -> None:
     """A line an arm, then the result."""
     volumes, best = {}, {}
-    for name in (OURS, ALONE, MOBILENET, EVOLUTION):
+    for name in names:
         points, took = arms.points(name), arms.ledger[name]
         volumes[name] = _volume(points, limit, chance)
         best[name] = [_best(points, share * limit) for share in SHARES]
@@ -75,15 +78,18 @@ def _report(arms: Arms, limit: float, chance: float) -> None:
             f"{shown}; {took['done']} of {took['candidates']} candidates taught or scored in "
             f"{took['searched']:.0f} s of search, {took['seconds']:.0f} s in all"
         )
+    if OURS not in names:
+        return
     facts = read_facts(arms.run("train") / FOLDER)
     trained = arms.ledger["train"]["seconds"]
     _say(
         f"the supernet and its sample took {trained:.0f} s of that time; Kendall {facts['kendall']:.2f}, Spearman "
         f"{facts['spearman']:.2f}: {'trusted' if facts['trusted'] else 'not trusted, so candidates were taught'}"
     )
-    pairs = [(a, b) for a, b in zip(best[OURS], best[MOBILENET], strict=True) if a is not None and b is not None]
+    others = best.get(MOBILENET, [None] * len(SHARES))
+    pairs = [(a, b) for a, b in zip(best[OURS], others, strict=True) if a is not None and b is not None]
     gained = f"{100 * statistics.fmean(a - b for a, b in pairs):.2f}" if pairs else "nan"
-    ratio = volumes[OURS] / volumes[ALONE] if volumes[ALONE] else float("inf")
+    ratio = volumes[OURS] / (volumes.get(ALONE) or float("nan"))
     took = arms.ledger[OURS]
     hourly = 3600 * took["done"] / took["searched"] if took["searched"] else 0.0
     _say(
@@ -113,6 +119,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--final-epochs", type=int, help="of a finalist")
     parser.add_argument("--supernet-epochs", type=int)
     parser.add_argument("--finalists", type=int, default=5)
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/runs/endtoend"))
     return parser.parse_args()
