@@ -86,7 +86,8 @@ class Ranking:
         return [place for place, known in held.items() if known is not None and known.get(name) is None]
 
     def _ask(self, plan: Plan, places: Iterable[str]) -> None:
-        for place in set(places) - set(self._waiting.values()):
+        asked = set(self._waiting.values())
+        for place in (place for place in places if place not in asked):
             known = self._held.get(place)
             self._waiting[_begun(plan, self._devices, self._choices[place], int(place), known)] = place
 
