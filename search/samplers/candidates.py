@@ -51,16 +51,17 @@ class Candidates:
 
     def pool(self, near: Codes, record: Sequence[Candidate], random: np.random.Generator) -> Described:
         """All choices of a small space; of a large one some at random, some more or less like its smallest
-        network, and some a few changes from ``near``."""
+        network, and some a few changes from ``near``. Without those whose cells carry nothing."""
         if math.prod(self.encoding.sizes) <= _WHOLE:
             return self._completed(*self._whole, record) if self._fixed is None else self._fixed
         codes = np.concatenate([self._drawn(random), self._small(random), self._changed(near, random)])
-        codes = np.unique(codes, axis=0)
+        codes = self.encoding.carrying(np.unique(codes, axis=0))
         return self._completed(codes, self.encoding.rows(codes), self._known(codes), record)
 
     @cached_property
     def _whole(self) -> tuple[Codes, Array, Mapping[str, Array]]:
-        codes = np.array(list(itertools.product(*map(range, self.encoding.sizes))), np.int64)
+        every = np.array(list(itertools.product(*map(range, self.encoding.sizes))), np.int64)
+        codes = self.encoding.carrying(every)
         return codes, self.encoding.rows(codes), self._known(codes)
 
     @cached_property

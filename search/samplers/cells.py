@@ -38,6 +38,10 @@ class Cell:
         self._ways = math.sqrt(self._count(every)[0])
         self.width = 3 + len(self._steps)
 
+    def carries(self, codes: Codes) -> NDArray[np.bool_]:
+        """Whether any way leads from input to output, (n,): where none does, nothing can be learnt."""
+        return self._count(self._present(codes)) > 0
+
     def canonical(self, codes: Codes) -> Codes:
         """The codes, (n, choices), with all edges absent that are on no way from input to output: what they are
         changes nothing."""

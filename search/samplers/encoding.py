@@ -67,6 +67,11 @@ class Encoding:
         parts += [cell.shape(codes) for cell in self._cells]
         return np.concatenate(parts, axis=1)
 
+    def carrying(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of ``codes`` whose every cell has a way from its input to its output."""
+        carries = [cell.carries(codes) for cell in self._cells]
+        return codes[np.all(carries, axis=0)] if carries else codes
+
     def choices(self, codes: NDArray[np.int64]) -> list[dict[str, Value]]:
         """The choices of ``codes``."""
         return [

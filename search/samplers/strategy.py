@@ -40,7 +40,7 @@ _NEAR = 512
 """Several are chosen from so many of the most promising."""
 _ALONE = 6
 """Where a cost that is traded off has a limit, one of so many looks seeks the least error within it alone."""
-_START_LEAST, _START_MOST, _START_SHARE = 5, 12, 6
+_START_LEAST, _START_MOST, _START_SHARE = 5, 8, 6
 _ELSEWHERE = 150
 Aim = tuple[Goal, Front]
 """What a proposal is after on a target, and what was won there."""

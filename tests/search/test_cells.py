@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from search.samplers.candidates import Candidates
 from search.samplers.cells import cells_in
 from search.samplers.encoding import Encoding
 from spaces.catalogue import load_space
@@ -49,6 +50,16 @@ def test_what_a_cell_is_like_follows_from_its_ways(nodes):
         expected = [max(totals, default=0), min(totals, default=0), *most]
         scaled = [len(open_ways) / math.sqrt(len(ways)), *(each / math.sqrt(nodes - 1) for each in expected)]
         np.testing.assert_allclose(shape[row], scaled)
+        assert cell.carries(codes)[row] == bool(open_ways)
+
+
+@pytest.mark.parametrize("nodes", [4, 6])
+def test_what_carries_nothing_is_not_looked_at(nodes):
+    domain, _ = _domain(nodes)
+    (cell,) = cells_in(domain)
+    pool = Candidates(domain, [], None).pool(np.empty((0, len(domain)), int), [], np.random.default_rng(0))
+    assert len(pool) > 1000
+    assert cell.carries(pool.codes).all()
 
 
 def test_edges_that_change_nothing_are_encoded_alike():
