@@ -80,5 +80,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """
     valid = sorted(known)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}:{hint} Known: {', '.join(valid)}"
+    hint = f": did you mean {near[0]!r}?" if near else "."
+    return f"unknown {kind} {name!r}{hint} Known: {', '.join(valid)}"

@@ -24,7 +24,8 @@ def supernet_sentence(facts: Mapping[str, Any]) -> str:
     """Where a supernet comes from, what it cost, and whether its scores rank students."""
     made = f"taken from {facts['from']}" if "from" in facts else "trained here"
     way = ", block by block," if facts.get("origin", {}).get("supervision") == "blocks" else ""
-    cost = f"{facts['epochs']} epochs{way} in {format_time(facts['seconds'])} on {facts['workers']} workers"
+    workers = "1 worker" if facts["workers"] == 1 else f"{facts['workers']} workers"
+    cost = f"{facts['epochs']} epochs{way} in {format_time(facts['seconds'])} on {workers}"
     taught = [each for each in facts["sample"].values() if each is not None]
     ranks = (
         f"on {len(taught)} sub-networks at random, inherited scores rank as trained accuracies with Kendall "

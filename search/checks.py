@@ -57,7 +57,7 @@ def check_supernet(config: SearchConfig) -> None:
     if config.supernet is not None and config.supernet != TRAIN and not is_trained(Path(config.supernet) / FOLDER):
         raise ConfigError(
             f"{config.supernet} has no trained supernet: name a run of `understudy search --supernet {TRAIN}`, or "
-            "train one here"
+            f"train one here (--supernet {TRAIN})"
         )
 
 

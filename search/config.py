@@ -247,7 +247,8 @@ class SearchConfig:
             if objective not in METRICS:
                 raise ConfigError(unknown_name("objective", str(objective), METRICS))
         if len(set(self.objectives)) != len(self.objectives) or "accuracy" not in self.objectives:
-            raise ConfigError(f"objectives must name accuracy and others once each, but got {self.objectives}")
+            got = ",".join(self.objectives)
+            raise ConfigError(f"objectives must name accuracy, alone or with others, each once, but got {got}")
 
     @property
     def goals(self) -> Goals:

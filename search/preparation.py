@@ -53,6 +53,10 @@ def prepare(config: SearchConfig, store: RunStore, display: Display) -> Prepared
                 f"note: nothing at hand runs students for {profile.name}: their latencies are predicted (~) and "
                 "nothing is compared with torch there; `understudy confirm RUN --board HOST:PORT:KEY` measures"
             )
+    if config.supernet is not None:
+        from search.supernet import check_taken
+
+        check_taken(plan, task.fingerprint)
     if not config.relative:
         hold_smallest(plan, task, store, display)
     if config.supervision == BLOCKS:

@@ -58,11 +58,7 @@ def with_supernet(
     if wanted is None:
         return plan, {}
     folder = plan.run / FOLDER
-    known = {
-        **_space_origin(plan),
-        **{name: origin[name] for name in ("data", "teacher")},
-        "supervision": plan.config.supervision,
-    }
+    known = {**_origin_before_teachers(plan, origin["data"]), "teacher": origin["teacher"]}
     facts = read_facts(folder)
     ready = is_trained(folder) and _origin(facts) == known
     ranking = Ranking(plan, devices, folder, facts if ready or "origin" not in facts else {})
@@ -78,6 +74,19 @@ def with_supernet(
     facts = ranking.ranked(plan, display)
     display.note(supernet_sentence(facts))
     return replace(plan, trusted=facts["trusted"], fine_tuned=facts.get("tuned", {}).get("trusted", False)), facts
+
+
+def check_taken(plan: Plan, data: str) -> None:
+    """Refuse an earlier run's supernet of another space, data (a fingerprint) or supervision before a teacher is
+    trained for nothing; raises ``ConfigError``."""
+    wanted = plan.config.supernet
+    if wanted not in (None, TRAIN) and not is_trained(plan.run / FOLDER):
+        _check_origin(wanted, read_facts(Path(wanted) / FOLDER), _origin_before_teachers(plan, data))
+
+
+def _origin_before_teachers(plan: Plan, data: str) -> dict[str, str]:
+    """What the weights of this search's supernet depend on beside the teacher."""
+    return {**_space_origin(plan), "data": data, "supervision": plan.config.supervision}
 
 
 def _space_origin(plan: Plan) -> dict[str, str]:
@@ -101,13 +110,7 @@ def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
     """Copy the supernet of an earlier run; its facts."""
     source = Path(run) / FOLDER
     facts = read_facts(source)
-    before = _origin(facts)
-    differ = [name for name in origin if before.get(name) != origin[name]]
-    if differ:
-        raise ConfigError(
-            f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
-            f"search with what it was taught with, or let this search train its own (--supernet {TRAIN})"
-        )
+    _check_origin(run, facts, origin)
     folder.mkdir(exist_ok=True)
     for path in source.iterdir():
         if path.is_file() and not path.name.startswith("."):
@@ -115,6 +118,17 @@ def _taken(run: str, folder: Path, origin: Mapping[str, str]) -> dict[str, Any]:
             shutil.copyfile(path, copy)
             copy.replace(folder / path.name)
     return {**facts, "from": run}
+
+
+def _check_origin(run: str, facts: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    """Refuse what was not taught with these, for a search whose weights would depend on others."""
+    before = _origin(facts)
+    differ = [name for name in origin if before.get(name) != origin[name]]
+    if differ:
+        raise ConfigError(
+            f"the supernet of {run} was taught with another {' and another '.join(differ)} than this search has: "
+            f"search with what it was taught with, or let this search train its own (--supernet {TRAIN})"
+        )
 
 
 class _Worker:

@@ -76,11 +76,12 @@ def test_a_later_search_uses_it_for_other_goals(taught, workplace):
     assert "inherited scores rank" in shown.stdout
 
 
-def test_one_of_other_students_is_refused(taught, workplace):
+def test_one_of_other_students_is_refused_before_a_teacher_is_there(taught, workplace):
     run, _ = taught
     done = call_here(workplace, "search", *OPTIONS, "--supernet", str(run), "--name", "other", "--space", "mobile")
     assert done.returncode != 0
     assert "was taught with another space" in done.stdout + done.stderr
+    assert "teacher" not in done.stdout
     assert not run.with_name("other").exists()
 
 
