@@ -101,7 +101,7 @@ class Proposer:
             self._sampler: Callable[[], BaseSampler] = lambda: ours
             self._tries = 1  # it says so when it has nothing new
         else:
-            self._sampler = lambda: make_sampler(sampler, seed + self._next, trials)
+            self._sampler = lambda: make_sampler(sampler, self._drawing().getrandbits(32), trials)
             self._tries = SAMPLER_TRIES
         self._study = new_study(self._sampler(), self._objectives)
         self._running: dict[int, optuna.Trial | int] = {}
@@ -109,7 +109,7 @@ class Proposer:
 
     def propose(self) -> Proposal | None:
         """The next choice, never one of a signature proposed before; None when none is left."""
-        self._study.sampler, self._random = self._sampler(), random.Random(f"{self._seed}:{self._next}")
+        self._study.sampler, self._random = self._sampler(), self._drawing()
         for attempt in range(self._tries + RANDOM_TRIES):
             if attempt >= self._tries:
                 self._study.enqueue_trial(self._draw())
@@ -181,6 +181,10 @@ class Proposer:
 
     def _choice_of(self, params: Mapping[str, Any]) -> Choice:
         return Choice({name: params.get(name, values[0]) for name, values in self._space.domain.items()})
+
+    def _drawing(self) -> random.Random:
+        """What the next proposal draws from: of its own for every seed and number."""
+        return random.Random(f"{self._seed}:{self._next}")
 
     def _draw(self) -> dict[str, Any]:
         return {name: self._random.choice(self._space.domain[name]) for name in self._distributions}

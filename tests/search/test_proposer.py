@@ -91,6 +91,15 @@ def test_same_seed_proposes_the_same(tmp_path):
     assert first == second
 
 
+def test_another_seed_is_another_search_and_not_the_same_a_candidate_later(tmp_path):
+    stores = [RunStore.create(tmp_path / name) for name in "ab"]
+    first, second = (
+        {candidate.key for candidate in run(store, 6, "random", seed=seed).candidates}
+        for seed, store in enumerate(stores)
+    )
+    assert len(first & second) < 4
+
+
 def test_a_new_process_knows_every_candidate(store):
     before = run(store, 12).candidates
     later = Proposer(Stairs(), store, GOALS, "tpe", 3, 24)

@@ -30,7 +30,7 @@ def make(
     rungs: tuple[int, ...] = (1,),
     workers: int = 4,
 ) -> ProposerSearcher:
-    proposer = Proposer(Stairs(), store, GOALS, "random", 0, trials)
+    proposer = Proposer(Stairs(), store, GOALS, "random", 1, trials)
     ladder = Ladder(rungs, GOALS.objectives, trials)
     ladder.resume(store.paused(), proposer.candidates)
     return ProposerSearcher(proposer, ladder, trials, time_limit, lambda candidate: None, workers=workers)
