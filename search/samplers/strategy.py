@@ -112,8 +112,9 @@ class Strategy:
 
     def _begins(self, number: int, record: Sequence[Candidate]) -> bool:
         """Whether too little is known to learn from; an earlier run that holds here stands in for most of it."""
-        least = _FEWEST if self._heeded(record) else self._first
-        return number < least or len(_taught(record)) < _FEWEST
+        if number < _FEWEST or len(_taught(record)) < _FEWEST:
+            return True
+        return number < self._first and not self._heeded(record)
 
     def _beginning(self, number: int, record: Sequence[Candidate]) -> Codes:
         """Codes before there is enough to learn from, the one to take first, from what was seen of costs.
