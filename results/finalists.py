@@ -104,7 +104,8 @@ def _note(
         return f"too close to the limit to hold: {budget.violation(_upper(final))} (upper quartile)"
     better = [other for number, other in finals.items() if number in front and _beats(other, final, objectives)]
     names = ", ".join(f"#{other.number}" for other in better)
-    return f"fell off the front when fully taught: beaten by {names}" if names else "the same figures as another"
+    beaten = f"fell off the front when fully taught: beaten by {names} on validation"
+    return beaten if names else "the same figures as another"
 
 
 def _precision(student: Student) -> str:

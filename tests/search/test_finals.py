@@ -80,7 +80,7 @@ def test_students_off_the_front_say_why():
     ]
     on_front = {each.number: (each.on_front, each.note) for each in compared(students, OBJECTIVES, BUDGET)}
     assert on_front[1] == (True, "")
-    assert on_front[2] == (False, "fell off the front when fully taught: beaten by #1")
+    assert on_front[2] == (False, "fell off the front when fully taught: beaten by #1 on validation")
     assert on_front[3][1].startswith(
         "out of the budget when measured again: latency 11 ms over the limit of 10 ms"
     )
